@@ -1,0 +1,24 @@
+/** `node scripts/run.mjs <task> [arguments]`: runs a task of this repository on a Node that is new enough for its tools. */
+import { spawnSync } from "node:child_process";
+import { delimiter, dirname } from "node:path";
+import { root, toolsNode } from "./node24.mjs";
+
+const tasks = {
+  build: ["scripts/tasks.mjs", "build"],
+  check: ["scripts/tasks.mjs", "check"],
+  test: ["scripts/tasks.mjs", "test"],
+  demo: ["examples/demo/demo.ts"],
+  bench: ["bench/bench.ts"],
+  simulate: ["test/simulation/simulate.ts"],
+  torture: ["test/torture/torture.ts"],
+};
+
+const [task, ...rest] = process.argv.slice(2);
+if (task === undefined || !Object.hasOwn(tasks, task)) {
+  console.error(`There is no task ${task}; there are ${Object.keys(tasks).join(", ")}.`);
+  process.exit(1);
+}
+const node = toolsNode();
+const path = `${dirname(node)}${delimiter}${root}node_modules/.bin${delimiter}${process.env.PATH ?? ""}`;
+const result = spawnSync(node, [...tasks[task], ...rest], { cwd: root, stdio: "inherit", env: { ...process.env, PATH: path } });
+process.exit(result.status ?? 1);

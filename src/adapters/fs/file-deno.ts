@@ -1,0 +1,96 @@
+import * as fs from "node:fs";
+import type { FileHandle, FileSystemCalls } from "./file.ts";
+import { fileSystemType, resolvePath, toStatus, watchDirectory } from "./file-node.ts";
+
+/** As much of `Deno` as is used here. */
+interface DenoNamespace {
+  openSync(path: string, options: { read: boolean; append?: boolean; create?: boolean; mode?: number }): DenoFile;
+  readonly SeekMode: { readonly Start: number };
+}
+
+interface DenoFile {
+  readSync(target: Uint8Array): number | null;
+  writeSync(bytes: Uint8Array): number;
+  seekSync(offset: number, whence: number): number;
+  statSync(): { readonly size: number; readonly nlink: number | null; readonly dev: number; readonly ino: number | null };
+  syncData(): Promise<void>;
+  sync(): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Deno: its `node:fs` goes on after a short write and so could put a piece of a frame behind another process's; `Deno.FsFile` makes one
+ * system call and tells its count. Its reads have no position: a seek goes before each, which an append is not affected by.
+ */
+export function denoFileSystem(): FileSystemCalls | undefined {
+  const deno = (globalThis as { Deno?: DenoNamespace }).Deno;
+  if (deno === undefined) return undefined;
+  return {
+    posix: process.platform !== "win32",
+    open: (path, { write, create }) => {
+      const options = write ? { read: true, append: true, create, mode: 0o666 } : { read: true };
+      return new DenoHandle(deno, deno.openSync(path, options));
+    },
+    stat: (path) => {
+      const stats = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
+      return stats === undefined ? undefined : toStatus(stats);
+    },
+    makeDirectories: (directory) => void fs.mkdirSync(directory, { recursive: true }),
+    syncDirectory: async (directory) => {
+      const handle = deno.openSync(directory, { read: true });
+      try {
+        await handle.sync();
+      } finally {
+        handle.close();
+      }
+    },
+    fileSystemType,
+    watchDirectory,
+    resolve: resolvePath,
+  };
+}
+
+class DenoHandle implements FileHandle {
+  readonly #deno: DenoNamespace;
+  readonly #file: DenoFile;
+  #closed = false;
+
+  constructor(deno: DenoNamespace, file: DenoFile) {
+    this.#deno = deno;
+    this.#file = file;
+  }
+
+  read(target: Uint8Array, position: number): number {
+    if (target.length === 0) return 0;
+    this.#file.seekSync(position, this.#deno.SeekMode.Start);
+    return this.#file.readSync(target) ?? 0;
+  }
+
+  append(bytes: Uint8Array): number {
+    return this.#file.writeSync(bytes);
+  }
+
+  status(): { readonly size: number; readonly links: number } {
+    const { size, nlink } = this.#file.statSync();
+    return { size, links: nlink ?? 1 };
+  }
+
+  identity(): { readonly device: bigint; readonly inode: bigint } {
+    const { dev, ino } = this.#file.statSync();
+    return { device: BigInt(dev), inode: BigInt(ino ?? 0) };
+  }
+
+  syncData(): Promise<void> {
+    return this.#file.syncData();
+  }
+
+  sync(): Promise<void> {
+    return this.#file.sync();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#file.close();
+  }
+}

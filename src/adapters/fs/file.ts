@@ -1,0 +1,65 @@
+/**
+ * The system calls that the file ledger needs, each exactly one call. One implementation for each runtime; the simulation has its own.
+ * Errors carry the system's `code` ("ENOENT", "ENOSPC", ...) as Node's do.
+ */
+export interface FileSystemCalls {
+  /** False where an open file cannot be replaced by renaming another over it. */
+  readonly posix: boolean;
+  /** Opens for reading, with `write` for appending too (O_APPEND); creates only with `create`. */
+  open(path: string, options: { readonly write: boolean; readonly create: boolean }): FileHandle;
+  /** What the path leads to, links followed; undefined if to nothing. */
+  stat(path: string): PathStatus | undefined;
+  /** Creates a directory and those above it, as far as they are missing. */
+  makeDirectories(path: string): void;
+  /** fsync of a directory: makes the names in it durable. */
+  syncDirectory(path: string): Promise<void>;
+  /** The magic number of the file system (`statfs`), undefined where the runtime does not tell. */
+  fileSystemType(path: string): number | undefined;
+  /**
+   * Calls back with a file's name when something happens to it in a directory, until the returned function is called. Undefined if
+   * there is no such service or none left. Never keeps the process alive.
+   */
+  watchDirectory(path: string, listener: (name: string | undefined) => void): (() => void) | undefined;
+  /** The absolute form of a path, and its directory and last part. No call to the system. */
+  resolve(path: string): { readonly path: string; readonly directory: string; readonly name: string };
+}
+
+export interface PathStatus {
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly kind: "file" | "directory" | "other";
+}
+
+/** An open file. */
+export interface FileHandle {
+  /** One positional read into `target`; the number of bytes read, 0 at the end. */
+  read(target: Uint8Array, position: number): number;
+  /** One write of all of `bytes` at the end of the file; the number of bytes written, which may be less. */
+  append(bytes: Uint8Array): number;
+  /** Size in bytes, and how many names the file has. */
+  status(): { readonly size: number; readonly links: number };
+  identity(): { readonly device: bigint; readonly inode: bigint };
+  /** fdatasync: contents and size are durable. */
+  syncData(): Promise<void>;
+  /** fsync. */
+  sync(): Promise<void>;
+  close(): void;
+}
+
+/** The `code` of a system error. */
+export function errorCode(error: unknown): string | undefined {
+  const code = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
+  return typeof code === "string" ? code : undefined;
+}
+
+/** Reads exactly `length` bytes at `position`, or fewer if the file ends before. The bytes are fresh. */
+export function readAt(file: FileHandle, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const count = file.read(filled === 0 ? bytes : bytes.subarray(filled), position + filled);
+    if (count === 0) return bytes.subarray(0, filled);
+    filled += count;
+  }
+  return bytes;
+}

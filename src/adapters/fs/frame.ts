@@ -1,0 +1,170 @@
+import type { CommitRecord } from "../../core/ledger.ts";
+
+/**
+ * Frames: the records of a ledger file. docs/FORMAT.md gives the bytes and the reasons. Encoding and decoding are pure.
+ */
+
+/** Stands at the start of every frame and nowhere else. Its first byte occurs nowhere else in it. */
+export const MARKER = Uint8Array.of(0xfc, 0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76);
+export const MARKER_FIRST = 0xfc;
+
+export const FrameKind = { header: 1, commit: 2, seal: 3, drop: 4 } as const;
+
+/** Bytes before and behind the payload. */
+export const HEADER_BYTES = 48;
+export const TRAILER_BYTES = 5;
+export const FRAME_BYTES_MAX = 65 * 1024 * 1024;
+export const PAYLOAD_BYTES_MAX = FRAME_BYTES_MAX - HEADER_BYTES - TRAILER_BYTES;
+
+const MASK_AT = 8;
+const KIND_AT = 12;
+const LENGTH_AT = 13;
+const WRITER_AT = 17;
+const WRITER_BYTES = 12;
+const COUNTER_AT = 29;
+const TIMESTAMP_AT = 35;
+const HEADER_CHECKSUM_AT = 43;
+const HEADER_END_AT = 47;
+const HEADER_END = 0xa5;
+const FRAME_END = 0x5a;
+
+type Crc32 = (bytes: Uint8Array, seed?: number) => number;
+
+export interface FrameHeader extends Omit<CommitRecord, "payload"> {
+  readonly kind: number;
+  readonly payloadBytes: number;
+  /** 0 for nearly all frames. */
+  readonly mask: number;
+}
+
+/** The bytes of a whole frame with a payload of this size. */
+export function frameBytes(payloadBytes: number): number {
+  return HEADER_BYTES + payloadBytes + TRAILER_BYTES;
+}
+
+/** Writes a frame at `at` in `target`, which has room for it, and returns its end. */
+export function writeFrame(target: Uint8Array, at: number, kind: number, record: CommitRecord, crc32: Crc32): number {
+  const { writer, counter, timestamp, payload } = record;
+  const end = at + frameBytes(payload.length);
+  const data = new DataView(target.buffer, target.byteOffset + at, end - at);
+  target.set(MARKER, at);
+  data.setUint32(MASK_AT, 0, true);
+  data.setUint8(KIND_AT, kind);
+  data.setUint32(LENGTH_AT, payload.length, true);
+  target.set(writer, at + WRITER_AT);
+  data.setUint32(COUNTER_AT, counter >>> 0, true);
+  data.setUint16(COUNTER_AT + 4, Math.floor(counter / 2 ** 32), true);
+  data.setFloat64(TIMESTAMP_AT, timestamp, true);
+  data.setUint32(HEADER_CHECKSUM_AT, crc32(target.subarray(at + KIND_AT, at + HEADER_CHECKSUM_AT)), true);
+  data.setUint8(HEADER_END_AT, HEADER_END);
+  target.set(payload, at + HEADER_BYTES);
+  const trailer = HEADER_BYTES + payload.length;
+  data.setUint32(trailer, crc32(target.subarray(at + KIND_AT, at + trailer)), true);
+  data.setUint8(trailer + 4, FRAME_END);
+  // The marker itself apart, no byte before the mask can begin one.
+  const rest = target.subarray(at + MASK_AT, end);
+  if (indexOfMarker(rest, 0) >= 0) applyGoodMask(target.subarray(at, end), payload.length);
+  return end;
+}
+
+/** The header of a frame that begins at `at`, or undefined if none does or its checksum fails. */
+export function readHeader(bytes: Uint8Array, at: number, crc32: Crc32): FrameHeader | undefined {
+  if (bytes.length - at < HEADER_BYTES || !isMarkerAt(bytes, at)) return undefined;
+  const mask = readU32(bytes, at + MASK_AT);
+  let header = bytes.subarray(at, at + HEADER_BYTES);
+  if (mask !== 0) {
+    header = header.slice();
+    xorMask(header, KIND_AT, HEADER_END_AT, KIND_AT, mask);
+  }
+  if (header[HEADER_END_AT] !== HEADER_END) return undefined;
+  if (crc32(header.subarray(KIND_AT, HEADER_CHECKSUM_AT)) !== readU32(header, HEADER_CHECKSUM_AT)) return undefined;
+  const data = new DataView(header.buffer, header.byteOffset, HEADER_BYTES);
+  return {
+    kind: header[KIND_AT],
+    payloadBytes: readU32(header, LENGTH_AT),
+    writer: header.slice(WRITER_AT, WRITER_AT + WRITER_BYTES),
+    counter: data.getUint32(COUNTER_AT, true) + data.getUint16(COUNTER_AT + 4, true) * 2 ** 32,
+    timestamp: data.getFloat64(TIMESTAMP_AT, true),
+    mask,
+  };
+}
+
+/**
+ * The payload of the frame at `at`, whose header is given and whose bytes are all there; undefined if its checksum fails. A view, unless
+ * the frame is masked.
+ */
+export function readPayload(bytes: Uint8Array, at: number, header: FrameHeader, crc32: Crc32): Uint8Array | undefined {
+  const trailer = HEADER_BYTES + header.payloadBytes;
+  if (bytes[at + trailer + 4] !== FRAME_END) return undefined;
+  let frame = bytes.subarray(at, at + trailer + TRAILER_BYTES);
+  if (header.mask !== 0) {
+    frame = frame.slice();
+    xorMask(frame, KIND_AT, HEADER_END_AT, KIND_AT, header.mask);
+    xorMask(frame, HEADER_BYTES, trailer + 4, HEADER_BYTES, header.mask);
+  }
+  if (crc32(frame.subarray(KIND_AT, trailer)) !== readU32(frame, trailer)) return undefined;
+  return frame.subarray(HEADER_BYTES, trailer);
+}
+
+/** Undoes the mask on bytes that begin `offset` bytes into a frame. Not for its end bytes, which are stored as they are. */
+export function unmask(bytes: Uint8Array, offset: number, mask: number): void {
+  xorMask(bytes, 0, bytes.length, offset, mask);
+}
+
+/** The checksum field of a frame's header as it is stored: enough to tell whether a frame is still the one that was read. */
+export function headerFingerprint(bytes: Uint8Array, at: number): number {
+  return readU32(bytes, at + HEADER_CHECKSUM_AT);
+}
+
+/** The first place at or behind `from` where a whole marker stands, or -1. */
+export function indexOfMarker(bytes: Uint8Array, from: number): number {
+  const last = bytes.length - MARKER.length;
+  for (let at = bytes.indexOf(MARKER_FIRST, from); at >= 0 && at <= last; at = bytes.indexOf(MARKER_FIRST, at + 1)) {
+    if (isMarkerAt(bytes, at)) return at;
+  }
+  return -1;
+}
+
+export function isMarkerAt(bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < MARKER.length; i++) if (bytes[at + i] !== MARKER[i]) return false;
+  return true;
+}
+
+export function readU32(bytes: Uint8Array, at: number): number {
+  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+}
+
+/**
+ * Finds a mask under which no marker occurs, and applies it. Every place in the frame rules out at most one of the 255^4 masks, and a
+ * frame has fewer places than there are masks: one is always found, as a rule the first.
+ */
+function applyGoodMask(frame: Uint8Array, payloadBytes: number): void {
+  const trailer = HEADER_BYTES + payloadBytes;
+  const data = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  let applied = 0;
+  for (let seed = 1; ; seed++) {
+    const mask = maskFrom(seed);
+    // From the mask before to this one in one pass: XOR undoes itself.
+    const change = (applied ^ mask) >>> 0;
+    xorMask(frame, KIND_AT, HEADER_END_AT, KIND_AT, change);
+    xorMask(frame, HEADER_BYTES, trailer + 4, HEADER_BYTES, change);
+    applied = mask;
+    data.setUint32(MASK_AT, mask, true);
+    if (indexOfMarker(frame, 1) < 0) return;
+  }
+}
+
+/** The masks in the order in which they are tried: four bytes, none of them the marker's first. */
+function maskFrom(seed: number): number {
+  // Multiplication by a large odd number spreads consecutive seeds over all four bytes (Knuth's multiplicative hashing).
+  let mask = Math.imul(seed, 0x9e3779b1) >>> 0;
+  for (let shift = 0; shift < 32; shift += 8) {
+    if (((mask >>> shift) & 0xff) === MARKER_FIRST) mask = (mask ^ (1 << shift)) >>> 0;
+  }
+  return mask === 0 ? 1 : mask;
+}
+
+/** XORs bytes [from, to) with the mask; the byte at `from` lies `offset` bytes into its frame. */
+function xorMask(bytes: Uint8Array, from: number, to: number, offset: number, mask: number): void {
+  for (let at = from, place = offset; at < to; at++, place++) bytes[at] ^= (mask >>> ((place & 3) * 8)) & 0xff;
+}

@@ -1,0 +1,140 @@
+import { MalformedBytes, toHex } from "../../core/bytes.ts";
+import type { Environment } from "../../core/environment.ts";
+import { KVError } from "../../core/errors.ts";
+import { type FileHandle, readAt } from "./file.ts";
+import { FrameKind, frameBytes, indexOfMarker, readHeader, readPayload, writeFrame } from "./frame.ts";
+import { decodeGenerationHeader, encodeGenerationHeader, FORMAT, type GenerationHeader, ID_BYTES } from "./payloads.ts";
+import { agreesWithMarker, judge } from "./verdict.ts";
+
+/** A whole header lies within so many bytes from the start, or there is none. */
+const SEARCH_BYTES = 64 * 1024;
+
+/** One generation of a ledger file, opened: its header, and how logical addresses lie in it. */
+export interface Generation {
+  readonly header: GenerationHeader;
+  /** Logical address minus offset. */
+  readonly delta: number;
+  /** Offset behind which frames are looked for. */
+  readonly start: number;
+  /** Where the second copy of the header should be; empty if the copy that serves is the second. */
+  readonly copyFrom: number;
+  readonly copyTo: number;
+  /** The first copy is damaged: its offsets. */
+  readonly damagedCopy: { readonly from: number; readonly to: number } | undefined;
+}
+
+/** What a file begins with. */
+export type Beginning =
+  | { readonly is: "ledger"; readonly generation: Generation }
+  /** Nothing, or stumps of headers: a ledger can be created here. */
+  | { readonly is: "blank" }
+  /** Begins as a ledger does, and no header in it is whole. */
+  | { readonly is: "damaged" }
+  | { readonly is: "foreign"; readonly beginning: Uint8Array };
+
+/**
+ * Looks for the header: the first whole one wins. Throws `UnsupportedFormat` for a newer format.
+ */
+export function readBeginning(file: FileHandle, name: string, crc32: Environment["crc32"]): Beginning {
+  const bytes = readAt(file, 0, SEARCH_BYTES + 1024);
+  for (let at = indexOfMarker(bytes, 0); at >= 0 && at < SEARCH_BYTES; at = indexOfMarker(bytes, at + 1)) {
+    const payload = headerPayload(bytes, at, crc32);
+    if (payload === undefined) continue;
+    const header = decodeHeader(payload, name);
+    const length = frameBytes(payload.length);
+    // Stumps of headers that never became whole may lie before it; anything else there was the first copy.
+    const isSecondCopy = at > 0 && !holdsOnlyHeaderStumps(bytes.subarray(0, at), crc32, false);
+    const start = header.generation === 1 ? at + length : Math.max(at + length, header.framesAt);
+    return {
+      is: "ledger",
+      generation: {
+        header,
+        delta: header.base - header.framesAt,
+        start,
+        copyFrom: at + length,
+        copyTo: isSecondCopy ? at + length : at + 2 * length,
+        damagedCopy: isSecondCopy ? { from: 0, to: at } : undefined,
+      },
+    };
+  }
+  if (bytes.length < SEARCH_BYTES && holdsOnlyHeaderStumps(bytes, crc32, true)) return { is: "blank" };
+  return agreesWithMarker(bytes, bytes.length) ? { is: "damaged" } : { is: "foreign", beginning: bytes.subarray(0, 64) };
+}
+
+function headerPayload(bytes: Uint8Array, at: number, crc32: Environment["crc32"]): Uint8Array | undefined {
+  const header = readHeader(bytes, at, crc32);
+  if (header?.kind !== FrameKind.header || at + frameBytes(header.payloadBytes) > bytes.length) return undefined;
+  return readPayload(bytes, at, header, crc32);
+}
+
+function decodeHeader(payload: Uint8Array, name: string): GenerationHeader {
+  let header: GenerationHeader;
+  try {
+    header = decodeGenerationHeader(payload);
+  } catch (error) {
+    if (!(error instanceof MalformedBytes)) throw error;
+    throw new KVError("UnsupportedFormat", `${name} has a header of an unknown form`, { cause: error });
+  }
+  if (header.format !== FORMAT) {
+    throw new KVError("UnsupportedFormat", `${name} has format ${header.format}; this version of foliokv knows format ${FORMAT}`);
+  }
+  if (header.runBytes > 0) {
+    throw new KVError("UnsupportedFormat", `${name} was vacuumed by a newer version of foliokv: it begins with a snapshot`);
+  }
+  return header;
+}
+
+/** True if, cut at every marker, the bytes are nothing but beginnings of header frames. `toTheEnd`: nothing lies behind them. */
+function holdsOnlyHeaderStumps(bytes: Uint8Array, crc32: Environment["crc32"], toTheEnd: boolean): boolean {
+  for (let at = 0; at < bytes.length; ) {
+    const marker = indexOfMarker(bytes, at + 1);
+    const end = marker < 0 ? bytes.length : marker;
+    const piece = bytes.subarray(at, end);
+    const header = readHeader(piece, 0, crc32);
+    if (header !== undefined && header.kind !== FrameKind.header) return false;
+    let content = piece.length;
+    while (content > 0 && piece[content - 1] === 0) content--;
+    const verdict = judge({
+      bytes: piece.length,
+      contentBytes: content,
+      isLast: toTheEnd && end === bytes.length,
+      beginning: piece,
+      declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
+    });
+    if (verdict !== "stump" && !(verdict === "wait" && agreesWithMarker(piece, piece.length))) return false;
+    at = end;
+  }
+  return true;
+}
+
+/** The first generation of a new ledger: both copies of its header, to be appended in one write. */
+export function encodeNewLedger(environment: Environment): Uint8Array {
+  const both = 2 * frameBytes(headerPayloadBytes);
+  return encodeHeaderPair(
+    {
+      format: FORMAT,
+      ledgerId: toHex(environment.randomBytes(ID_BYTES)),
+      generation: 1,
+      nonce: toHex(environment.randomBytes(ID_BYTES)),
+      base: both,
+      framesAt: both,
+      runAt: 0,
+      runBytes: 0,
+      runChecksum: 0,
+    },
+    environment,
+  );
+}
+
+/** A header, twice. */
+export function encodeHeaderPair(header: GenerationHeader, environment: Environment): Uint8Array {
+  const payload = encodeGenerationHeader(header);
+  const record = { writer: environment.randomBytes(12), counter: 0, timestamp: environment.now(), payload };
+  const pair = new Uint8Array(2 * frameBytes(payload.length));
+  const second = writeFrame(pair, 0, FrameKind.header, record, environment.crc32);
+  writeFrame(pair, second, FrameKind.header, record, environment.crc32);
+  return pair;
+}
+
+const headerPayloadBytes = 2 + ID_BYTES + 8 + ID_BYTES + 8 * 4 + 4;
+

@@ -1,0 +1,1 @@
+export { type FsLedgerOptions, fsLedger } from "./ledger.ts";

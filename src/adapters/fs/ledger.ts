@@ -1,0 +1,155 @@
+import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
+import { fromSystem } from "./errors.ts";
+import type { FileHandle, FileSystemCalls } from "./file.ts";
+import { denoFileSystem } from "./file-deno.ts";
+import { nodeFileSystem } from "./file-node.ts";
+import { type Beginning, encodeNewLedger, readBeginning } from "./generation.ts";
+import { FileSession } from "./session.ts";
+
+/** Options of `fsLedger`. */
+export interface FsLedgerOptions {
+  /**
+   * What an acknowledgement means. `"relaxed"` (default): the operating system has the commit; it survives a process that is killed, and in
+   * a power failure the last seconds may be lost. `"strict"`: it is on the disk.
+   */
+  readonly durability?: "relaxed" | "strict";
+}
+
+/**
+ * A ledger in one local file, shared by any number of processes without locks.
+ *
+ * @throws InvalidArgumentError `InvalidOption`, `InvalidArgument`
+ */
+export function fsLedger(path: string | { readonly href: string }, options: FsLedgerOptions = {}): Ledger {
+  return createFsLedger(path, options, denoFileSystem() ?? nodeFileSystem);
+}
+
+/** `fsLedger` over given system calls. */
+export function createFsLedger(
+  path: string | { readonly href: string },
+  options: FsLedgerOptions,
+  calls: FileSystemCalls,
+): Ledger {
+  const given = typeof path === "string" ? path : fromFileUrl(path);
+  if (given === "") throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path is empty");
+  if (given.includes("\0")) throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path holds a zero byte");
+  const unknown = Object.keys(options).find((name) => name !== "durability");
+  if (unknown !== undefined) throw new InvalidArgumentError("InvalidOption", `fsLedger: there is no option ${unknown}; known is durability`);
+  const durability = options.durability ?? "relaxed";
+  if (durability !== "relaxed" && durability !== "strict") {
+    throw new InvalidArgumentError("InvalidOption", `fsLedger: durability must be "relaxed" or "strict"; received ${String(durability)}`);
+  }
+  if (durability === "strict" && !calls.posix) {
+    throw new InvalidArgumentError("InvalidOption", 'fsLedger: durability "strict" is not available on Windows');
+  }
+  const place = calls.resolve(given);
+  return {
+    name: place.path,
+    ordering: "append",
+    open: (openOptions) => openFile(calls, place, durability === "strict", openOptions),
+  };
+}
+
+async function openFile(
+  calls: FileSystemCalls,
+  place: { readonly path: string; readonly directory: string; readonly name: string },
+  strict: boolean,
+  options: LedgerOpenOptions,
+): Promise<LedgerSession> {
+  const { path, directory, name } = place;
+  const create = options.createIfMissing && !options.readOnly;
+  let file: FileHandle | undefined;
+  try {
+    const status = calls.stat(path);
+    if (status === undefined && !create) throw new KVError("LedgerMissing", `${path} does not exist`);
+    if (status !== undefined && status.kind !== "file") throw new KVError("NotALedger", `${path} is ${status.kind === "directory" ? "a directory" : "no regular file"}`);
+    if (status === undefined) calls.makeDirectories(directory);
+    const networkFileSystemChecked = checkFileSystem(calls, status === undefined ? directory : path, options.allowNetworkFileSystem);
+    file = calls.open(path, { write: !options.readOnly, create });
+    const beginning = await beginningOf(calls, file, place, create, options);
+    const generation = beginning.is === "ledger" ? beginning.generation : undefined;
+    const session = { calls, environment: options.environment, readOnly: options.readOnly, strict, path, directory, name, networkFileSystemChecked };
+    return new FileSession(session, file, generation);
+  } catch (error) {
+    file?.close();
+    throw fromSystem(error, `${path} cannot be opened`);
+  }
+}
+
+/** Reads the header, creating it where that is asked for. */
+async function beginningOf(
+  calls: FileSystemCalls,
+  file: FileHandle,
+  { path, directory }: { readonly path: string; readonly directory: string },
+  create: boolean,
+  { environment, readOnly }: LedgerOpenOptions,
+): Promise<Beginning> {
+  const { crc32 } = environment;
+  let beginning = readBeginning(file, path, crc32);
+  if (beginning.is === "blank" && create) {
+    const pair = encodeNewLedger(environment);
+    const count = file.append(pair);
+    // Whoever else creates it at the same time, the first whole header wins.
+    beginning = readBeginning(file, path, crc32);
+    if (beginning.is === "blank") throw new KVError("NoSpace", `${path} took ${count} of ${pair.length} bytes: there is no room`);
+    await file.sync();
+    await calls.syncDirectory(directory);
+  }
+  if (beginning.is === "ledger" || (beginning.is === "blank" && readOnly)) return beginning;
+  if (beginning.is === "blank") throw new KVError("LedgerMissing", `${path} is empty: there is no ledger in it`);
+  if (beginning.is === "damaged") throw new KVError("LedgerDamaged", `${path} is a ledger whose header is damaged, both copies of it`, { ranges: [{ from: 0, to: 0 }] });
+  throw new KVError("NotALedger", `${path} is not a foliokv ledger: ${guess(beginning.beginning)}; nothing was written to it`);
+}
+
+/** What a file seems to be, for the message. */
+function guess(beginning: Uint8Array): string {
+  const text = String.fromCharCode(...beginning.subarray(0, 16));
+  if (text.startsWith("CKVD")) return "it is a database of @cross/kv, which has to be copied entry by entry";
+  if (text.startsWith("SQLite format 3")) return "it is a SQLite database";
+  if (text.startsWith("\x1f\x8b")) return "it is compressed with gzip";
+  return "it is some other file";
+}
+
+/** Magic numbers of file systems on which appends of several machines are not atomic (linux/magic.h, statfs(2)). */
+const NETWORK_FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
+  [0x6969, "NFS"],
+  [0x517b, "SMB"],
+  [0xff534d42, "CIFS"],
+  [0xfe534d42, "SMB2"],
+  [0x01021997, "9p"],
+  [0x65735546, "FUSE"],
+  [0x5346414f, "AFS"],
+  [0x6b414653, "AFS"],
+  [0x00c36400, "Ceph"],
+  [0x73757245, "Coda"],
+  [0x564c, "NCP"],
+  [0x7461636f, "OCFS2"],
+  [0x01161970, "GFS2"],
+  [0x0bd00bd0, "Lustre"],
+  [0xaad7aaea, "PanFS"],
+  [0x47504653, "GPFS"],
+]);
+
+/** True if the file system could be asked. Throws `NetworkFileSystem` unless that is allowed. */
+function checkFileSystem(calls: FileSystemCalls, path: string, allowed: boolean): boolean {
+  const type = calls.fileSystemType(path);
+  if (type === undefined) return false;
+  // The number is signed in some runtimes.
+  const network = NETWORK_FILE_SYSTEMS.get(type >>> 0);
+  if (network === undefined || allowed) return true;
+  throw new KVError(
+    "NetworkFileSystem",
+    `${path} lies on ${network}, where appends of several machines can overwrite each other; allowNetworkFileSystem opens it all the same`,
+  );
+}
+
+function fromFileUrl(url: { readonly href: string }): string {
+  const { href } = url;
+  if (typeof href !== "string" || !href.startsWith("file:///")) {
+    throw new InvalidArgumentError("InvalidArgument", `fsLedger: a path or a file: URL; received ${String(href)}`);
+  }
+  const path = decodeURIComponent(href.slice("file://".length));
+  // file:///C:/folder is C:/folder
+  return /^\/[A-Za-z]:\//.test(path) ? path.slice(1) : path;
+}

@@ -1,0 +1,120 @@
+import type { Environment } from "../../core/environment.ts";
+import { type FileHandle, readAt } from "./file.ts";
+import { FRAME_BYTES_MAX, type FrameHeader, frameBytes, HEADER_BYTES, headerFingerprint, indexOfMarker, MARKER, readHeader, readPayload } from "./frame.ts";
+import { judge, type Verdict } from "./verdict.ts";
+
+/** What lies at an offset of a ledger file. */
+export type Scanned =
+  | {
+      readonly found: "frame";
+      readonly header: FrameHeader;
+      readonly payload: Uint8Array;
+      readonly end: number;
+      /** Tells this frame from another at the same offset. */
+      readonly fingerprint: number;
+    }
+  /** No frame: a piece to be skipped. */
+  | { readonly found: "piece"; readonly verdict: Exclude<Verdict, "wait">; readonly end: number }
+  /** Nothing yet, or not all of it. */
+  | { readonly found: "nothing" };
+
+interface Judged {
+  readonly verdict: Verdict;
+  readonly end: number;
+}
+
+const SEARCH_BYTES = 1024 * 1024;
+const NOTHING: Scanned = { found: "nothing" };
+
+/**
+ * Reads frames of a file from given offsets, in windows of about `windowBytes`. A window's memory is never used again: payloads may be
+ * views of it.
+ */
+export class Scanner {
+  readonly #file: FileHandle;
+  readonly #size: number;
+  readonly #windowBytes: number;
+  readonly #crc32: Environment["crc32"];
+  #window: Uint8Array = new Uint8Array(0);
+  #windowAt = 0;
+
+  /** `size`: where reading ends, whatever is appended meanwhile. */
+  constructor(file: FileHandle, size: number, windowBytes: number, crc32: Environment["crc32"]) {
+    this.#file = file;
+    this.#size = size;
+    this.#windowBytes = windowBytes;
+    this.#crc32 = crc32;
+  }
+
+  scan(offset: number): Scanned {
+    if (offset >= this.#size) return NOTHING;
+    const frame = this.#frame(offset, this.#size);
+    if (frame !== undefined) return frame;
+    const first = this.#judge(offset, this.#size);
+    if (first.verdict === "wait") return NOTHING;
+    // A verdict is for ever: the bytes are read a second time before it stands.
+    this.#window = new Uint8Array(0);
+    const size = this.#file.status().size;
+    const second = this.#frame(offset, size);
+    if (second !== undefined) return second;
+    const again = this.#judge(offset, size);
+    if (again.verdict === "wait" || again.verdict !== first.verdict || again.end !== first.end) return NOTHING;
+    return { found: "piece", verdict: again.verdict, end: again.end };
+  }
+
+  #frame(offset: number, size: number): Scanned | undefined {
+    const beginning = this.#bytes(offset, Math.min(HEADER_BYTES, size - offset), size);
+    const header = readHeader(beginning, 0, this.#crc32);
+    if (header === undefined) return undefined;
+    const length = frameBytes(header.payloadBytes);
+    // The length is trusted, for the header's checksum held; still nothing larger than a frame is ever allocated.
+    if (length > FRAME_BYTES_MAX || offset + length > size) return undefined;
+    const payload = readPayload(this.#bytes(offset, length, size), 0, header, this.#crc32);
+    return payload === undefined ? undefined : { found: "frame", header, payload, end: offset + length, fingerprint: headerFingerprint(beginning, 0) };
+  }
+
+  #judge(offset: number, size: number): Judged {
+    const { end, contentEnd } = this.#pieceFrom(offset, size);
+    const beginning = this.#bytes(offset, Math.min(HEADER_BYTES, size - offset), size);
+    const header = readHeader(beginning, 0, this.#crc32);
+    const verdict = judge({
+      bytes: end - offset,
+      contentBytes: contentEnd - offset,
+      isLast: end === size,
+      beginning,
+      declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
+    });
+    return { verdict, end };
+  }
+
+  /** The piece that begins at `offset`: up to the next marker, or to the end. */
+  #pieceFrom(offset: number, size: number): { readonly end: number; readonly contentEnd: number } {
+    let contentEnd = offset;
+    for (let at = offset; at < size; ) {
+      // A marker may lie across two readings: the next one begins a little before the end of this one.
+      const bytes = readAt(this.#file, at, Math.min(SEARCH_BYTES, size - at));
+      const marker = indexOfMarker(bytes, at === offset ? 1 : 0);
+      const to = marker < 0 ? bytes.length : marker;
+      for (let i = to - 1; i >= 0; i--) {
+        if (bytes[i] === 0) continue;
+        contentEnd = Math.max(contentEnd, at + i + 1);
+        break;
+      }
+      if (marker >= 0) return { end: at + marker, contentEnd };
+      if (at + bytes.length >= size || bytes.length < MARKER.length) break;
+      at += bytes.length - (MARKER.length - 1);
+    }
+    return { end: size, contentEnd };
+  }
+
+  /** `length` bytes at `offset`, which lie before `size`; fewer if the file was cut meanwhile. */
+  #bytes(offset: number, length: number, size: number): Uint8Array {
+    const from = offset - this.#windowAt;
+    if (from < 0 || from + length > this.#window.length) {
+      this.#window = readAt(this.#file, offset, Math.min(Math.max(length, this.#windowBytes), size - offset));
+      this.#windowAt = offset;
+      return this.#window.subarray(0, length);
+    }
+    return this.#window.subarray(from, from + length);
+  }
+}

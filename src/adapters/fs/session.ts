@@ -1,0 +1,543 @@
+import { MalformedBytes } from "../../core/bytes.ts";
+import type { Environment, MaybePromise } from "../../core/environment.ts";
+import { KVError } from "../../core/errors.ts";
+import type {
+  AppendResult,
+  CommitRecord,
+  LedgerCommit,
+  LedgerIdentity,
+  LedgerNotice,
+  LedgerSession,
+  ReadBudget,
+  ReadResult,
+  ReopenResult,
+} from "../../core/ledger.ts";
+import { fromSystem } from "./errors.ts";
+import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
+import {
+  FRAME_BYTES_MAX,
+  FrameKind,
+  frameBytes,
+  HEADER_BYTES,
+  headerFingerprint,
+  PAYLOAD_BYTES_MAX,
+  readU32,
+  unmask,
+  writeFrame,
+} from "./frame.ts";
+import { type Generation, readBeginning } from "./generation.ts";
+import { Notifier } from "./notify.ts";
+import { decodeDrop, decodeSeal, isSiblingName, type Seal } from "./payloads.ts";
+import { type Scanned, Scanner } from "./scanner.ts";
+
+export interface SessionOptions {
+  readonly calls: FileSystemCalls;
+  readonly environment: Environment;
+  readonly readOnly: boolean;
+  readonly strict: boolean;
+  /** The path that the user gave, absolute. */
+  readonly path: string;
+  readonly directory: string;
+  readonly name: string;
+  readonly networkFileSystemChecked: boolean;
+}
+
+/** One generation's file as long as values in it may be read. */
+interface OpenFile {
+  readonly file: FileHandle;
+  readonly generation: Generation;
+  readonly device: bigint;
+  readonly inode: bigint;
+}
+
+/** Where the path leads, compared with the file that is open. */
+type PathState = "same" | "other" | "missing";
+
+/** Added to the place of a value that lies in a masked frame: whoever reads it has to look for the mask. */
+const MASKED = 2 ** 52;
+/** A batch buffer that grew beyond this is let go afterwards. */
+const BUFFER_KEPT_BYTES = 1024 * 1024;
+/** A read takes at least so much at once, if there is so much. */
+const WINDOW_BYTES_MIN = 4096;
+
+/**
+ * A ledger file, opened. Positions and versions are logical addresses: offset in the file plus the generation's delta.
+ *
+ * Everything but the syncs of `strict` is synchronous: the system has the file in memory as a rule, and a call through a thread pool
+ * costs a hundred times what the system call does.
+ */
+export class FileSession implements LedgerSession {
+  readonly #options: SessionOptions;
+  readonly #crc32: Environment["crc32"];
+  readonly payloadBytesMax = PAYLOAD_BYTES_MAX;
+  /** The files opened, the present one last. Earlier generations stay open for the values that lie before the present one's base. */
+  #files: OpenFile[];
+  /** The present file; for a read-only session on a blank one, it has no generation yet. */
+  #blank: FileHandle | undefined;
+  #buffer = new Uint8Array(4096);
+  /** The frame that was read or written last: its offset and what identifies it. */
+  #lastFrame: { offset: number; fingerprint: number } = { offset: -1, fingerprint: 0 };
+  /** Size of the file when its end was last read. */
+  #endSize = -1;
+  /** The path has to be looked at before anything else is believed. */
+  #suspect = false;
+  #missing = false;
+  #pathMoved = false;
+  #seal: Seal | undefined;
+  #sealedAt = -1;
+  readonly #dropped = new Set<string>();
+  #copyReported = false;
+  #writeClosed: KVError | undefined;
+  #directorySynced = false;
+  #notifiers = new Set<Notifier>();
+  #closed = false;
+  readonly #counts = { reads: 0, writes: 0, bytesWritten: 0, syncs: 0 };
+
+  constructor(options: SessionOptions, file: FileHandle, generation: Generation | undefined) {
+    this.#options = options;
+    this.#crc32 = options.environment.crc32;
+    this.#files = [];
+    if (generation === undefined) this.#blank = file;
+    else this.#files.push({ file, generation, ...file.identity() });
+  }
+
+  get identity(): LedgerIdentity | undefined {
+    const header = this.#current?.generation.header;
+    return header === undefined
+      ? undefined
+      : { ledgerId: header.ledgerId, generation: header.generation, nonce: header.nonce };
+  }
+
+  get start(): number {
+    const generation = this.#current?.generation;
+    return generation === undefined ? 0 : generation.start + generation.delta;
+  }
+
+  get #current(): OpenFile | undefined {
+    return this.#files[this.#files.length - 1];
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  read(position: number, budget: ReadBudget): ReadResult {
+    try {
+      return this.#read(position, budget);
+    } catch (error) {
+      throw fromSystem(error, `${this.#options.path} cannot be read`);
+    }
+  }
+
+  #read(position: number, budget: ReadBudget): ReadResult {
+    const current = this.#current ?? this.#beBorn();
+    if (current === undefined) return { commits: [], next: position, status: "end" };
+    const { file, generation } = current;
+    const from = Math.max(position, this.start);
+    let offset = from - generation.delta;
+    const size = file.status().size;
+    this.#counts.reads++;
+    if (budget.verify || this.#suspect) {
+      const path = this.#lookAtPath(current);
+      if (path === "same" && (size < offset || !this.#lastFrameUnchanged(file))) return { commits: [], next: from, status: "moved" };
+      if (path !== "same") {
+        // Without a seal ahead, what is behind the position belongs to a file that is nobody's ledger any more.
+        if (!this.#sealAhead(current, offset, size)) {
+          if (path === "missing") throw missing(this.#options.path);
+          return { commits: [], next: from, status: "moved" };
+        }
+        this.#pathMoved = path === "other";
+      }
+    }
+    const scanner = new Scanner(file, size, windowFor(size - offset, budget.bytes), this.#crc32);
+    const commits: LedgerCommit[] = [];
+    const notices: LedgerNotice[] = [...this.#copyNotice(generation)];
+    const begin = offset;
+    for (;;) {
+      const scanned = scanner.scan(offset);
+      if (scanned.found === "nothing") {
+        this.#endSize = size;
+        if (this.#missing && commits.length === 0 && notices.length === 0) throw missing(this.#options.path);
+        return result(commits, offset + generation.delta, "end", notices);
+      }
+      if (scanned.found === "frame") {
+        const seen = this.#takeFrame(scanned, offset, generation, commits);
+        if (seen === "sealed") return result(commits, offset + generation.delta, this.#pathMoved ? "moved" : "sealed", notices);
+        if (seen === "unknown") {
+          if (commits.length > 0 || notices.length > 0) return result(commits, offset + generation.delta, "more", notices);
+          throw new KVError("UnsupportedFormat", `${this.#options.path} holds a frame of unknown kind ${scanned.header.kind} at ${offset}`);
+        }
+      } else {
+        notices.push(this.#notice(scanned, offset, generation));
+      }
+      offset = scanned.end;
+      if (offset - begin >= budget.bytes) return result(commits, offset + generation.delta, "more", notices);
+    }
+  }
+
+  /** What a whole frame means for the ledger. */
+  #takeFrame(
+    { header, payload, fingerprint }: Scanned & { found: "frame" },
+    offset: number,
+    generation: Generation,
+    commits: LedgerCommit[],
+  ): "taken" | "sealed" | "unknown" {
+    if (header.kind === FrameKind.commit) {
+      const version = offset + generation.delta;
+      const place = version + HEADER_BYTES + (header.mask === 0 ? 0 : MASKED);
+      const { writer, counter, timestamp } = header;
+      commits.push({ version, place, writer, counter, timestamp, payload });
+    } else if (header.kind === FrameKind.seal) {
+      const seal = ignoringMalformed(() => decodeSeal(payload));
+      if (seal !== undefined && this.#isWinning(seal, generation)) {
+        this.#seal = seal;
+        this.#sealedAt = offset + generation.delta;
+        return "sealed";
+      }
+    } else if (header.kind === FrameKind.drop) {
+      const dropped = ignoringMalformed(() => decodeDrop(payload));
+      if (dropped !== undefined) this.#dropped.add(dropped);
+    } else if (header.kind !== FrameKind.header) {
+      return "unknown";
+    }
+    // A header further on is void: the first whole one has won.
+    this.#lastFrame = { offset, fingerprint };
+    return "taken";
+  }
+
+  #isWinning(seal: Seal, { header }: Generation): boolean {
+    const name = this.#options.name;
+    return seal.nonce === header.nonce && !this.#dropped.has(seal.siblingNonce) && isSiblingName(seal.siblingName, name, header.generation);
+  }
+
+  #notice(piece: Scanned & { found: "piece" }, offset: number, { copyFrom, copyTo, delta }: Generation): LedgerNotice {
+    const range = { from: offset + delta, to: piece.end + delta };
+    if (piece.verdict === "damage" && offset >= copyFrom && piece.end <= copyTo) return { kind: "copy", ...range };
+    return { kind: piece.verdict, ...range };
+  }
+
+  #copyNotice({ damagedCopy }: Generation): LedgerNotice[] {
+    if (damagedCopy === undefined || this.#copyReported) return [];
+    this.#copyReported = true;
+    return [{ kind: "copy", ...damagedCopy }];
+  }
+
+  readValue(version: number, place: number, length: number): Uint8Array {
+    const masked = place >= MASKED;
+    const address = masked ? place - MASKED : place;
+    const open = this.#fileOf(version);
+    if (open === undefined) throw unreadable(this.#options.path, address, length);
+    try {
+      const bytes = readAt(open.file, address - open.generation.delta, length);
+      if (bytes.length < length) throw unreadable(this.#options.path, address, length);
+      if (masked) unmask(bytes, address - version, readU32(readAt(open.file, version - open.generation.delta, HEADER_BYTES), 8));
+      return bytes;
+    } catch (error) {
+      throw fromSystem(error, `A value of ${this.#options.path} cannot be read`);
+    }
+  }
+
+  #fileOf(version: number): OpenFile | undefined {
+    for (let i = this.#files.length - 1; i >= 0; i--) {
+      const { header } = this.#files[i].generation;
+      if (i === 0 || version >= header.base) return this.#files[i];
+    }
+    return undefined;
+  }
+
+  hasNews(): boolean {
+    const current = this.#current;
+    if (current === undefined) return true;
+    const { size, links } = current.file.status();
+    // Nobody can see at the descriptor where the path leads, but a file without a name has lost it.
+    if (links === 0) this.#suspect = true;
+    return size !== this.#endSize || links === 0;
+  }
+
+  /** A blank file that a read-only session looks at may have become a ledger. */
+  #beBorn(): OpenFile | undefined {
+    const file = this.#blank as FileHandle;
+    const beginning = readBeginning(file, this.#options.path, this.#crc32);
+    if (beginning.is !== "ledger") return undefined;
+    this.#blank = undefined;
+    this.#files.push({ file, generation: beginning.generation, ...file.identity() });
+    return this.#current;
+  }
+
+  // --- identity ----------------------------------------------------------------------------------------------------
+
+  #lookAtPath(current: OpenFile): PathState {
+    const status = this.#options.calls.stat(this.#options.path);
+    this.#missing = status === undefined;
+    const same = status !== undefined && status.device === current.device && status.inode === current.inode;
+    // A file that lost this name and has another one is suspect no more: it was looked at.
+    this.#suspect = !same;
+    return same ? "same" : status === undefined ? "missing" : "other";
+  }
+
+  #lastFrameUnchanged(file: FileHandle): boolean {
+    const { offset, fingerprint } = this.#lastFrame;
+    if (offset < 0) return true;
+    const header = readAt(file, offset, HEADER_BYTES);
+    return header.length === HEADER_BYTES && headerFingerprint(header, 0) === fingerprint;
+  }
+
+  /** True if a winning seal lies between `offset` and the end: then the file was left in order. */
+  #sealAhead({ file, generation }: OpenFile, offset: number, size: number): boolean {
+    if (this.#seal !== undefined) return true;
+    const scanner = new Scanner(file, size, windowFor(size - offset, FRAME_BYTES_MAX), this.#crc32);
+    const dropped = new Set(this.#dropped);
+    for (let at = offset; ; ) {
+      const scanned = scanner.scan(at);
+      if (scanned.found === "nothing") return false;
+      if (scanned.found === "frame" && scanned.header.kind === FrameKind.drop) {
+        const name = ignoringMalformed(() => decodeDrop(scanned.payload));
+        if (name !== undefined) dropped.add(name);
+      } else if (scanned.found === "frame" && scanned.header.kind === FrameKind.seal) {
+        const seal = ignoringMalformed(() => decodeSeal(scanned.payload));
+        if (seal !== undefined && !dropped.has(seal.siblingNonce) && this.#isWinning(seal, generation)) return true;
+      }
+      at = scanned.end;
+    }
+  }
+
+  // --- writing -----------------------------------------------------------------------------------------------------
+
+  append(commits: readonly CommitRecord[], position: number): MaybePromise<AppendResult> {
+    const current = this.#writable();
+    if (this.#seal !== undefined) return { status: "read-on" };
+    const { length, starts } = this.#frame(commits);
+    const batch = this.#buffer.subarray(0, length);
+    const written = this.#write(current, batch, commits, starts, position);
+    if (this.#buffer.length > BUFFER_KEPT_BYTES) this.#buffer = new Uint8Array(4096);
+    return this.#options.strict ? this.#durably(current, written) : written;
+  }
+
+  /** The file to append to, if there is any sense in it. */
+  #writable(): OpenFile {
+    const { path, readOnly } = this.#options;
+    if (readOnly) throw new KVError("ReadOnly", `${path} was opened with readOnly`, { outcome: "not committed" });
+    if (this.#writeClosed !== undefined) {
+      throw new KVError("InputOutput", `${path} takes no more writes: ${this.#writeClosed.message}`, {
+        cause: this.#writeClosed,
+        outcome: "not committed",
+      });
+    }
+    const current = this.#current as OpenFile;
+    if (this.#suspect) {
+      // Known to be gone or replaced: look again rather than write to what nobody will read.
+      const state = this.#lookAtPath(current);
+      if (state !== "same" && !this.#sealAhead(current, this.#lastFrame.offset < 0 ? current.generation.start : this.#lastFrame.offset, current.file.status().size)) {
+        throw new KVError("LedgerMissing", `${path} is gone, or something else is in its place`, { outcome: "not committed" });
+      }
+    }
+    return current;
+  }
+
+  /** Puts frames of all commits into the batch buffer. */
+  #frame(commits: readonly CommitRecord[]): { readonly length: number; readonly starts: readonly number[] } {
+    let length = 0;
+    for (const { payload } of commits) {
+      if (payload.length > PAYLOAD_BYTES_MAX) {
+        throw new KVError("CommitTooLarge", `A commit of ${payload.length} bytes does not fit into a frame`, { outcome: "not committed" });
+      }
+      length += frameBytes(payload.length);
+    }
+    if (length > this.#buffer.length) this.#buffer = new Uint8Array(Math.max(length, 2 * this.#buffer.length));
+    const starts: number[] = [];
+    let at = 0;
+    for (const commit of commits) {
+      starts.push(at);
+      at = writeFrame(this.#buffer, at, FrameKind.commit, commit, this.#crc32);
+    }
+    return { length, starts };
+  }
+
+  /** One write, one fstat. After any trouble, reading on decides what is in. */
+  #write(
+    { file, generation }: OpenFile,
+    batch: Uint8Array,
+    commits: readonly CommitRecord[],
+    starts: readonly number[],
+    position: number,
+  ): AppendResult {
+    const { path } = this.#options;
+    let count: number;
+    let status: { readonly size: number; readonly links: number };
+    try {
+      this.#counts.writes++;
+      count = file.append(batch);
+      this.#counts.bytesWritten += count;
+      status = file.status();
+    } catch (error) {
+      return { status: "read-on", error: fromSystem(error, `${path} cannot be written`, "not committed") };
+    }
+    if (count < batch.length) {
+      const message = `${path} took ${count} of ${batch.length} bytes: there is no room`;
+      return { status: "read-on", error: new KVError("NoSpace", message, { outcome: "not committed" }) };
+    }
+    if (status.links === 0) {
+      this.#suspect = true;
+      return { status: "read-on" };
+    }
+    const begin = position - generation.delta;
+    if (status.size !== begin + batch.length) return { status: "read-on" };
+    this.#endSize = status.size;
+    const last = starts[starts.length - 1];
+    this.#lastFrame = { offset: begin + last, fingerprint: headerFingerprint(batch, last) };
+    const versions: number[] = [];
+    const places: number[] = [];
+    for (let i = 0; i < commits.length; i++) {
+      const version = position + starts[i];
+      versions.push(version);
+      places.push(version + HEADER_BYTES + (readU32(batch, starts[i] + 8) === 0 ? 0 : MASKED));
+    }
+    return { status: "appended", versions, places, next: position + batch.length };
+  }
+
+  /** Waits until what was written, and everything before it, is durable. A failed sync is never made a success by another. */
+  async #durably(current: OpenFile, written: AppendResult): Promise<AppendResult> {
+    try {
+      this.#counts.syncs++;
+      await current.file.syncData();
+      if (!this.#directorySynced) {
+        await this.#options.calls.syncDirectory(this.#options.directory);
+        this.#directorySynced = true;
+      }
+      return written;
+    } catch (error) {
+      const message = `${this.#options.path} could not be made durable: ${String(error)}`;
+      this.#writeClosed = new KVError("CommitOutcomeUnknown", message, { cause: error, outcome: "unknown" });
+      throw this.#writeClosed;
+    }
+  }
+
+  async makeDurable(): Promise<void> {
+    const current = this.#current;
+    if (!this.#options.strict || this.#options.readOnly || current === undefined) return;
+    if (this.#writeClosed !== undefined) throw this.#writeClosed;
+    await this.#durably(current, { status: "read-on" });
+  }
+
+  // --- moving on ---------------------------------------------------------------------------------------------------
+
+  reopen(position: number): ReopenResult {
+    const { calls, path, readOnly } = this.#options;
+    const seal = this.#seal;
+    if (seal === undefined) return { status: "replaced", ownCommits: "unknown" };
+    let file: FileHandle;
+    try {
+      file = calls.open(path, { write: !readOnly, create: false });
+    } catch (error) {
+      throw fromSystem(error, `${path} cannot be opened again`);
+    }
+    try {
+      const before = (this.#current as OpenFile).generation.header;
+      const beginning = readBeginning(file, path, this.#crc32);
+      if (beginning.is === "ledger") {
+        const { header } = beginning.generation;
+        const isNext =
+          header.ledgerId === before.ledgerId && header.generation === before.generation + 1 && header.nonce === seal.siblingNonce;
+        if (isNext && position === this.#sealedAt) return this.#continueIn(file, beginning.generation, position);
+      }
+      file.close();
+      return { status: "replaced", ownCommits: "unknown" };
+    } catch (error) {
+      file.close();
+      throw fromSystem(error, `${path} cannot be opened again`);
+    }
+  }
+
+  #continueIn(file: FileHandle, generation: Generation, position: number): ReopenResult {
+    this.#files.push({ file, generation, ...file.identity() });
+    this.#seal = undefined;
+    this.#sealedAt = -1;
+    this.#pathMoved = false;
+    this.#suspect = false;
+    this.#missing = false;
+    this.#directorySynced = false;
+    this.#dropped.clear();
+    this.#lastFrame = { offset: -1, fingerprint: 0 };
+    this.#endSize = -1;
+    return { status: "continued", position };
+  }
+
+  // --- the rest ----------------------------------------------------------------------------------------------------
+
+  subscribe(listener: () => void): () => void {
+    const { calls, environment, directory, name } = this.#options;
+    const notifier = new Notifier({
+      calls,
+      environment,
+      directory,
+      name,
+      hasNews: () => !this.#closed && this.#hasNewsOrTrouble(),
+      listener,
+    });
+    this.#notifiers.add(notifier);
+    return () => {
+      notifier.stop();
+      this.#notifiers.delete(notifier);
+    };
+  }
+
+  #hasNewsOrTrouble(): boolean {
+    try {
+      return this.hasNews();
+    } catch {
+      // Whoever follows meets the same failure, and tells of it.
+      return true;
+    }
+  }
+
+  stats(): Readonly<Record<string, number | string | boolean>> {
+    const current = this.#current;
+    return {
+      path: this.#options.path,
+      bytes: current === undefined ? 0 : current.file.status().size,
+      durability: this.#options.strict ? "strict" : "relaxed",
+      sealed: this.#seal !== undefined,
+      networkFileSystemChecked: this.#options.networkFileSystemChecked,
+      ...this.#counts,
+    };
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const notifier of this.#notifiers) notifier.stop();
+    this.#blank?.close();
+    for (const { file } of this.#files) file.close();
+  }
+}
+
+function result(
+  commits: readonly LedgerCommit[],
+  next: number,
+  status: ReadResult["status"],
+  notices: readonly LedgerNotice[],
+): ReadResult {
+  return notices.length === 0 ? { commits, next, status } : { commits, next, status, notices };
+}
+
+/** A little for a little: whoever follows one commit does not read a megabyte. */
+function windowFor(available: number, budgetBytes: number): number {
+  return Math.max(WINDOW_BYTES_MIN, Math.min(available, budgetBytes, 1024 * 1024));
+}
+
+function missing(path: string): KVError {
+  return new KVError("LedgerMissing", `${path} does not exist any more`);
+}
+
+function unreadable(path: string, address: number, length: number): KVError {
+  const ranges = [{ from: address, to: address + length }];
+  return new KVError("LedgerDamaged", `${path} holds no ${length} bytes at address ${address}`, { ranges });
+}
+
+function ignoringMalformed<T>(decode: () => T): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    // A frame of the right kind and the wrong content is void, like one that names something else.
+    if (error instanceof MalformedBytes) return undefined;
+    throw error;
+  }
+}

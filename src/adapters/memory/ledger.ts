@@ -1,0 +1,157 @@
+import { toHex } from "../../core/bytes.ts";
+import type { Environment } from "../../core/environment.ts";
+import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import type {
+  AppendResult,
+  CommitRecord,
+  Ledger,
+  LedgerCommit,
+  LedgerIdentity,
+  LedgerOpenOptions,
+  LedgerSession,
+  ReadBudget,
+  ReadResult,
+  ReopenResult,
+} from "../../core/ledger.ts";
+
+/** What a commit takes up beside its payload: versions are places, and not dense. */
+const HEADER_BYTES = 48;
+const PAYLOAD_BYTES_MAX = 65 * 1024 * 1024;
+
+interface Stored {
+  readonly commits: LedgerCommit[];
+  end: number;
+  identity: LedgerIdentity | undefined;
+  readonly listeners: Set<() => void>;
+}
+
+/**
+ * A ledger in memory: for tests, and for isolates that keep nothing. Databases opened on the same ledger object see each other as
+ * processes on one file do; what it holds goes with the object.
+ */
+export function memoryLedger(options: { readonly name?: string } = {}): Ledger {
+  const unknown = Object.keys(options).find((name) => name !== "name");
+  if (unknown !== undefined) throw new InvalidArgumentError("InvalidOption", `memoryLedger: there is no option ${unknown}; known is name`);
+  const stored: Stored = { commits: [], end: 0, identity: undefined, listeners: new Set() };
+  const name = options.name ?? "memory";
+  return { name, ordering: "append", open: async (openOptions) => new MemorySession(name, stored, openOptions) };
+}
+
+class MemorySession implements LedgerSession {
+  readonly #name: string;
+  readonly #stored: Stored;
+  readonly #readOnly: boolean;
+  readonly #environment: Environment;
+  readonly #subscriptions = new Set<() => void>();
+  readonly start = 0;
+  readonly payloadBytesMax = PAYLOAD_BYTES_MAX;
+
+  constructor(name: string, stored: Stored, { readOnly, environment }: LedgerOpenOptions) {
+    this.#name = name;
+    this.#stored = stored;
+    this.#readOnly = readOnly;
+    this.#environment = environment;
+    stored.identity ??= {
+      ledgerId: toHex(environment.randomBytes(16)),
+      generation: 1,
+      nonce: toHex(environment.randomBytes(16)),
+    };
+  }
+
+  get identity(): LedgerIdentity | undefined {
+    return this.#stored.identity;
+  }
+
+  read(position: number, budget: ReadBudget): ReadResult {
+    const { commits } = this.#stored;
+    const found: LedgerCommit[] = [];
+    let next = position;
+    let bytes = 0;
+    let at = firstFrom(commits, position);
+    for (; at < commits.length && (found.length === 0 || bytes < budget.bytes); at++) {
+      const commit = commits[at];
+      found.push({ ...commit, writer: commit.writer.slice(), payload: commit.payload.slice() });
+      bytes += commit.payload.length;
+      next = endOf(commit);
+    }
+    return { commits: found, next, status: at < commits.length ? "more" : "end" };
+  }
+
+  append(commits: readonly CommitRecord[], position: number): AppendResult {
+    if (this.#readOnly) throw new KVError("ReadOnly", `${this.#name} was opened with readOnly`, { outcome: "not committed" });
+    for (const { payload } of commits) {
+      if (payload.length <= PAYLOAD_BYTES_MAX) continue;
+      throw new KVError("CommitTooLarge", `${payload.length} bytes do not fit into one commit`, { outcome: "not committed" });
+    }
+    const behind = this.#stored.end === position;
+    const versions: number[] = [];
+    const places: number[] = [];
+    for (const { writer, counter, timestamp, payload } of commits) {
+      const version = this.#stored.end + 1;
+      const place = version + HEADER_BYTES;
+      const commit = { version, place, writer: writer.slice(), counter, timestamp, payload: payload.slice() };
+      this.#stored.commits.push(commit);
+      this.#stored.end = endOf(commit);
+      versions.push(version);
+      places.push(place);
+    }
+    for (const listener of this.#stored.listeners) {
+      // Not before the append has returned, and never within it: nobody may be re-entered.
+      if (!this.#subscriptions.has(listener)) this.#environment.macrotask(() => this.#stored.listeners.has(listener) && listener());
+    }
+    return behind ? { status: "appended", versions, places, next: this.#stored.end } : { status: "read-on" };
+  }
+
+  readValue(version: number, place: number, length: number): Uint8Array {
+    const commit = this.#stored.commits[firstFrom(this.#stored.commits, version - 1)];
+    const from = commit === undefined ? -1 : place - commit.place;
+    if (commit?.version !== version || from < 0 || from + length > commit.payload.length) {
+      throw new KVError("LedgerDamaged", `${this.#name} has no ${length} bytes at ${place}`, { ranges: [{ from: place, to: place + length }] });
+    }
+    return commit.payload.slice(from, from + length);
+  }
+
+  hasNews(position: number): boolean {
+    return this.#stored.end > position;
+  }
+
+  subscribe(listener: () => void): () => void {
+    const own = (): void => listener();
+    this.#stored.listeners.add(own);
+    this.#subscriptions.add(own);
+    return () => {
+      this.#stored.listeners.delete(own);
+      this.#subscriptions.delete(own);
+    };
+  }
+
+  /** Never needed: memory does not move. */
+  reopen(position: number): ReopenResult {
+    return { status: "continued", position };
+  }
+
+  stats(): Readonly<Record<string, number>> {
+    return { commits: this.#stored.commits.length, bytes: this.#stored.end };
+  }
+
+  close(): void {
+    for (const listener of this.#subscriptions) this.#stored.listeners.delete(listener);
+    this.#subscriptions.clear();
+  }
+}
+
+function endOf(commit: LedgerCommit): number {
+  return commit.place + commit.payload.length;
+}
+
+/** Index of the first commit that begins at or behind `position`. */
+function firstFrom(commits: readonly LedgerCommit[], position: number): number {
+  let low = 0;
+  let high = commits.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (commits[middle].version <= position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

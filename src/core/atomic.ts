@@ -1,0 +1,98 @@
+import type { CommitBuilder } from "./commit-builder.ts";
+import { type CombineKind, ItemKind } from "./commit.ts";
+import { InvalidArgumentError } from "./errors.ts";
+import { encodeKey, type Key } from "./key.ts";
+import { parseOptions, type SetOptions, show } from "./options.ts";
+
+/** A condition of an atomic commit. An entry that was read can be passed as it is. */
+export interface VersionCheck {
+  readonly key: Key;
+  /** The version that the entry must have; `null`: there must be none. `undefined` is refused. */
+  readonly version: number | null | undefined;
+}
+
+export type AtomicResult = { readonly ok: true; readonly version: number } | { readonly ok: false };
+
+/**
+ * Gathers conditions and operations and commits them as one, all or none. Operations are encoded when they are called: changing a value
+ * afterwards changes nothing. Each can be committed once.
+ */
+export class Atomic {
+  readonly #builder: CommitBuilder;
+  readonly #commit: (builder: CommitBuilder) => Promise<AtomicResult>;
+  #used = false;
+
+  /** Made by `db.atomic()`. */
+  constructor(builder: CommitBuilder, commit: (builder: CommitBuilder) => Promise<AtomicResult>) {
+    this.#builder = builder;
+    this.#commit = commit;
+  }
+
+  /** Commits only if each of these entries still has the version given. Looks at the state before the commit. */
+  check(...checks: readonly VersionCheck[]): this {
+    for (const { key, version } of checks) {
+      if (version !== null && !(typeof version === "number" && Number.isSafeInteger(version) && version >= 1)) {
+        throw new InvalidArgumentError("InvalidArgument", `check: version is that of an entry, or null for absent; received ${show(version)}`);
+      }
+      this.#open().check({ key: encodeKey(key), version: version ?? 0 });
+    }
+    return this;
+  }
+
+  set(key: Key, value: unknown, options?: SetOptions): this {
+    const { expireIn } = parseOptions("set", "set", options);
+    this.#open().set(encodeKey(key), value, expireIn);
+    return this;
+  }
+
+  delete(key: Key): this {
+    this.#open().delete(encodeKey(key));
+    return this;
+  }
+
+  /** Adds `operand` to what is stored; absent counts as the operand alone. Numbers with numbers, bigints with bigints. */
+  sum(key: Key, operand: number | bigint, options?: SetOptions): this {
+    return this.#combine(ItemKind.sum, "sum", key, operand, options);
+  }
+
+  /** Keeps the smaller of `operand` and what is stored. */
+  min(key: Key, operand: number | bigint, options?: SetOptions): this {
+    return this.#combine(ItemKind.min, "min", key, operand, options);
+  }
+
+  /** Keeps the larger of `operand` and what is stored. */
+  max(key: Key, operand: number | bigint, options?: SetOptions): this {
+    return this.#combine(ItemKind.max, "max", key, operand, options);
+  }
+
+  /**
+   * `{ ok: false }` if a check failed: nothing was done, for anybody. Rejects with `TypeMismatch` if an operand does not fit what is
+   * stored: nothing was done either.
+   */
+  commit(): Promise<AtomicResult> {
+    try {
+      const builder = this.#open();
+      this.#used = true;
+      return this.#commit(builder);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #combine(kind: CombineKind, name: string, key: Key, operand: number | bigint, options: SetOptions | undefined): this {
+    const { expireIn } = parseOptions("set", name, options);
+    this.#open().combine(kind, encodeKey(key), checkOperand(name, operand), expireIn);
+    return this;
+  }
+
+  #open(): CommitBuilder {
+    if (this.#used) throw new InvalidArgumentError("InvalidArgument", "This atomic commit was committed already: begin another one");
+    return this.#builder;
+  }
+}
+
+export function checkOperand(name: string, operand: unknown): number | bigint {
+  if (typeof operand === "bigint" || (typeof operand === "number" && !Number.isNaN(operand))) return operand;
+  throw new InvalidArgumentError("InvalidArgument", `${name}: the operand is a number or a bigint; received ${show(operand)}`);
+}
+

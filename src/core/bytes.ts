@@ -1,0 +1,211 @@
+/** Bytes that do not follow the layout they should have. Internal: whoever reads a ledger turns it into a `KVError` that names the place. */
+export class MalformedBytes extends Error {
+  override readonly name = "MalformedBytes";
+}
+
+const INITIAL_BYTES = 256;
+const TWO_32 = 2 ** 32;
+
+/** Writes little-endian fields into a buffer that grows. */
+export class ByteWriter {
+  #bytes: Uint8Array;
+  #data: DataView;
+  #length = 0;
+
+  constructor(initialBytes: number = INITIAL_BYTES) {
+    this.#bytes = new Uint8Array(initialBytes);
+    this.#data = new DataView(this.#bytes.buffer);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  reset(): void {
+    this.#length = 0;
+  }
+
+  u8(value: number): void {
+    this.#reserve(1);
+    this.#bytes[this.#length++] = value;
+  }
+
+  u16(value: number): void {
+    this.#reserve(2);
+    this.#data.setUint16(this.#length, value, true);
+    this.#length += 2;
+  }
+
+  u32(value: number): void {
+    this.#reserve(4);
+    this.#data.setUint32(this.#length, value, true);
+    this.#length += 4;
+  }
+
+  /** A safe integer from 0, as 64 bits. */
+  uint53(value: number): void {
+    this.#reserve(8);
+    this.#data.setUint32(this.#length, value % TWO_32, true);
+    this.#data.setUint32(this.#length + 4, Math.floor(value / TWO_32), true);
+    this.#length += 8;
+  }
+
+  f64(value: number): void {
+    this.#reserve(8);
+    this.#data.setFloat64(this.#length, value, true);
+    this.#length += 8;
+  }
+
+  /** LEB128: a safe integer from 0, seven bits a byte, the lowest first. */
+  varint(value: number): void {
+    this.#reserve(8);
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#length++] = rest;
+  }
+
+  bytes(value: Uint8Array): void {
+    this.#reserve(value.length);
+    this.#bytes.set(value, this.#length);
+    this.#length += value.length;
+  }
+
+  /** One byte for each character, whose codes are below 256. */
+  binaryString(value: string): void {
+    this.#reserve(value.length);
+    const bytes = this.#bytes;
+    const from = this.#length;
+    for (let i = 0; i < value.length; i++) bytes[from + i] = value.charCodeAt(i);
+    this.#length = from + value.length;
+  }
+
+  /** What was written; valid until the next write. */
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  /** A copy of what was written. */
+  take(): Uint8Array {
+    return this.#bytes.slice(0, this.#length);
+  }
+
+  #reserve(more: number): void {
+    const needed = this.#length + more;
+    if (needed <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    grown.set(this.view());
+    this.#bytes = grown;
+    this.#data = new DataView(grown.buffer);
+  }
+}
+
+/** Reads what `ByteWriter` wrote. Throws `MalformedBytes` rather than read beyond the end. */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #data: DataView;
+  #offset = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#offset;
+  }
+
+  u8(): number {
+    return this.#bytes[this.#advance(1)];
+  }
+
+  u16(): number {
+    return this.#data.getUint16(this.#advance(2), true);
+  }
+
+  u32(): number {
+    return this.#data.getUint32(this.#advance(4), true);
+  }
+
+  uint53(): number {
+    const at = this.#advance(8);
+    const high = this.#data.getUint32(at + 4, true);
+    if (high >= 2 ** 21) throw new MalformedBytes("an integer above 2^53");
+    return high * TWO_32 + this.#data.getUint32(at, true);
+  }
+
+  f64(): number {
+    return this.#data.getFloat64(this.#advance(8), true);
+  }
+
+  varint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < 8; i++) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (byte === 0 && i > 0) throw new MalformedBytes("an integer with needless bytes");
+        if (value > Number.MAX_SAFE_INTEGER) break;
+        return value;
+      }
+      scale *= 0x80;
+    }
+    throw new MalformedBytes("an integer above 2^53");
+  }
+
+  /** The next bytes, as a view. */
+  bytes(length: number): Uint8Array {
+    const at = this.#advance(length);
+    return this.#bytes.subarray(at, at + length);
+  }
+
+  binaryString(length: number): string {
+    const at = this.#advance(length);
+    return toBinaryString(this.#bytes, at, at + length);
+  }
+
+  #advance(length: number): number {
+    const at = this.#offset;
+    if (length > this.#bytes.length - at) throw new MalformedBytes(`${length} bytes asked for and ${this.#bytes.length - at} left`);
+    this.#offset = at + length;
+    return at;
+  }
+}
+
+/** Some engines limit the number of arguments of one call. */
+const ARGUMENTS_MAX = 4096;
+
+/** Each byte as a character. */
+export function toBinaryString(bytes: Uint8Array, from = 0, to: number = bytes.length): string {
+  let text = "";
+  for (let at = from; at < to; at += ARGUMENTS_MAX) {
+    text += String.fromCharCode.apply(null, bytes.subarray(at, Math.min(to, at + ARGUMENTS_MAX)) as ArrayLike<number> as number[]);
+  }
+  return text;
+}
+
+/** Each character, whose codes are below 256, as a byte. */
+export function fromBinaryString(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}
+
+export function toHex(bytes: Uint8Array): string {
+  let text = "";
+  for (const byte of bytes) text += byte.toString(16).padStart(2, "0");
+  return text;
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

@@ -1,0 +1,99 @@
+import { ByteWriter } from "./bytes.ts";
+import {
+  type Check,
+  type CombineKind,
+  type Commit,
+  NO_CHECKS,
+  Operation,
+  VALUE_HEADER_BYTES,
+  writeCheck,
+  writeCombine,
+  writeDelete,
+  writePurge,
+  writeSet,
+} from "./commit.ts";
+import type { Environment } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { EncodedKey } from "./key.ts";
+import { encodeValue } from "./value.ts";
+
+/** More than an item needs besides its key and value. */
+const ITEM_OVERHEAD = 64;
+
+/** Gathers the checks and operations of one commit, encoding each at once: what the caller changes afterwards changes nothing. */
+export class CommitBuilder {
+  readonly #crc32: Environment["crc32"];
+  readonly #bytesMax: number;
+  readonly #body = new ByteWriter();
+  readonly #operations: Operation[] = [];
+  #checks: Check[] = [];
+
+  constructor(environment: Environment, bytesMax: number) {
+    this.#crc32 = environment.crc32;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Number of operations so far. */
+  get size(): number {
+    return this.#operations.length;
+  }
+
+  check(check: Check): void {
+    this.#checks.push(check);
+  }
+
+  set(key: EncodedKey, value: unknown, expireIn: number): Operation {
+    const bytes = encodeValue(value);
+    this.#makeRoom(key.length + bytes.length);
+    const numeric = typeof value === "number" || typeof value === "bigint" ? value : undefined;
+    return this.#add(writeSet(this.#body, this.#crc32, key, bytes, expireIn, numeric));
+  }
+
+  delete(key: EncodedKey): Operation {
+    this.#makeRoom(key.length);
+    return this.#add(writeDelete(this.#body, key));
+  }
+
+  combine(kind: CombineKind, key: EncodedKey, operand: number | bigint, expireIn: number): Operation {
+    this.#makeRoom(key.length + (typeof operand === "bigint" ? operand.toString(16).length : 0));
+    return this.#add(writeCombine(this.#body, kind, key, operand, expireIn));
+  }
+
+  purge(afterMs: number, entries: readonly Check[]): Operation {
+    return this.#add(writePurge(this.#body, { afterMs, entries }));
+  }
+
+  /** The bytes of a value set here, by its operation's offset and length. Valid until the next operation. */
+  valueBytes(offset: number, length: number): Uint8Array {
+    const from = offset + VALUE_HEADER_BYTES;
+    return this.#body.view().subarray(from, from + length);
+  }
+
+  /** The commit as bytes and as operations that fit them. The builder is used up. */
+  finish(): { readonly payload: Uint8Array; readonly commit: Commit } {
+    if (this.#checks.length === 0) {
+      return { payload: this.#body.take(), commit: { checks: NO_CHECKS, operations: this.#operations } };
+    }
+    const writer = new ByteWriter();
+    for (const check of this.#checks) writeCheck(writer, check);
+    const shift = writer.length;
+    writer.bytes(this.#body.view());
+    const operations = this.#operations.map(
+      (o) => new Operation(o.kind, o.key, o.expireIn, o.valueOffset + shift, o.valueLength, o.numeric, o.purge),
+    );
+    return { payload: writer.take(), commit: { checks: this.#checks, operations } };
+  }
+
+  #add(operation: Operation): Operation {
+    this.#operations.push(operation);
+    return operation;
+  }
+
+  #makeRoom(bytes: number): void {
+    const after = this.#body.length + bytes + ITEM_OVERHEAD;
+    if (after <= this.#bytesMax) return;
+    throw new KVError("CommitTooLarge", `With this operation the commit would have ${after} bytes; the ledger takes ${this.#bytesMax}`, {
+      outcome: "not committed",
+    });
+  }
+}

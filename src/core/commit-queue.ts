@@ -1,0 +1,184 @@
+import type { Commit, Operation } from "./commit.ts";
+import { type KVError, KVError as Failure } from "./errors.ts";
+import type { EncodedKey } from "./key.ts";
+import type { CommitRecord } from "./ledger.ts";
+import type { CompiledQuery } from "./query.ts";
+
+/** What became of a commit that is in the ledger. */
+export type Verdict = "applied" | "conflict" | "mismatch";
+
+/** A commit on its way: from the call that made it until its fate is known. */
+export class PendingCommit {
+  readonly record: CommitRecord;
+  readonly commit: Commit;
+  readonly #settled: (verdict: Verdict, version: number) => void;
+  readonly #rejected: (error: unknown) => void;
+  #done = false;
+  #waiters: (() => void)[] | undefined;
+
+  constructor(
+    record: CommitRecord,
+    commit: Commit,
+    settled: (verdict: Verdict, version: number) => void,
+    rejected: (error: unknown) => void,
+  ) {
+    this.record = record;
+    this.commit = commit;
+    this.#settled = settled;
+    this.#rejected = rejected;
+  }
+
+  get done(): boolean {
+    return this.#done;
+  }
+
+  settle(verdict: Verdict, version: number): void {
+    this.#settled(verdict, version);
+    this.#finish();
+  }
+
+  reject(error: unknown): void {
+    this.#rejected(error);
+    this.#finish();
+  }
+
+  /** Resolves once the fate is known, whatever it is. */
+  whenDone(): Promise<void> {
+    if (this.#done) return Promise.resolve();
+    return new Promise((resolve) => (this.#waiters ??= []).push(resolve));
+  }
+
+  #finish(): void {
+    this.#done = true;
+    const waiters = this.#waiters;
+    this.#waiters = undefined;
+    if (waiters !== undefined) for (const waiter of waiters) waiter();
+  }
+}
+
+/** The one queue of an instance: commits not yet appended, those under way, and which keys they touch. */
+export class CommitQueue {
+  #waiting: PendingCommit[] = [];
+  #head = 0;
+  /** Appended and not yet met in the ledger, by counter. */
+  readonly inFlight = new Map<number, PendingCommit>();
+  /** The latest pending commit that touches a key. */
+  readonly #byKey = new Map<EncodedKey, PendingCommit>();
+  #bytes = 0;
+  #count = 0;
+  #last: PendingCommit | undefined;
+
+  /** Payload bytes of all commits whose fate is not known yet. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Commits whose fate is not known yet. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Commits not yet appended. */
+  get waiting(): number {
+    return this.#waiting.length - this.#head;
+  }
+
+  /** The commit that was added last, while its fate is not known. Everything before it is settled before it. */
+  get last(): PendingCommit | undefined {
+    return this.#last?.done === false ? this.#last : undefined;
+  }
+
+  add(pending: PendingCommit): void {
+    this.#waiting.push(pending);
+    this.#bytes += pending.record.payload.length;
+    this.#count++;
+    this.#last = pending;
+    for (const operation of pending.commit.operations) this.#byKey.set(operation.key, pending);
+  }
+
+  /** Takes the oldest waiting commits, at least one, up to `bytesMax` of payload. */
+  take(bytesMax: number): PendingCommit[] {
+    let end = this.#head;
+    let bytes = 0;
+    while (end < this.#waiting.length) {
+      bytes += this.#waiting[end].record.payload.length;
+      if (bytes > bytesMax && end > this.#head) break;
+      end++;
+    }
+    const batch = this.#head === 0 && end === this.#waiting.length ? this.#waiting : this.#waiting.slice(this.#head, end);
+    if (end === this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+    } else {
+      this.#head = end;
+      if (end > 1024 && end > this.#waiting.length / 2) {
+        this.#waiting = this.#waiting.slice(end);
+        this.#head = 0;
+      }
+    }
+    return batch;
+  }
+
+  /** Puts back what was taken and is certain not to be in this generation, before everything that waits. */
+  putBack(batch: readonly PendingCommit[]): void {
+    this.#waiting = [...batch, ...this.#waiting.slice(this.#head)];
+    this.#head = 0;
+  }
+
+  /** Takes the commits that were appended and not met, oldest first. */
+  takeInFlight(): PendingCommit[] {
+    const batch = [...this.inFlight.values()];
+    this.inFlight.clear();
+    return batch;
+  }
+
+  /** Forgets a commit whose fate is about to be told. */
+  release(pending: PendingCommit): void {
+    this.#bytes -= pending.record.payload.length;
+    this.#count--;
+    if (this.#byKey.size === 0) return;
+    for (const { key } of pending.commit.operations) {
+      if (this.#byKey.get(key) === pending) this.#byKey.delete(key);
+    }
+  }
+
+  reject(batch: readonly PendingCommit[], error: KVError): void {
+    for (const pending of batch) {
+      this.release(pending);
+      pending.reject(error);
+    }
+  }
+
+  /** Rejects everything that was never appended: certainly not committed. */
+  rejectWaiting(error: KVError): void {
+    const failure =
+      error.outcome === "not committed"
+        ? error
+        : new Failure(error.code === "CommitOutcomeUnknown" ? "InputOutput" : error.code, error.message, {
+            cause: error,
+            outcome: "not committed",
+          });
+    this.reject(this.take(Infinity), failure);
+  }
+
+  /** The operations of all pending commits, in order. */
+  *operations(): Generator<Operation> {
+    for (const pending of this.inFlight.values()) yield* pending.commit.operations;
+    for (let i = this.#head; i < this.#waiting.length; i++) yield* this.#waiting[i].commit.operations;
+  }
+
+  /** The latest pending commit that touches `key`. */
+  touching(key: EncodedKey): PendingCommit | undefined {
+    return this.#byKey.size === 0 ? undefined : this.#byKey.get(key);
+  }
+
+  /** The latest pending commit that touches anything that `query` matches. */
+  touchingRange(query: CompiledQuery): PendingCommit | undefined {
+    let latest: PendingCommit | undefined;
+    for (const [key, pending] of this.#byKey) {
+      if (latest !== undefined && latest.record.counter >= pending.record.counter) continue;
+      if (query.matches(key)) latest = pending;
+    }
+    return latest;
+  }
+}

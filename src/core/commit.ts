@@ -1,0 +1,207 @@
+import { ByteReader, type ByteWriter, MalformedBytes } from "./bytes.ts";
+import { KVError } from "./errors.ts";
+import type { EncodedKey } from "./key.ts";
+import { decodeNumeric, encodeNumeric } from "./value.ts";
+
+/**
+ * What a commit is: checks, then operations, as bytes and decoded. The layout of the bytes is in docs/FORMAT.md ("Commit payload").
+ *
+ * A payload is a sequence of items up to its end. An item begins with a byte that holds its kind in the low four bits and flags in
+ * the high ones. Unknown kinds and flags are `UnsupportedFormat`: whoever does not know an item cannot tell what the commit does.
+ */
+
+/** Kinds of items, as they stand in the ledger. */
+export const ItemKind = { check: 1, set: 2, delete: 3, sum: 4, min: 5, max: 6, purge: 7 } as const;
+
+export type CombineKind = typeof ItemKind.sum | typeof ItemKind.min | typeof ItemKind.max;
+
+const KIND_MASK = 0x0f;
+const FLAG_EXPIRES = 0x10;
+
+/** Bytes of the checksum that stands before each value. */
+export const VALUE_HEADER_BYTES = 4;
+
+/** A condition: the entry of `key` has this version; 0 stands for absent. */
+export interface Check {
+  readonly key: EncodedKey;
+  readonly version: number;
+}
+
+/** One thing that a commit does. One shape for all kinds, so that the hot paths see one hidden class. */
+export class Operation {
+  readonly kind: number;
+  readonly key: EncodedKey;
+  /** ms after the commit's timestamp at which the entry expires; 0 for never. */
+  readonly expireIn: number;
+  /** `set`: offset of the value's checksum within the payload. */
+  readonly valueOffset: number;
+  /** `set`: bytes of the value, without its checksum. */
+  readonly valueLength: number;
+  /** `set`: the value, if it is a number or bigint. `sum`, `min`, `max`: the operand. */
+  readonly numeric: number | bigint | undefined;
+  /** `purge` only. */
+  readonly purge: Purge | undefined;
+
+  constructor(
+    kind: number,
+    key: EncodedKey,
+    expireIn: number,
+    valueOffset: number,
+    valueLength: number,
+    numeric: number | bigint | undefined,
+    purge?: Purge,
+  ) {
+    this.kind = kind;
+    this.key = key;
+    this.expireIn = expireIn;
+    this.valueOffset = valueOffset;
+    this.valueLength = valueLength;
+    this.numeric = numeric;
+    this.purge = purge;
+  }
+}
+
+/** Removes those of `entries` that still have the version listed and expired more than `afterMs` before the commit's timestamp. */
+export interface Purge {
+  readonly afterMs: number;
+  readonly entries: readonly Check[];
+}
+
+export interface Commit {
+  readonly checks: readonly Check[];
+  readonly operations: readonly Operation[];
+}
+
+export const NO_CHECKS: readonly Check[] = [];
+
+type Crc32 = (bytes: Uint8Array, seed?: number) => number;
+
+/** Appends a check to a payload. Checks come before all operations. */
+export function writeCheck(writer: ByteWriter, check: Check): void {
+  writer.u8(ItemKind.check);
+  writeKey(writer, check.key);
+  writer.varint(check.version);
+}
+
+/** Appends a set and returns it as an operation. `value` is copied. */
+export function writeSet(
+  writer: ByteWriter,
+  crc32: Crc32,
+  key: EncodedKey,
+  value: Uint8Array,
+  expireIn: number,
+  numeric: number | bigint | undefined,
+): Operation {
+  writer.u8(expireIn === 0 ? ItemKind.set : ItemKind.set | FLAG_EXPIRES);
+  writeKey(writer, key);
+  if (expireIn !== 0) writer.f64(expireIn);
+  writer.varint(value.length);
+  const valueOffset = writer.length;
+  writer.u32(crc32(value));
+  writer.bytes(value);
+  return new Operation(ItemKind.set, key, expireIn, valueOffset, value.length, numeric);
+}
+
+export function writeDelete(writer: ByteWriter, key: EncodedKey): Operation {
+  writer.u8(ItemKind.delete);
+  writeKey(writer, key);
+  return new Operation(ItemKind.delete, key, 0, 0, 0, undefined);
+}
+
+/** Appends a sum, min or max and returns it as an operation. */
+export function writeCombine(
+  writer: ByteWriter,
+  kind: CombineKind,
+  key: EncodedKey,
+  operand: number | bigint,
+  expireIn: number,
+): Operation {
+  writer.u8(expireIn === 0 ? kind : kind | FLAG_EXPIRES);
+  writeKey(writer, key);
+  if (expireIn !== 0) writer.f64(expireIn);
+  const bytes = encodeNumeric(operand);
+  writer.varint(bytes.length);
+  writer.bytes(bytes);
+  return new Operation(kind, key, expireIn, 0, 0, operand);
+}
+
+export function writePurge(writer: ByteWriter, purge: Purge): Operation {
+  writer.u8(ItemKind.purge);
+  writer.f64(purge.afterMs);
+  writer.varint(purge.entries.length);
+  for (const entry of purge.entries) {
+    writeKey(writer, entry.key);
+    writer.varint(entry.version);
+  }
+  return new Operation(ItemKind.purge, "", 0, 0, 0, undefined, purge);
+}
+
+/**
+ * Decodes a payload. Throws `UnsupportedFormat` for what this version does not know, `LedgerDamaged` for bytes that are no payload
+ * (the adapter's checksum held, so whoever wrote them is to blame).
+ */
+export function decodeCommit(payload: Uint8Array): Commit {
+  try {
+    return decodeItems(new ByteReader(payload));
+  } catch (error) {
+    if (error instanceof MalformedBytes) {
+      throw new KVError("LedgerDamaged", `A commit's payload is malformed: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+function decodeItems(reader: ByteReader): Commit {
+  let checks: Check[] | undefined;
+  const operations: Operation[] = [];
+  while (reader.remaining > 0) {
+    const item = reader.u8();
+    const kind = item & KIND_MASK;
+    const expires = (item & FLAG_EXPIRES) !== 0;
+    const known = kind >= ItemKind.set && kind <= ItemKind.max && kind !== ItemKind.delete ? KIND_MASK | FLAG_EXPIRES : KIND_MASK;
+    if ((item & ~known) !== 0 || kind < ItemKind.check || kind > ItemKind.purge) {
+      throw new KVError("UnsupportedFormat", `A commit holds an operation of unknown kind ${item}`);
+    }
+    if (kind === ItemKind.check) {
+      if (operations.length > 0) throw new MalformedBytes("a check behind an operation");
+      (checks ??= []).push({ key: readKey(reader), version: reader.varint() });
+    } else {
+      operations.push(readOperation(reader, kind, expires));
+    }
+  }
+  return { checks: checks ?? NO_CHECKS, operations };
+}
+
+function readOperation(reader: ByteReader, kind: number, expires: boolean): Operation {
+  if (kind === ItemKind.purge) return new Operation(kind, "", 0, 0, 0, undefined, readPurge(reader));
+  const key = readKey(reader);
+  if (kind === ItemKind.delete) return new Operation(kind, key, 0, 0, 0, undefined);
+  const expireIn = expires ? reader.f64() : 0;
+  if (expires && !(expireIn > 0 && expireIn < Infinity)) throw new MalformedBytes("a time to live that is not positive and finite");
+  const length = reader.varint();
+  if (kind === ItemKind.set) {
+    const valueOffset = reader.offset;
+    reader.u32();
+    return new Operation(kind, key, expireIn, valueOffset, length, decodeNumeric(reader.bytes(length)));
+  }
+  const operand = decodeNumeric(reader.bytes(length));
+  if (operand === undefined || operand !== operand) throw new MalformedBytes("an operand that is no number");
+  return new Operation(kind, key, expireIn, 0, 0, operand);
+}
+
+function readPurge(reader: ByteReader): Purge {
+  const afterMs = reader.f64();
+  const count = reader.varint();
+  const entries: Check[] = [];
+  for (let i = 0; i < count; i++) entries.push({ key: readKey(reader), version: reader.varint() });
+  return { afterMs, entries };
+}
+
+function writeKey(writer: ByteWriter, key: EncodedKey): void {
+  writer.varint(key.length);
+  writer.binaryString(key);
+}
+
+function readKey(reader: ByteReader): EncodedKey {
+  return reader.binaryString(reader.varint());
+}

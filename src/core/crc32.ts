@@ -1,0 +1,45 @@
+/**
+ * CRC-32 as in zlib, gzip and PNG (IEEE 802.3): polynomial 0xEDB88320 reflected, initial value and final XOR 0xFFFFFFFF. For platforms
+ * that bring none. Eight bytes at a time, by eight tables ("slicing-by-8", Kounavis and Berry, Intel 2005).
+ */
+
+const POLYNOMIAL = 0xedb88320;
+const SLICES = 8;
+
+let tables: Int32Array | undefined;
+
+export function crc32(bytes: Uint8Array, seed = 0): number {
+  const t = (tables ??= makeTables());
+  const length = bytes.length;
+  let crc = ~seed;
+  let at = 0;
+  for (; at + SLICES <= length; at += SLICES) {
+    crc ^= bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
+    crc =
+      t[0x700 | (crc & 0xff)] ^
+      t[0x600 | ((crc >>> 8) & 0xff)] ^
+      t[0x500 | ((crc >>> 16) & 0xff)] ^
+      t[0x400 | (crc >>> 24)] ^
+      t[0x300 | bytes[at + 4]] ^
+      t[0x200 | bytes[at + 5]] ^
+      t[0x100 | bytes[at + 6]] ^
+      t[bytes[at + 7]];
+  }
+  for (; at < length; at++) crc = t[(crc ^ bytes[at]) & 0xff] ^ (crc >>> 8);
+  return ~crc >>> 0;
+}
+
+/** `tables[slice * 256 + byte]`: the effect of a byte that is followed by `slice` more. */
+function makeTables(): Int32Array {
+  const made = new Int32Array(SLICES * 256);
+  for (let byte = 0; byte < 256; byte++) {
+    let crc = byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
+    made[byte] = crc;
+  }
+  for (let at = 256; at < made.length; at++) {
+    const before = made[at - 256];
+    made[at] = made[before & 0xff] ^ (before >>> 8);
+  }
+  return made;
+}

@@ -1,0 +1,627 @@
+import { CommitQueue, PendingCommit, type Verdict } from "./commit-queue.ts";
+import { type Commit, decodeCommit } from "./commit.ts";
+import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
+import { type AddressRange, KVError } from "./errors.ts";
+import type {
+  AppendResult,
+  CommitRecord,
+  Ledger,
+  LedgerCommit,
+  LedgerIdentity,
+  LedgerNotice,
+  LedgerSession,
+} from "./ledger.ts";
+import type { FrozenMap } from "./ordered-map.ts";
+import type { Pacer } from "./pacer.ts";
+import { Replica, Source } from "./replica.ts";
+import { type Change, type Row, resolve } from "./resolve.ts";
+
+/**
+ * The one loop of an instance: takes commits from the queue, appends them, follows the ledger, applies what it finds, and tells each
+ * author the fate of its commit.
+ *
+ * Only one step is under way at any time (`#running`). A step is either a flush (append a batch, read up to it) or a round (read to the
+ * end). Everything that steps change - position, replica, in-flight commits - is changed by them alone, so that the awaits inside a
+ * step are safe; what others may do meanwhile is add to the queue and ask for rounds.
+ */
+
+/** Payload bytes of one batch. A single larger commit goes alone. */
+const BATCH_BYTES_MAX = 16 * 1024 * 1024;
+/** How much of the ledger is applied between two looks at the clock. */
+const READ_BYTES = 512 * 1024;
+/** Microtask turns that a flush waits while more commits keep arriving in the same macrotask. */
+const GATHER_TURNS_MAX = 16;
+/** How often, and for how long, commits wait for a sealed generation to be replaced. */
+const SEAL_POLL_MS = 20;
+const SEAL_WAIT_MS = 10_000;
+/** A look at the ledger's end that is younger serves a read. */
+const LOOK_MS = 1;
+const OWN_VERSIONS_MAX = 4096;
+
+/** What a follow round found. */
+export interface Round {
+  /** Commits that took effect. */
+  readonly applied: number;
+  /** Among them, those of other instances. */
+  readonly foreign: number;
+  /** The ledger was replaced by its next generation or by something else. */
+  readonly invalidated: boolean;
+}
+
+/** Whom the engine tells what happens. None of these may throw. */
+export interface EngineListener {
+  /** A commit took effect and is visible. `payload` is valid as long as anybody holds it. */
+  applied(record: CommitRecord, version: number, changes: readonly Change[]): void;
+  /** The state was built anew. `before` is the old one; versions can be compared if `sameLedger`. */
+  reloaded(before: FrozenMap<Row>, sameLedger: boolean): Promise<void>;
+  /** A batch of own commits was appended and followed. */
+  flushed(round: Round): void;
+  /** Something to report that belongs to no call: bytes lost, damage. */
+  problem(error: KVError): void;
+}
+
+export interface EngineOptions {
+  readonly readOnly: boolean;
+  readonly createIfMissing: boolean;
+  readonly allowNetworkFileSystem: boolean;
+  readonly index: boolean;
+  readonly pendingBytesMax: number;
+}
+
+interface RoundRequest {
+  readonly verify: boolean;
+  readonly resolve: (round: Round) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface FollowState {
+  applied: number;
+  foreign: number;
+  invalidated: boolean;
+}
+
+const microtask = Promise.resolve();
+
+export class Engine {
+  readonly queue = new CommitQueue();
+  readonly #ledger: Ledger;
+  readonly #environment: Environment;
+  readonly #options: EngineOptions;
+  readonly #listener: EngineListener;
+  readonly #pacer: Pacer;
+  readonly #writer: Uint8Array;
+  #counter = 0;
+  #source: Source;
+  #replica = new Replica();
+  #position: number;
+  #rounds: RoundRequest[] = [];
+  #running = false;
+  #scheduled = false;
+  #gathered = 0;
+  #turns = 0;
+  #flushedLast = false;
+  #idle: (() => void)[] = [];
+  #damage: AddressRange[] = [];
+  #stopped: KVError | undefined;
+  #sealedSince: number | undefined;
+  #sealTimerSet = false;
+  /** The latest own commits, for transactions to know to whom they lost. */
+  readonly #ownVersions = new Set<number>();
+  /** monotonic() of the last time the end of the ledger was looked at. */
+  #lastLook = -Infinity;
+  readonly counts = { stumps: 0, lostBytes: 0, commits: 0, voidCommits: 0, batches: 0, rounds: 0, reloads: 0 };
+
+  constructor(
+    ledger: Ledger,
+    session: LedgerSession,
+    environment: Environment,
+    options: EngineOptions,
+    listener: EngineListener,
+    pacer: Pacer,
+  ) {
+    this.#ledger = ledger;
+    this.#environment = environment;
+    this.#options = options;
+    this.#listener = listener;
+    this.#pacer = pacer;
+    this.#writer = environment.randomBytes(12);
+    this.#source = new Source(session, ledger.name, environment);
+    this.#position = session.start;
+  }
+
+  get session(): LedgerSession {
+    return this.#source.session;
+  }
+
+  get source(): Source {
+    return this.#source;
+  }
+
+  get replica(): Replica {
+    return this.#replica;
+  }
+
+  get identity(): LedgerIdentity | undefined {
+    return this.session.identity;
+  }
+
+  get damage(): readonly AddressRange[] {
+    return this.#damage;
+  }
+
+  // --- writing -----------------------------------------------------------------------------------------------------
+
+  /**
+   * Takes a commit into the queue. Throws what keeps it from being written (not committed). The payload must not change any more.
+   */
+  enqueue(
+    payload: Uint8Array,
+    commit: Commit,
+    settled: (verdict: Verdict, version: number) => void,
+    rejected: (error: unknown) => void,
+  ): PendingCommit {
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
+    if (payload.length > this.session.payloadBytesMax) {
+      throw new KVError(
+        "CommitTooLarge",
+        `The commit has ${payload.length} bytes; ${this.#ledger.name} takes at most ${this.session.payloadBytesMax} in one commit`,
+        { outcome: "not committed" },
+      );
+    }
+    if (this.queue.count > 0 && this.queue.bytes + payload.length > this.#options.pendingBytesMax) {
+      throw new KVError(
+        "QueueFull",
+        `${this.queue.bytes} bytes of commits are pending, and pendingBytesMax is ${this.#options.pendingBytesMax}`,
+        { outcome: "not committed" },
+      );
+    }
+    const record = { writer: this.#writer, counter: ++this.#counter, timestamp: this.#environment.now(), payload };
+    const pending = new PendingCommit(record, commit, settled, rejected);
+    this.queue.add(pending);
+    this.#schedule();
+    return pending;
+  }
+
+  /** Why nothing can be written now, if so. */
+  refusal(): KVError | undefined {
+    if (this.#options.readOnly) {
+      return new KVError("ReadOnly", `${this.#ledger.name} was opened with readOnly`, { outcome: "not committed" });
+    }
+    if (this.#damage.length > 0) {
+      return new KVError("LedgerDamaged", `${this.#ledger.name} is damaged at ${describe(this.#damage)}; it can be read, not written`, {
+        outcome: "not committed",
+        ranges: this.#damage,
+      });
+    }
+    if (this.#stopped !== undefined) {
+      return new KVError(this.#stopped.code, this.#stopped.message, { cause: this.#stopped, outcome: "not committed" });
+    }
+    return undefined;
+  }
+
+  // --- following ---------------------------------------------------------------------------------------------------
+
+  /** True if the commit with this version was made here, as far as is remembered. */
+  isOwn(version: number): boolean {
+    return this.#ownVersions.has(version);
+  }
+
+  /** Follows to the end of the ledger. `verify`: makes sure first that it still is the ledger that was named. */
+  round(options: { readonly verify: boolean }): Promise<Round> {
+    return new Promise((resolve, reject) => {
+      this.#rounds.push({ verify: options.verify, resolve, reject });
+      this.#run();
+    });
+  }
+
+  /**
+   * True if a read should follow first. Where a look is cheap: when the last one is older than `LOOK_MS` and there is something new;
+   * elsewhere when the last one is older than `intervalMs`.
+   */
+  isBehind(now: number, intervalMs: number): boolean {
+    const age = now - this.#lastLook;
+    const session = this.session;
+    if (session.hasNews === undefined) return age >= intervalMs;
+    if (age < LOOK_MS) return false;
+    this.#lastLook = now;
+    return session.hasNews(this.#position);
+  }
+
+  /** Reads the ledger from the beginning to its present end. Used once, by open. */
+  async catchUp(): Promise<void> {
+    await this.round({ verify: false });
+  }
+
+  /** Resolves when nothing is queued or under way. */
+  async drained(): Promise<void> {
+    while (this.queue.last !== undefined) await this.queue.last.whenDone();
+  }
+
+  /** Lets the step under way end and releases the session. Pending commits are rejected. */
+  async stop(): Promise<void> {
+    this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
+    this.queue.rejectWaiting(this.#stopped);
+    if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve));
+    this.#source.retire();
+  }
+
+  /** Gives up waiting for appended commits whose fate is not known. */
+  abandon(): void {
+    const error = new KVError("CommitOutcomeUnknown", "The database was closed before the commit was settled", { outcome: "unknown" });
+    this.queue.reject(this.queue.takeInFlight(), error);
+  }
+
+  // --- the loop ----------------------------------------------------------------------------------------------------
+
+  /** Flushes once the calls of this macrotask that follow each other without a gap have been made. */
+  #schedule(): void {
+    if (this.#running || this.#scheduled) return;
+    this.#scheduled = true;
+    this.#gathered = this.queue.waiting;
+    this.#turns = 0;
+    void microtask.then(this.#gather);
+  }
+
+  readonly #gather = (): void => {
+    const waiting = this.queue.waiting;
+    if (waiting !== this.#gathered && ++this.#turns < GATHER_TURNS_MAX) {
+      this.#gathered = waiting;
+      void microtask.then(this.#gather);
+      return;
+    }
+    this.#scheduled = false;
+    this.#run();
+  };
+
+  #run(): void {
+    if (this.#running) return;
+    this.#running = true;
+    while (this.#rounds.length > 0 || this.#mayFlush()) {
+      const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
+      if (isPromise(step)) {
+        void step.then(this.#resume, this.#crash);
+        return;
+      }
+    }
+    this.#running = false;
+    this.#becomeIdle();
+  }
+
+  readonly #resume = (): void => {
+    this.#running = false;
+    this.#run();
+  };
+
+  /** A step failed in a way that it should have handled: nobody may wait for ever because of it. */
+  readonly #crash = (cause: unknown): void => {
+    const message = `${this.#ledger.name} cannot be followed any more: ${String(cause)}`;
+    this.#stopped ??= new KVError("InputOutput", message, { cause });
+    this.#listener.problem(this.#stopped);
+    this.queue.reject(this.queue.takeInFlight(), unknownOutcome(message, cause));
+    this.queue.rejectWaiting(this.#stopped);
+    for (const request of this.#rounds.splice(0)) request.reject(this.#stopped);
+    this.#running = false;
+    this.#becomeIdle();
+  };
+
+  #becomeIdle(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #mayFlush(): boolean {
+    return this.queue.waiting > 0 && this.#sealedSince === undefined;
+  }
+
+  /** Flushes and rounds take turns, so that neither starves the other. */
+  #step(): MaybePromise<void> {
+    if (this.#mayFlush() && (this.#rounds.length === 0 || !this.#flushedLast)) {
+      this.#flushedLast = true;
+      return this.#flush();
+    }
+    this.#flushedLast = false;
+    return this.#followRound();
+  }
+
+  // --- flush -------------------------------------------------------------------------------------------------------
+
+  #flush(): MaybePromise<void> {
+    const refusal = this.refusal();
+    if (refusal !== undefined) return this.queue.rejectWaiting(refusal);
+    const batch = this.queue.take(BATCH_BYTES_MAX);
+    let result: MaybePromise<AppendResult>;
+    try {
+      result = this.session.append(
+        batch.map((pending) => pending.record),
+        this.#position,
+      );
+    } catch (error) {
+      return this.#appendFailed(batch, error);
+    }
+    this.counts.batches++;
+    if (!isPromise(result)) return this.#appended(batch, result);
+    for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);
+    return result.then(
+      (settled) => this.#appended(this.queue.takeInFlight(), settled),
+      (error: unknown) => this.#appendFailed(this.queue.takeInFlight(), error),
+    );
+  }
+
+  #appended(batch: readonly PendingCommit[], result: AppendResult): MaybePromise<void> {
+    if (result.status === "read-on") return this.#readOn(batch, result.error);
+    if (result.status === "behind") {
+      return this.#appendFailed(batch, new KVError("UnsupportedTarget", "A compare-and-swap ledger is not supported"));
+    }
+    const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
+    for (let i = 0; i < batch.length; i++) {
+      const pending = batch[i];
+      this.#apply(this.#replica, pending.record, pending.commit, result.versions[i], result.places[i], pending, state);
+    }
+    this.#position = result.next;
+    this.#listener.flushed(state);
+  }
+
+  /** Nothing of the batch was appended, or nobody can know. What waits behind it goes with it, so that order holds. */
+  #appendFailed(batch: readonly PendingCommit[], cause: unknown): void {
+    const outcome = cause instanceof KVError && cause.outcome === "unknown" ? "unknown" : "not committed";
+    const code = cause instanceof KVError ? cause.code : "InputOutput";
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const error = outcome === "unknown" ? unknownOutcome(message, cause) : new KVError(code, message, { cause, outcome });
+    this.queue.reject(batch, error);
+    this.queue.rejectWaiting(error);
+  }
+
+  /** Finds an appended batch by reading to the end; then everything about it is known. */
+  async #readOn(batch: readonly PendingCommit[], error: unknown): Promise<void> {
+    for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);
+    const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
+    try {
+      await this.#follow(false, state);
+      if (this.queue.inFlight.size > 0 && this.#sealedSince === undefined && error === undefined) await this.#follow(true, state);
+      this.#settleUnmet(error);
+    } catch (cause) {
+      const message = `Reading ${this.#ledger.name} failed before the commit was found: ${String(cause)}`;
+      this.queue.reject(this.queue.takeInFlight(), unknownOutcome(message, cause));
+      this.queue.rejectWaiting(cause instanceof KVError ? cause : new KVError("InputOutput", message, { cause }));
+    }
+    this.#listener.flushed(state);
+  }
+
+  #settleUnmet(error: unknown): void {
+    const unmet = this.queue.takeInFlight();
+    if (error !== undefined) {
+      if (unmet.length > 0) this.#appendFailed(unmet, error);
+    } else if (unmet.length > 0) {
+      if (this.#sealedSince !== undefined) this.queue.putBack(unmet);
+      else this.queue.reject(unmet, unknownOutcome(`The commit was written to ${this.#ledger.name} and is not to be found there`));
+    }
+  }
+
+  // --- follow ------------------------------------------------------------------------------------------------------
+
+  async #followRound(): Promise<void> {
+    const requests = this.#rounds;
+    this.#rounds = [];
+    this.counts.rounds++;
+    const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
+    try {
+      await this.#follow(
+        requests.some((request) => request.verify),
+        state,
+      );
+      for (const request of requests) request.resolve(state);
+    } catch (error) {
+      for (const request of requests) request.reject(error);
+    }
+  }
+
+  /** Applies everything up to the present end of the ledger. */
+  async #follow(verify: boolean, state: FollowState): Promise<void> {
+    if (this.#stopped !== undefined) throw this.#stopped;
+    for (let check = verify; ; check = false) {
+      const read = this.session.read(this.#position, { bytes: READ_BYTES, verify: check });
+      const result = isPromise(read) ? await read : read;
+      if (result.notices !== undefined) this.#note(result.notices);
+      for (const commit of result.commits) this.#meet(this.#replica, commit, state);
+      this.#position = result.next;
+      if (result.status === "moved") await this.#move(state);
+      else if (result.status === "sealed") return this.#sealed();
+      else if (result.status === "end") break;
+      if (this.#pacer.due()) await this.#pacer.rest();
+    }
+    this.#lastLook = this.#environment.monotonic();
+  }
+
+  #meet(replica: Replica, commit: LedgerCommit, state: FollowState): void {
+    const own = this.#ownCommit(commit);
+    try {
+      const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
+      this.#apply(replica, commit, decoded, commit.version, commit.place, own, state);
+    } catch (error) {
+      // Whoever cannot tell what a commit does stops before it for good, and never guesses.
+      if (error instanceof KVError) this.#stopped = error;
+      throw error;
+    }
+  }
+
+  #ownCommit(commit: LedgerCommit): PendingCommit | undefined {
+    if (this.queue.inFlight.size === 0) return undefined;
+    const own = this.queue.inFlight.get(commit.counter);
+    if (own === undefined || !equalBytes(commit.writer, this.#writer)) return undefined;
+    this.queue.inFlight.delete(commit.counter);
+    return own;
+  }
+
+  #apply(
+    replica: Replica,
+    record: CommitRecord,
+    commit: Commit | undefined,
+    version: number,
+    place: number,
+    own: PendingCommit | undefined,
+    state: FollowState,
+  ): void {
+    this.counts.commits++;
+    let verdict: Verdict = "applied";
+    if (commit === undefined) {
+      replica.version = version;
+    } else {
+      const resolution = resolve(commit, { version, timestamp: record.timestamp, place }, replica.rows);
+      verdict = resolution.verdict;
+      if (resolution.verdict === "applied") {
+        replica.apply(version, resolution.changes);
+        if (replica === this.#replica) this.#listener.applied(record, version, resolution.changes);
+      } else {
+        replica.version = version;
+        replica.voidVersions.add(version);
+        this.counts.voidCommits++;
+      }
+    }
+    if (verdict === "applied") {
+      state.applied++;
+      if (own === undefined) state.foreign++;
+    }
+    if (own !== undefined) this.#settle(own, verdict, version);
+  }
+
+  #settle(own: PendingCommit, verdict: Verdict, version: number): void {
+    this.queue.release(own);
+    this.#remember(version);
+    if (this.#damage.length > 0) own.reject(unknownOutcome(`The commit lies behind damage in ${this.#ledger.name}`));
+    else own.settle(verdict, version);
+  }
+
+  #remember(version: number): void {
+    this.#ownVersions.add(version);
+    if (this.#ownVersions.size <= OWN_VERSIONS_MAX) return;
+    // A set keeps the order of insertion: the first is the oldest.
+    for (const oldest of this.#ownVersions) {
+      this.#ownVersions.delete(oldest);
+      break;
+    }
+  }
+
+  #note(notices: readonly LedgerNotice[]): void {
+    const damaged: AddressRange[] = [];
+    for (const { kind, from, to } of notices) {
+      if (kind === "stump") {
+        this.counts.stumps++;
+      } else if (kind === "lost") {
+        this.counts.lostBytes += to - from;
+        const message = `${to - from} bytes at addresses ${from} to ${to} of ${this.#ledger.name} were lost in a power failure`;
+        this.#listener.problem(new KVError("LedgerDamaged", message, { ranges: [{ from, to }] }));
+      } else if (kind === "copy") {
+        const message = `One copy of the header of ${this.#ledger.name}, at addresses ${from} to ${to}, is damaged; the other one serves`;
+        this.#listener.problem(new KVError("LedgerDamaged", message, { ranges: [{ from, to }] }));
+      } else {
+        damaged.push({ from, to });
+      }
+    }
+    if (damaged.length === 0) return;
+    this.#damage = [...this.#damage, ...damaged];
+    const message = `${this.#ledger.name} is damaged at ${describe(damaged)}; what is whole can be read, nothing can be written`;
+    this.#listener.problem(new KVError("LedgerDamaged", message, { ranges: damaged }));
+  }
+
+  // --- seals and replaced ledgers ----------------------------------------------------------------------------------
+
+  /** This generation has ended and the next one is not in place: reads go on, commits wait. */
+  #sealed(): void {
+    this.#sealedSince ??= this.#environment.monotonic();
+    if (this.#environment.monotonic() - this.#sealedSince > SEAL_WAIT_MS) {
+      const message = `${this.#ledger.name} is sealed by a vacuum that nobody has finished`;
+      this.queue.rejectWaiting(new KVError("LedgerSealed", message, { outcome: "not committed" }));
+    }
+    this.#watchSeal();
+  }
+
+  #watchSeal(): void {
+    if (this.#sealTimerSet) return;
+    this.#sealTimerSet = true;
+    this.#environment.setTimer(
+      () => {
+        this.#sealTimerSet = false;
+        if (this.#sealedSince === undefined || this.#stopped !== undefined) return;
+        // The timer only has to look again while somebody waits; the poll does it otherwise. A failed round is reported by the next poll.
+        if (this.queue.waiting > 0) this.round({ verify: true }).catch(() => undefined);
+        else this.#watchSeal();
+      },
+      SEAL_POLL_MS,
+      { ref: this.queue.waiting > 0 },
+    );
+  }
+
+  async #move(state: FollowState): Promise<void> {
+    const reopened = this.session.reopen(this.#position);
+    const result = isPromise(reopened) ? await reopened : reopened;
+    state.invalidated = true;
+    if (result.status === "continued") {
+      this.#position = result.position;
+      this.#sealedSince = undefined;
+      this.queue.putBack(this.queue.takeInFlight());
+      return;
+    }
+    const replaced = `${this.#ledger.name} was replaced by something else`;
+    const unmet = this.queue.takeInFlight();
+    if (result.ownCommits === "unknown") this.queue.reject(unmet, unknownOutcome(replaced));
+    else this.queue.reject(unmet, new KVError("LedgerMissing", replaced, { outcome: "not committed" }));
+    await this.#reload(state);
+  }
+
+  /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
+  async #reload(state: FollowState): Promise<void> {
+    const old = this.#source;
+    const session = await this.#ledger.open({
+      createIfMissing: false,
+      readOnly: this.#options.readOnly,
+      allowNetworkFileSystem: this.#options.allowNetworkFileSystem,
+      environment: this.#environment,
+    });
+    const replica = new Replica();
+    const damageBefore = this.#damage;
+    let position = session.start;
+    try {
+      this.#damage = [];
+      for (;;) {
+        const read = session.read(position, { bytes: READ_BYTES, verify: false });
+        const result = isPromise(read) ? await read : read;
+        if (result.notices !== undefined) this.#note(result.notices);
+        for (const commit of result.commits) this.#meet(replica, commit, state);
+        position = result.next;
+        if (result.status !== "more") break;
+        if (this.#pacer.due()) await this.#pacer.rest();
+      }
+    } catch (error) {
+      this.#damage = damageBefore;
+      await session.close();
+      throw error;
+    }
+    const sameLedger = session.identity?.ledgerId === old.session.identity?.ledgerId;
+    const before = this.#replica.freeze();
+    if (!sameLedger) {
+      const message = `${this.#ledger.name} was replaced by another ledger`;
+      this.queue.rejectWaiting(new KVError("LedgerMissing", message, { outcome: "not committed" }));
+    }
+    this.#source = new Source(session, this.#ledger.name, this.#environment);
+    this.#replica = replica;
+    this.#position = position;
+    this.#sealedSince = undefined;
+    this.counts.reloads++;
+    old.retire();
+    await this.#listener.reloaded(before, sameLedger);
+  }
+}
+
+function unknownOutcome(message: string, cause?: unknown): KVError {
+  return new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
+}
+
+function describe(ranges: readonly AddressRange[]): string {
+  return ranges.map(({ from, to }) => `addresses ${from} to ${to}`).join(", ");
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

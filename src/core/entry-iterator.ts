@@ -1,0 +1,135 @@
+import { type Entry, type EntryOrder, makeEntry } from "./entry.ts";
+import { isPromise } from "./environment.ts";
+import type { Listing } from "./listing.ts";
+import type { Pacer } from "./pacer.ts";
+import type { ValueSource } from "./replica.ts";
+
+/** What an iterator walks over, once it has begun. */
+export interface IteratorBase {
+  readonly listing: Listing;
+  readonly source: ValueSource;
+  readonly release: () => void;
+}
+
+export interface EntryIteratorOptions {
+  readonly pacer: Pacer;
+  readonly order: EntryOrder;
+  /** Waits for what the listing has to see and freezes it. Called once, by the first `next`. */
+  readonly begin: () => Promise<IteratorBase>;
+  /** Told when the iterator has ended, whether it had begun or not. */
+  readonly ended: () => void;
+}
+
+/**
+ * Entries of one frozen version, one after the other. `cursor` goes on behind the entry that came last, in another listing with the same
+ * query and order. The frozen version is released at the end, by `return()`, and when the loop over it is left.
+ */
+export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
+  readonly #options: EntryIteratorOptions;
+  #base: IteratorBase | undefined;
+  #last: Entry<T> | undefined;
+  #ended = false;
+  #failure: unknown;
+  /** Calls of `next` that overlap are served one after the other. */
+  #turn: Promise<void> | undefined;
+
+  /** Made by `db.iterate`. */
+  constructor(options: EntryIteratorOptions) {
+    this.#options = options;
+  }
+
+  /** Where another listing goes on behind the last entry; undefined before the first. */
+  get cursor(): string | undefined {
+    return this.#last?.cursor;
+  }
+
+  next(): Promise<IteratorResult<Entry<T>, undefined>> {
+    const before = this.#turn;
+    const result = before === undefined ? this.#next() : before.then(() => this.#next());
+    // Overlapping calls wait for this one, whether it fails or not.
+    const turn: Promise<void> = result.then(
+      () => this.#endTurn(turn),
+      () => this.#endTurn(turn),
+    );
+    this.#turn = turn;
+    return result;
+  }
+
+  return(): Promise<IteratorResult<Entry<T>, undefined>> {
+    this.#end();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Ends the iterator from outside: the next `next` rejects with `failure`. */
+  close(failure: unknown): void {
+    if (this.#ended) return;
+    this.#failure = failure;
+    this.#end();
+  }
+
+  /** All remaining entries in an array; quicker than a loop over `next`. */
+  async collect(): Promise<Entry<T>[]> {
+    const entries: Entry<T>[] = [];
+    try {
+      const base = await this.#begin();
+      while (!this.#ended && base.listing.next()) {
+        const { key, row } = base.listing;
+        const value = base.source.value(row);
+        entries.push(makeEntry(key, row, (isPromise(value) ? await value : value) as T, this.#options.order));
+        if ((entries.length & 31) === 0 && this.#options.pacer.due()) await this.#options.pacer.rest();
+      }
+      this.#throwFailure();
+      return entries;
+    } finally {
+      this.#end();
+    }
+  }
+
+  async #next(): Promise<IteratorResult<Entry<T>, undefined>> {
+    try {
+      const base = this.#base ?? (await this.#begin());
+      if (this.#options.pacer.due()) await this.#options.pacer.rest();
+      this.#throwFailure();
+      if (this.#ended || !base.listing.next()) {
+        this.#end();
+        return { done: true, value: undefined };
+      }
+      const { key, row } = base.listing;
+      const value = base.source.value(row);
+      this.#last = makeEntry(key, row, (isPromise(value) ? await value : value) as T, this.#options.order);
+      return { done: false, value: this.#last };
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+  }
+
+  async #begin(): Promise<IteratorBase> {
+    this.#throwFailure();
+    const base = await this.#options.begin();
+    // It may have been ended while it was beginning.
+    if (this.#ended) base.release();
+    else this.#base = base;
+    return base;
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #endTurn(turn: Promise<void>): void {
+    if (this.#turn === turn) this.#turn = undefined;
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#base?.release();
+    this.#base = undefined;
+    this.#options.ended();
+  }
+}

@@ -1,0 +1,78 @@
+import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
+import type { Row } from "./resolve.ts";
+
+/** What the database holds under a key. Key and value are the receiver's own: changing them changes nothing in the database. */
+export interface Entry<T = unknown> {
+  readonly key: KeyPart[];
+  readonly value: T;
+  /** The version of the commit that wrote it; `undefined` for an own write of an open transaction. */
+  readonly version: number | undefined;
+  /** The author's clock at the commit, ms since the epoch. */
+  readonly timestamp: number;
+  /** ms since the epoch; missing if the entry does not expire. */
+  readonly expiresAt?: number;
+  /** Where a listing goes on behind this entry: the `cursor` option of another one with the same query and order. Opaque. */
+  readonly cursor: string;
+}
+
+/** How a listing is ordered: by key, or by least recently written first. */
+export type EntryOrder = "key" | "version";
+
+class ListedEntry<T> implements Entry<T> {
+  readonly key: KeyPart[];
+  readonly value: T;
+  readonly version: number | undefined;
+  readonly timestamp: number;
+  declare readonly expiresAt?: number;
+  readonly #encoded: EncodedKey;
+  readonly #row: Row;
+  readonly #order: EntryOrder;
+
+  constructor(encoded: EncodedKey, row: Row, value: T, order: EntryOrder) {
+    this.key = decodeKey(encoded);
+    this.value = value;
+    this.version = row.version === 0 ? undefined : row.version;
+    this.timestamp = row.timestamp;
+    if (row.expiresAt !== 0) this.expiresAt = row.expiresAt;
+    this.#encoded = encoded;
+    this.#row = row;
+    this.#order = order;
+  }
+
+  // On the prototype: made only when asked for, and left out when an entry is compared or printed.
+  get cursor(): string {
+    return makeCursor(this.#encoded, this.#row, this.#order);
+  }
+}
+
+export function makeEntry<T>(encoded: EncodedKey, row: Row, value: T, order: EntryOrder = "key"): Entry<T> {
+  return new ListedEntry(encoded, row, value, order);
+}
+
+/** A place in a listing: behind a key, or behind a commit's operation. */
+export type CursorPlace =
+  | { readonly order: "key"; readonly key: EncodedKey }
+  | { readonly order: "version"; readonly version: number; readonly place: number };
+
+export function makeCursor(encoded: EncodedKey, row: Row, order: EntryOrder): string {
+  if (order === "version") return `v${writtenAt(row)}.${row.order}`;
+  let text = "k";
+  for (let i = 0; i < encoded.length; i++) text += encoded.charCodeAt(i).toString(16).padStart(2, "0");
+  return text;
+}
+
+/** The place a cursor stands for, or undefined if the string is none. */
+export function parseCursor(text: string): CursorPlace | undefined {
+  if (/^k([0-9a-f]{2})+$/.test(text)) {
+    let key = "";
+    for (let i = 1; i < text.length; i += 2) key += String.fromCharCode(Number.parseInt(text.slice(i, i + 2), 16));
+    return { order: "key", key };
+  }
+  const match = /^v(\d+)\.(\d+)$/.exec(text);
+  return match === null ? undefined : { order: "version", version: Number(match[1]), place: Number(match[2]) };
+}
+
+/** The version a row is ordered by: what is staged in a transaction comes behind everything. */
+export function writtenAt(row: Row): number {
+  return row.version === 0 ? Number.MAX_SAFE_INTEGER : row.version;
+}

@@ -1,0 +1,31 @@
+/**
+ * Everything that the core must not take from its surroundings by itself: time, randomness, scheduling, checksums.
+ * The entry files hand in the platform's; tests hand in a simulated one, under which the whole engine runs.
+ */
+export interface Environment {
+  /** Wall clock, ms since the epoch. May jump. Used for timestamps and expiry only. */
+  now(): number;
+  /** A clock that never goes backwards, in ms with fractions, from an arbitrary start. Used for intervals. */
+  monotonic(): number;
+  /** `length` unpredictable bytes, in a fresh array. */
+  randomBytes(length: number): Uint8Array;
+  /** A number in [0, 1), for waits and jitter; needs no cryptographic quality. */
+  random(): number;
+  /** Calls back once after `ms`. With `ref: false` the timer never keeps a process alive, where the platform can tell. */
+  setTimer(callback: () => void, ms: number, options: { readonly ref: boolean }): Timer;
+  /** Calls back in a fresh macrotask, after timers, signals and input/output had a chance to run. */
+  macrotask(callback: () => void): void;
+  /** CRC-32 (IEEE 802.3, polynomial 0xEDB88320 reflected) of `bytes`, continuing from `seed` (0 at the start). Unsigned. */
+  crc32(bytes: Uint8Array, seed?: number): number;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+/** A value, or a promise of one: adapters that can answer at once do, and nothing waits for a microtask needlessly. */
+export type MaybePromise<T> = T | Promise<T>;
+
+export function isPromise<T>(value: MaybePromise<T>): value is Promise<T> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}

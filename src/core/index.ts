@@ -1,0 +1,52 @@
+/** What every entry of the package exports beside `KV` itself. */
+export type { Atomic, AtomicResult, VersionCheck } from "./atomic.ts";
+export type { Entry, EntryOrder } from "./entry.ts";
+export type { EntryIterator } from "./entry-iterator.ts";
+export type { Environment, MaybePromise, Timer } from "./environment.ts";
+export {
+  type AddressRange,
+  type CommitOutcome,
+  hasCode,
+  InvalidArgumentError,
+  KVError,
+  type KVErrorCode,
+} from "./errors.ts";
+export type { KVEvents, SyncEvent } from "./events.ts";
+export type { HistoryEntry } from "./history.ts";
+export type { Key, KeyPart } from "./key.ts";
+export type { CommitResult, FileUrl, KVStats, OpenTarget } from "./kv.ts";
+export type {
+  AppendResult,
+  CommitRecord,
+  Ledger,
+  LedgerCommit,
+  LedgerIdentity,
+  LedgerNotice,
+  LedgerOpenOptions,
+  LedgerSession,
+  Place,
+  Position,
+  ReadBudget,
+  ReadResult,
+  ReopenResult,
+  Version,
+} from "./ledger.ts";
+export type {
+  AbortSignalLike,
+  CloseOptions,
+  Consistency,
+  DeleteAllOptions,
+  HistoryOptions,
+  KVOptions,
+  ListOptions,
+  OpenOptions,
+  ReadOptions,
+  SetOptions,
+  SyncOptions,
+  TransactionOptions,
+  WatchIteratorOptions,
+  WatchOptions,
+} from "./options.ts";
+export type { KeyRange, Query } from "./query.ts";
+export type { Transaction } from "./transaction.ts";
+export type { WatchCallback, WatchEntry, WatchReset } from "./watch.ts";

@@ -1,0 +1,210 @@
+import { fromBinaryString, MalformedBytes, toBinaryString } from "./bytes.ts";
+import { InvalidArgumentError } from "./errors.ts";
+
+/** One part of a key. Parts of different types are different keys: `1`, `1n` and `"1"` are three. */
+export type KeyPart = string | number | bigint | boolean | Uint8Array;
+
+/**
+ * A key: one part or more, from the general to the special. Keys sort part by part: bytes before strings before numbers before bigints before
+ * booleans, each by value, strings by code point; a key sorts directly before what lies below it.
+ */
+export type Key = readonly KeyPart[];
+
+/**
+ * A key in its order-preserving encoding, one character of code 0 to 255 for each byte: JavaScript compares such strings as it would
+ * compare the bytes. A tuple encoding in the manner of FoundationDB's tuple layer and Deno KV; docs/FORMAT.md gives the bytes.
+ */
+export type EncodedKey = string;
+
+/** The longest key, in encoded bytes. */
+export const keyBytesMax = 2048;
+
+const Tag = { bytes: 1, string: 2, number: 3, bigint: 4, false: 5, true: 6 } as const;
+
+/** The end of bytes and strings. A zero byte inside them is followed by `\xff`. */
+const END = "\0";
+const ESCAPED_ZERO = "\0\xff";
+
+export function encodeKey(key: Key): EncodedKey {
+  if (!Array.isArray(key)) throw new InvalidArgumentError("InvalidKey", `A key is an array of parts; received ${describe(key)}`);
+  if (key.length === 0) throw new InvalidArgumentError("InvalidKey", "A key has at least one part");
+  let encoded = "";
+  for (let i = 0; i < key.length; i++) {
+    try {
+      encoded += encodePart(key[i] as KeyPart);
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      throw new InvalidArgumentError("InvalidKey", `Part ${i} of the key: ${error.message}`);
+    }
+  }
+  if (encoded.length > keyBytesMax) {
+    throw new InvalidArgumentError("InvalidKey", `The key has ${encoded.length} encoded bytes; at most ${keyBytesMax} are allowed`);
+  }
+  return encoded;
+}
+
+/** Encodes one part. Throws `InvalidKey` for what cannot be one. */
+export function encodePart(part: KeyPart): string {
+  if (typeof part === "string") return `\x02${escapeZeros(utf8(part))}${END}`;
+  if (typeof part === "number") return `\x03${encodeNumber(part)}`;
+  if (typeof part === "boolean") return part ? "\x06" : "\x05";
+  if (typeof part === "bigint") return `\x04${encodeBigint(part)}`;
+  if (part instanceof Uint8Array) {
+    if (part.length > keyBytesMax) throw new InvalidArgumentError("InvalidKey", `${part.length} bytes are too long`);
+    return `\x01${escapeZeros(toBinaryString(part))}${END}`;
+  }
+  throw new InvalidArgumentError("InvalidKey", `string, number, bigint, boolean or Uint8Array expected; received ${describe(part)}`);
+}
+
+/** The parts of an encoded key. Throws `MalformedBytes` for what is none. */
+export function decodeKey(encoded: EncodedKey): KeyPart[] {
+  const parts: KeyPart[] = [];
+  for (let at = 0; at < encoded.length; ) {
+    const end = partEnd(encoded, at);
+    parts.push(decodePart(encoded, at, end));
+    at = end;
+  }
+  if (parts.length === 0) throw new MalformedBytes("a key without parts");
+  return parts;
+}
+
+/** The offset behind the part that begins at `offset`. */
+export function partEnd(encoded: EncodedKey, offset: number): number {
+  const tag = encoded.charCodeAt(offset);
+  let end: number;
+  if (tag === Tag.string || tag === Tag.bytes) end = terminatorAfter(encoded, offset + 1) + 1;
+  else if (tag === Tag.number) end = offset + 9;
+  else if (tag === Tag.bigint) end = offset + 3 + bigintLength(encoded, offset + 1);
+  else if (tag === Tag.false || tag === Tag.true) end = offset + 1;
+  else throw new MalformedBytes(`a key part of unknown type ${tag}`);
+  if (end > encoded.length) throw new MalformedBytes("a key part that does not end");
+  return end;
+}
+
+function decodePart(encoded: EncodedKey, from: number, end: number): KeyPart {
+  const tag = encoded.charCodeAt(from);
+  if (tag === Tag.true) return true;
+  if (tag === Tag.false) return false;
+  if (tag === Tag.number) return decodeNumber(encoded, from + 1);
+  if (tag === Tag.bigint) return decodeBigint(encoded, from + 1, end);
+  const content = unescapeZeros(encoded.slice(from + 1, end - 1));
+  return tag === Tag.bytes ? fromBinaryString(content) : fromUtf8(content);
+}
+
+function terminatorAfter(encoded: string, from: number): number {
+  for (let at = from; ; at += 2) {
+    at = encoded.indexOf(END, at);
+    if (at < 0) throw new MalformedBytes("a key part that does not end");
+    if (encoded.charCodeAt(at + 1) !== 0xff) return at;
+  }
+}
+
+const escapeZeros = (text: string): string => (text.includes(END) ? text.replaceAll(END, ESCAPED_ZERO) : text);
+const unescapeZeros = (text: string): string => (text.includes(END) ? text.replaceAll(ESCAPED_ZERO, END) : text);
+
+// --- strings ---------------------------------------------------------------------------------------------------------
+
+/** UTF-8 as a binary string. ASCII, which is its own, is found by looking once. */
+function utf8(text: string): string {
+  // Each character becomes at least one byte.
+  if (text.length > keyBytesMax) throw new InvalidArgumentError("InvalidKey", `a string of ${text.length} characters is too long`);
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return utf8Slow(text);
+  return text;
+}
+
+function utf8Slow(text: string): string {
+  let out = "";
+  for (const character of text) {
+    const code = character.codePointAt(0) as number;
+    if (code < 0x80) out += character;
+    else if (code < 0x800) out += String.fromCharCode(0xc0 | (code >> 6), tail(code));
+    else if (code >= 0xd800 && code <= 0xdfff) {
+      throw new InvalidArgumentError("InvalidKey", "a string with a lone surrogate cannot be a key");
+    } else if (code < 0x10000) out += String.fromCharCode(0xe0 | (code >> 12), tail(code >> 6), tail(code));
+    else out += String.fromCharCode(0xf0 | (code >> 18), tail(code >> 12), tail(code >> 6), tail(code));
+  }
+  return out;
+}
+
+const tail = (bits: number): number => 0x80 | (bits & 0x3f);
+
+function fromUtf8(bytes: string): string {
+  let ascii = true;
+  for (let i = 0; ascii && i < bytes.length; i++) ascii = bytes.charCodeAt(i) < 0x80;
+  if (ascii) return bytes;
+  let out = "";
+  for (let at = 0; at < bytes.length; ) {
+    const first = bytes.charCodeAt(at);
+    const length = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    let code = length === 1 ? first : first & (0xff >> (length + 1));
+    for (let i = 1; i < length; i++) code = (code << 6) | (bytes.charCodeAt(at + i) & 0x3f);
+    if (!(code <= 0x10ffff)) throw new MalformedBytes("a key string that is not UTF-8");
+    out += String.fromCodePoint(code);
+    at += length;
+  }
+  return out;
+}
+
+// --- numbers ---------------------------------------------------------------------------------------------------------
+
+const scratch = new DataView(new ArrayBuffer(8));
+
+/** IEEE 754 big-endian; the sign bit flipped, all bits of negative numbers: byte order is numeric order. */
+function encodeNumber(value: number): string {
+  if (value !== value) throw new InvalidArgumentError("InvalidKey", "NaN cannot be a key");
+  scratch.setFloat64(0, value === 0 ? 0 : value);
+  const flip = scratch.getUint8(0) & 0x80 ? 0xffffffff : 0;
+  const high = (scratch.getUint32(0) ^ flip ^ (flip === 0 ? 0x80000000 : 0)) >>> 0;
+  const low = (scratch.getUint32(4) ^ flip) >>> 0;
+  return word(high) + word(low);
+}
+
+const word = (bits: number): string =>
+  String.fromCharCode(bits >>> 24, (bits >>> 16) & 0xff, (bits >>> 8) & 0xff, bits & 0xff);
+
+function decodeNumber(encoded: string, from: number): number {
+  const flip = encoded.charCodeAt(from) & 0x80 ? 0 : 0xff;
+  for (let i = 0; i < 8; i++) scratch.setUint8(i, encoded.charCodeAt(from + i) ^ flip);
+  if (flip === 0) scratch.setUint8(0, scratch.getUint8(0) ^ 0x80);
+  return scratch.getFloat64(0);
+}
+
+// --- bigints ---------------------------------------------------------------------------------------------------------
+
+/**
+ * Two bytes, big-endian: 0x8000 plus the length of the magnitude for zero and above, 0x7fff minus it below; then the magnitude,
+ * big-endian without leading zeros, its bits inverted below zero.
+ */
+function encodeBigint(value: bigint): string {
+  const negative = value < 0n;
+  const magnitude = negative ? -value : value;
+  // Two hexadecimal digits a byte: asked of the value before it is turned into digits, which costs more the longer it is.
+  if (magnitude >> BigInt(keyBytesMax * 8) !== 0n) throw new InvalidArgumentError("InvalidKey", "the bigint is too long");
+  let digits = magnitude === 0n ? "" : magnitude.toString(16);
+  if (digits.length % 2 === 1) digits = `0${digits}`;
+  const length = digits.length / 2;
+  const prefix = negative ? 0x7fff - length : 0x8000 + length;
+  let encoded = String.fromCharCode(prefix >> 8, prefix & 0xff);
+  const flip = negative ? 0xff : 0;
+  for (let i = 0; i < digits.length; i += 2) encoded += String.fromCharCode(Number.parseInt(digits.slice(i, i + 2), 16) ^ flip);
+  return encoded;
+}
+
+function bigintLength(encoded: string, from: number): number {
+  const prefix = (encoded.charCodeAt(from) << 8) | encoded.charCodeAt(from + 1);
+  return prefix >= 0x8000 ? prefix - 0x8000 : 0x7fff - prefix;
+}
+
+function decodeBigint(encoded: string, from: number, end: number): bigint {
+  const negative = encoded.charCodeAt(from) < 0x80;
+  const flip = negative ? 0xff : 0;
+  let digits = "";
+  for (let at = from + 2; at < end; at++) digits += (encoded.charCodeAt(at) ^ flip).toString(16).padStart(2, "0");
+  const magnitude = digits === "" ? 0n : BigInt(`0x${digits}`);
+  return negative ? -magnitude : magnitude;
+}
+
+function describe(value: unknown): string {
+  if (value === null) return "null";
+  return typeof value === "object" ? (Array.isArray(value) ? "an array" : "an object") : typeof value;
+}

@@ -1,0 +1,980 @@
+import { Atomic, type AtomicResult } from "./atomic.ts";
+import { CommitBuilder } from "./commit-builder.ts";
+import type { PendingCommit, Verdict } from "./commit-queue.ts";
+import { Engine, type Round } from "./engine.ts";
+import { type Entry, makeEntry } from "./entry.ts";
+import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
+import { type AddressRange, hasCode, InvalidArgumentError, KVError } from "./errors.ts";
+import { Emitter, type KVEvents } from "./events.ts";
+import { type HistoryEntry, readHistory } from "./history.ts";
+import { ItemKind } from "./commit.ts";
+import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
+import type { Ledger } from "./ledger.ts";
+import { EntryIterator } from "./entry-iterator.ts";
+import { listRows } from "./listing.ts";
+import type { OrderedView } from "./ordered-map.ts";
+import {
+  type AbortSignalLike,
+  type CloseOptions,
+  type Consistency,
+  type DeleteAllOptions,
+  type HistoryOptions,
+  type KVOptions,
+  type ListOptions,
+  type OpenOptions,
+  isOpenOption,
+  parseOptions,
+  type ReadOptions,
+  type SetOptions,
+  show,
+  type SyncOptions,
+  type TransactionOptions,
+  type WatchIteratorOptions,
+  type WatchOptions,
+} from "./options.ts";
+import { Pacer } from "./pacer.ts";
+import { Poller } from "./poller.ts";
+import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
+import { reloadDifferences } from "./reload.ts";
+import type { Snapshot, ValueSource } from "./replica.ts";
+import { live, type Row } from "./resolve.ts";
+import { StagedState, typeMismatch } from "./staged.ts";
+import { runTransaction } from "./run-transaction.ts";
+import type { Transaction } from "./transaction.ts";
+import { decodeValue } from "./value.ts";
+import { type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
+
+/** What a write resolves to. */
+export interface CommitResult {
+  /** The version of the commit; `undefined` for a write that an open transaction has only staged. */
+  readonly version: number | undefined;
+}
+
+/** Figures about one instance. All plain data. */
+export interface KVStats {
+  readonly ledger: string;
+  readonly ledgerId: string | undefined;
+  readonly generation: number | undefined;
+  /** The version that reads see. */
+  readonly version: number;
+  /** Keys in the index, expired ones included. */
+  readonly keys: number;
+  readonly pending: { readonly commits: number; readonly bytes: number };
+  /** Frozen versions that iterators and transactions hold. */
+  readonly snapshots: { readonly count: number; readonly oldestAgeMs: number };
+  readonly watches: number;
+  /** Since open: commits met, of them void; batches appended; follow rounds; stumps skipped; bytes lost in a power failure. */
+  readonly counts: Readonly<Record<string, number>>;
+  readonly damage: readonly AddressRange[];
+  /** What the adapter tells. */
+  readonly session: Readonly<Record<string, number | string | boolean>>;
+}
+
+/** A `file:` URL: as much of `URL` as is used here. */
+export interface FileUrl {
+  readonly href: string;
+}
+
+/** What a database is opened on: the path of a file, its `file:` URL, or a ledger. */
+export type OpenTarget = string | FileUrl | Ledger;
+
+/** What the platform brings: clock, randomness, scheduling, and what a path means. */
+export interface Platform {
+  readonly environment: Environment;
+  /** Makes a ledger of a path. Throws `UnsupportedTarget` where there is no file adapter. */
+  readonly ledgerAt: (path: string | FileUrl, options: { readonly durability?: "relaxed" | "strict" }) => Ledger;
+}
+
+interface OpenState {
+  readonly engine: Engine;
+  readonly ledger: Ledger;
+  readonly allowNetworkFileSystem: boolean;
+}
+
+/** A transaction between `beginTransaction` and its end. */
+interface OpenTransaction {
+  readonly state: StagedState;
+  readonly builder: CommitBuilder;
+  readonly snapshot: Snapshot;
+}
+
+type State = "new" | "opening" | "open" | "closing" | "closed";
+
+/**
+ * A database: one replica of a ledger, with the means to read, write and watch it. The platform's entry point exports it as `KV`.
+ *
+ * Calls on one instance take effect in the order in which they are made. Keyed reads wait for own earlier writes that touch what they
+ * ask for.
+ */
+export class CoreKV {
+  readonly #platform: Platform;
+  readonly #environment: Environment;
+  readonly #pacer: Pacer;
+  readonly #emitter = new Emitter();
+  readonly #watches: Watches;
+  readonly #poller: Poller;
+  readonly #autoSync: boolean;
+  readonly #syncIntervalMs: number;
+  readonly #index: boolean;
+  readonly #pendingBytesMax: number;
+  readonly #snapshots = new Set<Snapshot>();
+  readonly #iterators = new Set<{ close(error: unknown): void }>();
+  readonly #watchIterators = new Set<{ end(): void }>();
+  readonly #deferred = new Set<Promise<unknown>>();
+  #state: State = "new";
+  #open: OpenState | undefined;
+  #closing: Promise<void> | undefined;
+  #staged: OpenTransaction | undefined;
+  /** Commits applied in rounds that no `sync` event told of yet. */
+  #untold = 0;
+  #lastTimerError: string | undefined;
+
+  constructor(options: KVOptions | undefined, platform: Platform) {
+    const parsed = parseOptions("kv", "new KV", options);
+    this.#platform = platform;
+    this.#environment = platform.environment;
+    this.#autoSync = parsed.autoSync;
+    this.#syncIntervalMs = parsed.syncIntervalMs;
+    this.#index = !parsed.disableIndex;
+    this.#pendingBytesMax = parsed.pendingBytesMax;
+    this.#pacer = new Pacer(this.#environment);
+    this.#watches = new Watches(
+      (error) => this.#emitter.emit("error", error),
+      () => this.#adjustPoller(),
+    );
+    this.#poller = new Poller({
+      environment: this.#environment,
+      intervalMs: this.#syncIntervalMs,
+      poll: () => this.#poll(),
+      hinted: () => this.#hinted(),
+    });
+  }
+
+  // --- opening and closing -----------------------------------------------------------------------------------------
+
+  /**
+   * Opens a ledger, or the file at a path, and catches up with it.
+   *
+   * @throws KVError `LedgerMissing`, `NotALedger`, `UnsupportedFormat`, `AccessDenied`, `NetworkFileSystem`, `UnsupportedTarget`,
+   * `AlreadyOpen`, `Closed`, ... After a failed open the instance is as it was before, and may try again.
+   */
+  async open(target: OpenTarget, options?: OpenOptions): Promise<this> {
+    if (this.#state === "closing" || this.#state === "closed") throw closedError();
+    if (this.#state !== "new") throw new KVError("AlreadyOpen", "This instance is open already, or opening");
+    const parsed = parseOptions("open", "open", options);
+    const ledger = this.#ledgerOf(target, parsed.durability);
+    this.#state = "opening";
+    let engine: Engine | undefined;
+    try {
+      const session = await ledger.open({ ...parsed, environment: this.#environment });
+      engine = new Engine(
+        ledger,
+        session,
+        this.#environment,
+        { ...parsed, index: this.#index, pendingBytesMax: this.#pendingBytesMax },
+        {
+          applied: (record, version, changes) => {
+            if (this.#watches.size > 0) this.#watches.dispatch(record, version, changes);
+          },
+          reloaded: (before, sameLedger) => this.#reloaded(engine as Engine, before, sameLedger),
+          flushed: (round) => this.#flushed(round),
+          problem: (error) => this.#emitter.emit("error", error),
+        },
+        this.#pacer,
+      );
+      await engine.catchUp();
+    } catch (error) {
+      await engine?.stop();
+      if (this.#closing === undefined) this.#state = "new";
+      throw error;
+    }
+    if (this.#closing !== undefined) {
+      await engine.stop();
+      throw closedError();
+    }
+    this.#open = { engine, ledger, allowNetworkFileSystem: parsed.allowNetworkFileSystem };
+    this.#state = "open";
+    if (this.#autoSync) this.#poller.start();
+    this.#adjustPoller();
+    return this;
+  }
+
+  /** Parts options of the constructor from those of `open`, for the static `open` of an entry. */
+  protected static splitOptions(options: (KVOptions & OpenOptions) | undefined): [KVOptions, OpenOptions] {
+    const own: Record<string, unknown> = {};
+    const opening: Record<string, unknown> = {};
+    for (const [name, value] of Object.entries(options ?? {})) (isOpenOption(name) ? opening : own)[name] = value;
+    return [own, opening];
+  }
+
+  /** True from the time that `open` has succeeded until `close` is called. */
+  isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  /**
+   * Waits for everything that was accepted, then releases the ledger. Idempotent, and final. Watches and open iterators end.
+   *
+   * @throws KVError `TransactionOpen` after closing, if a transaction was open: what it had staged is dropped.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    const { timeoutMs } = parseOptions("close", "close", options);
+    this.#closing ??= this.#close(timeoutMs);
+    return this.#closing;
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    const wasOpen = this.#state === "open";
+    this.#state = "closing";
+    const staged = this.#staged;
+    this.#staged = undefined;
+    if (wasOpen) this.#emitter.emit("closing");
+    this.#poller.stop();
+    if (this.#open !== undefined) {
+      await this.#drain(this.#open.engine, timeoutMs);
+      for (const iterator of [...this.#iterators]) iterator.close(closedError());
+      this.#watches.clear();
+      for (const iterator of [...this.#watchIterators]) iterator.end();
+      if (staged !== undefined) this.#release(staged.snapshot);
+      await this.#open.engine.stop();
+    }
+    this.#state = "closed";
+    if (staged !== undefined) {
+      throw new KVError("TransactionOpen", `A transaction was open when the database was closed: ${staged.state.size} staged operations were dropped`, {
+        outcome: "not committed",
+      });
+    }
+  }
+
+  async #drain(engine: Engine, timeoutMs: number): Promise<void> {
+    const everything = Promise.allSettled([engine.drained(), ...this.#deferred]).then(() => undefined);
+    if (timeoutMs === Infinity) return everything;
+    let timer: { cancel(): void } | undefined;
+    const timeout = new Promise<"late">((resolve) => {
+      timer = this.#environment.setTimer(() => resolve("late"), timeoutMs, { ref: true });
+    });
+    if ((await Promise.race([everything, timeout])) === "late") engine.abandon();
+    timer?.cancel();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /**
+   * Lets `close` wait for a promise. A rejection goes to `onError`, or becomes an `error` event. Returns the promise.
+   */
+  defer<T>(promise: Promise<T>, onError?: (error: unknown) => void): Promise<T> {
+    const handled: Promise<unknown> = promise
+      .then(
+        () => undefined,
+        (error: unknown) => {
+          if (onError === undefined) this.#emitter.emit("error", error);
+          else onError(error);
+        },
+      )
+      .catch((error: unknown) => this.#emitter.emit("error", error))
+      .finally(() => this.#deferred.delete(handled));
+    this.#deferred.add(handled);
+    return promise;
+  }
+
+  // --- writing -----------------------------------------------------------------------------------------------------
+
+  /** Writes a value under a key. Encoded before it returns: changing the value afterwards changes nothing. */
+  set(key: Key, value: unknown, options?: SetOptions): Promise<CommitResult> {
+    try {
+      const engine = this.#engine();
+      const expireIn = options === undefined ? 0 : parseOptions("set", "set", options).expireIn;
+      const encoded = encodeKey(key);
+      if (this.#staged !== undefined) {
+        this.#staged.state.set(encoded, value, expireIn);
+        return Promise.resolve({ version: undefined });
+      }
+      const builder = this.#builder(engine);
+      builder.set(encoded, value, expireIn);
+      return this.#commit(engine, builder);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Deletes a key. Deleting an absent one is a commit too. */
+  delete(key: Key): Promise<CommitResult> {
+    try {
+      const engine = this.#engine();
+      const encoded = encodeKey(key);
+      if (this.#staged !== undefined) {
+        this.#staged.state.delete(encoded);
+        return Promise.resolve({ version: undefined });
+      }
+      const builder = this.#builder(engine);
+      builder.delete(encoded);
+      return this.#commit(engine, builder);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * Deletes what a query matches at this moment, own pending writes included, in one commit. Resolves with the number of keys.
+   *
+   * @throws KVError `CommitTooLarge` if they do not fit into one commit; `{ atomic: false }` deletes in pieces.
+   */
+  deleteAll(query: Query, options?: DeleteAllOptions): Promise<number> {
+    try {
+      const engine = this.#indexed();
+      const { atomic } = parseOptions("deleteAll", "deleteAll", options);
+      const compiled = compileQuery(query);
+      const keys = this.#keysNow(engine, compiled);
+      if (this.#staged !== undefined) {
+        for (const key of keys) this.#staged.state.delete(key);
+        return Promise.resolve(keys.length);
+      }
+      if (keys.length === 0) return Promise.resolve(0);
+      return this.#deleteKeys(engine, keys, atomic);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #deleteKeys(engine: Engine, keys: readonly EncodedKey[], atomic: boolean): Promise<number> {
+    const commits: Promise<CommitResult>[] = [];
+    let builder = this.#builder(engine);
+    for (const key of keys) {
+      try {
+        builder.delete(key);
+      } catch (error) {
+        if (!hasCode(error, "CommitTooLarge") || builder.size === 0) throw error;
+        if (atomic) {
+          const message = `${keys.length} keys do not fit into one commit; { atomic: false } deletes them in several`;
+          throw new KVError("CommitTooLarge", message, { outcome: "not committed", cause: error });
+        }
+        commits.push(this.#commit(engine, builder));
+        builder = this.#builder(engine);
+        builder.delete(key);
+      }
+    }
+    commits.push(this.#commit(engine, builder));
+    return Promise.all(commits).then(() => keys.length);
+  }
+
+  /** The keys that match once everything queued so far has taken effect. */
+  #keysNow(engine: Engine, query: CompiledQuery): EncodedKey[] {
+    const now = this.#environment.now();
+    const rows = this.#staged?.state.rows ?? engine.replica.rows;
+    const keys = new Set<EncodedKey>();
+    const listing = listRows(rows, query, { ...ALL, now });
+    while (listing.next()) keys.add(listing.key);
+    if (this.#staged === undefined) {
+      for (const { key, kind } of engine.queue.operations()) {
+        if (!query.matches(key)) continue;
+        if (kind === ItemKind.delete) keys.delete(key);
+        else if (kind !== ItemKind.purge) keys.add(key);
+      }
+    }
+    return [...keys];
+  }
+
+  /** Begins an atomic commit: conditions and operations that take effect together or not at all. Never joins an open transaction. */
+  atomic(): Atomic {
+    const engine = this.#indexed();
+    return new Atomic(this.#builder(engine), (builder) => {
+      const current = this.#engine();
+      return new Promise<AtomicResult>((resolve, reject) => {
+        this.#enqueue(current, builder, (verdict, version) => resolve(verdict === "applied" ? { ok: true, version } : { ok: false }), reject);
+      });
+    });
+  }
+
+  #builder(engine: Engine): CommitBuilder {
+    return new CommitBuilder(this.#environment, engine.session.payloadBytesMax);
+  }
+
+  #commit(engine: Engine, builder: CommitBuilder): Promise<CommitResult> {
+    return new Promise((resolve, reject) => {
+      this.#enqueue(engine, builder, (_, version) => resolve({ version }), reject);
+    });
+  }
+
+  #enqueue(
+    engine: Engine,
+    builder: CommitBuilder,
+    settled: (verdict: Exclude<Verdict, "mismatch">, version: number) => void,
+    rejected: (error: unknown) => void,
+  ): PendingCommit {
+    const { payload, commit } = builder.finish();
+    return engine.enqueue(
+      payload,
+      commit,
+      (verdict, version) => {
+        if (verdict !== "mismatch") return settled(verdict, version);
+        const combined = commit.operations.find((o) => o.kind >= ItemKind.sum && o.kind <= ItemKind.max);
+        rejected(typeMismatch((combined ?? commit.operations[0]).key));
+      },
+      rejected,
+    );
+  }
+
+  // --- transactions ------------------------------------------------------------------------------------------------
+
+  /**
+   * Begins a transaction of this instance: from now on every `set`, `delete` and read on it, whoever calls, belongs to it, until
+   * `endTransaction` commits it or `abortTransaction` drops it. Sees one frozen version plus its own writes. It has no conditions: a value
+   * read and written back can overwrite somebody else's change; `transaction(fn)` cannot.
+   *
+   * @throws KVError `TransactionOpen` if one is open.
+   */
+  async beginTransaction(): Promise<void> {
+    const engine = this.#indexed();
+    if (this.#staged !== undefined) throw new KVError("TransactionOpen", "A transaction is open on this instance already");
+    const pending = engine.queue.last;
+    if (pending === undefined) return this.#begin(engine);
+    await pending.whenDone();
+    this.#engine();
+    if (this.#staged !== undefined) throw new KVError("TransactionOpen", "A transaction is open on this instance already");
+    this.#begin(engine);
+  }
+
+  #begin(engine: Engine): void {
+    const builder = this.#builder(engine);
+    const snapshot = this.#snapshot(engine);
+    this.#staged = { state: new StagedState(snapshot, builder, this.#environment.now()), builder, snapshot };
+  }
+
+  /** Commits everything that the open transaction has staged, as one commit. With nothing staged it appends nothing. */
+  endTransaction(): Promise<CommitResult> {
+    try {
+      const staged = this.#takeStaged();
+      const engine = this.#engine();
+      if (staged.state.size === 0) return Promise.resolve({ version: staged.snapshot.version });
+      return this.#commit(engine, staged.builder);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Drops everything that the open transaction has staged. */
+  async abortTransaction(): Promise<void> {
+    this.#takeStaged();
+  }
+
+  #takeStaged(): OpenTransaction {
+    const staged = this.#staged;
+    this.#engine();
+    if (staged === undefined) throw new KVError("NoTransaction", "No transaction is open on this instance");
+    this.#staged = undefined;
+    this.#release(staged.snapshot);
+    return staged;
+  }
+
+  /**
+   * Runs a function as a serializable transaction: it reads one frozen version, and its writes are committed together only if no
+   * entry that it read has changed; otherwise it runs again. Resolves with what the function returned. Any number may run at once.
+   *
+   * @throws KVError `TransactionConflict` when conflicts with other writers last longer than `timeoutMs`; `TypeMismatch`;
+   * `TransactionTooLarge`. What the function throws ends the transaction and is passed on; nothing is committed.
+   */
+  async transaction<T>(fn: (transaction: Transaction) => T | Promise<T>, options?: TransactionOptions): Promise<T> {
+    if (typeof fn !== "function") {
+      throw new InvalidArgumentError("InvalidArgument", `transaction takes a function; received ${show(fn)}`);
+    }
+    const { timeoutMs, signal } = parseOptions("transaction", "transaction", options);
+    return runTransaction(fn, {
+      engine: this.#indexed(),
+      environment: this.#environment,
+      pacer: this.#pacer,
+      timeoutMs,
+      signal,
+      follow: () => this.#followUntold(this.#engine()),
+      snapshot: () => this.#snapshot(this.#engine()),
+      release: (snapshot) => this.#release(snapshot),
+      builder: () => this.#builder(this.#engine()),
+      commit: (builder) =>
+        new Promise<Exclude<Verdict, "mismatch">>((resolve, reject) => {
+          this.#enqueue(this.#engine(), builder, resolve, reject);
+        }),
+    });
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  /** The value under exactly this key, or null. `T` is what the caller expects; it is not checked. */
+  async get<T = unknown>(key: Key, options?: ReadOptions): Promise<T | null> {
+    const engine = this.#indexed();
+    const encoded = encodeKey(key);
+    const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
+    if (wait !== undefined) await wait;
+    const row = this.#row(encoded);
+    if (row === undefined) return null;
+    const value = this.#values().value(row);
+    return (isPromise(value) ? await value : value) as T;
+  }
+
+  /** Value, version, timestamp and expiry under exactly this key, or null. */
+  async getEntry<T = unknown>(key: Key, options?: ReadOptions): Promise<Entry<T> | null> {
+    const engine = this.#indexed();
+    const encoded = encodeKey(key);
+    const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
+    if (wait !== undefined) await wait;
+    const row = this.#row(encoded);
+    if (row === undefined) return null;
+    const value = this.#values().value(row);
+    return makeEntry(encoded, row, (isPromise(value) ? await value : value) as T);
+  }
+
+  /** True if there is an entry under exactly this key. */
+  async has(key: Key, options?: ReadOptions): Promise<boolean> {
+    const engine = this.#indexed();
+    const encoded = encodeKey(key);
+    const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
+    if (wait !== undefined) await wait;
+    return this.#row(encoded) !== undefined;
+  }
+
+  /** The entries under these keys, or null, in the order asked, all of one version. */
+  async getMany<T = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(Entry<T> | null)[]> {
+    const engine = this.#indexed();
+    if (!Array.isArray(keys)) throw new InvalidArgumentError("InvalidArgument", `getMany takes an array of keys; received ${show(keys)}`);
+    const encoded = keys.map((key) => encodeKey(key));
+    let pending: PendingCommit | undefined;
+    for (const key of encoded) {
+      const touching = engine.queue.touching(key);
+      if (touching !== undefined && touching.record.counter > (pending?.record.counter ?? 0)) pending = touching;
+    }
+    const wait = this.#beforeRead(engine, options, pending);
+    if (wait !== undefined) await wait;
+    const now = this.#now();
+    const source = this.#values();
+    const rows = encoded.map((key) => live(this.#rows().get(key), now));
+    return this.#pinned(async () => {
+      const entries: (Entry<T> | null)[] = [];
+      for (let i = 0; i < rows.length; i++) {
+        const row = rows[i];
+        if (row === undefined) {
+          entries.push(null);
+        } else {
+          const value = source.value(row);
+          entries.push(makeEntry(encoded[i], row, (isPromise(value) ? await value : value) as T));
+        }
+        if (this.#pacer.due()) await this.#pacer.rest();
+      }
+      return entries;
+    });
+  }
+
+  /**
+   * The entries that a query matches, of one frozen version, one after the other; the iterator's `cursor` goes on behind the last one.
+   * End it early with `return()` or by leaving the loop.
+   */
+  iterate<T = unknown>(query: Query, options?: ListOptions): EntryIterator<T> {
+    const engine = this.#indexed();
+    const parsed = parseOptions("list", "iterate", options);
+    const compiled = compileQuery(query);
+    if (parsed.cursor !== undefined && parsed.cursor.order !== parsed.order) {
+      throw new InvalidArgumentError("InvalidOption", `iterate: the cursor is of a listing in the other order than ${parsed.order}`);
+    }
+    const staged = this.#staged?.state;
+    const iterator: EntryIterator<T> = new EntryIterator<T>({
+      pacer: this.#pacer,
+      order: parsed.order,
+      begin: async () => {
+        const wait = this.#beforeRead(engine, parsed, engine.queue.touchingRange(compiled));
+        if (wait !== undefined) await wait;
+        const snapshot = this.#snapshot(this.#engine());
+        const rows = staged?.rows.freeze() ?? snapshot.rows;
+        const now = staged?.now ?? this.#environment.now();
+        return {
+          listing: listRows(rows, compiled, { ...parsed, after: parsed.cursor, now }),
+          source: staged ?? snapshot.source,
+          release: () => this.#release(snapshot),
+        };
+      },
+      ended: () => this.#iterators.delete(iterator),
+    });
+    this.#iterators.add(iterator);
+    return iterator;
+  }
+
+  /** The entries that a query matches, of one frozen version, in an array. */
+  async listAll<T = unknown>(query: Query, options?: ListOptions): Promise<Entry<T>[]> {
+    const iterator = this.iterate<T>(query, options);
+    return iterator.collect();
+  }
+
+  /** The full keys that a query matches, in order. Decodes no values. */
+  async listKeys(query: Query, options?: ListOptions): Promise<KeyPart[][]> {
+    const keys: KeyPart[][] = [];
+    await this.#visit(query, options, "listKeys", (key) => keys.push(decodeKey(key)));
+    return keys;
+  }
+
+  /** How many entries a query matches. Decodes no values. */
+  async count(query: Query, options?: ReadOptions): Promise<number> {
+    const { consistency } = parseOptions("read", "count", options);
+    let count = 0;
+    await this.#visit(query, { consistency }, "count", () => count++);
+    return count;
+  }
+
+  async #visit(query: Query, options: ListOptions | undefined, name: string, visitor: (key: EncodedKey) => void): Promise<void> {
+    const engine = this.#indexed();
+    const parsed = parseOptions("list", name, options);
+    const compiled = compileQuery(query);
+    const wait = this.#beforeRead(engine, parsed, engine.queue.touchingRange(compiled));
+    if (wait !== undefined) await wait;
+    await this.#pinned(async (snapshot) => {
+      const rows = this.#staged?.state.rows.freeze() ?? snapshot.rows;
+      const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: this.#now() });
+      for (let i = 0; listing.next(); i++) {
+        visitor(listing.key);
+        if ((i & 255) === 255 && this.#pacer.due()) await this.#pacer.rest();
+      }
+    });
+  }
+
+  /**
+   * What has happened to the keys that a query matches, in commit order, as far back as the ledger goes and up to the version visible at
+   * the call. Reads the ledger again from its beginning.
+   */
+  async *scan<T = unknown>(query: Query, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
+    parseOptions("history", "scan", options);
+    const engine = this.#engine();
+    const { ledger, allowNetworkFileSystem } = this.#open as OpenState;
+    const compiled = compileQuery(query);
+    const pending = engine.queue.touchingRange(compiled);
+    if (pending !== undefined) await pending.whenDone();
+    if (engine.identity === undefined) return;
+    yield* readHistory<T>({
+      ledger,
+      allowNetworkFileSystem,
+      environment: this.#environment,
+      pacer: this.#pacer,
+      query: compiled,
+      version: engine.replica.version,
+      nonce: engine.identity.nonce,
+      voidVersions: this.#index ? engine.replica.voidVersions : undefined,
+    });
+  }
+
+  /** What has happened to one key: see `scan`. */
+  async *history<T = unknown>(key: Key, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
+    const encoded = encodeKey(key);
+    this.#indexed();
+    for await (const entry of this.scan<T>(key, options)) {
+      if (encodeKey(entry.key) === encoded) yield entry;
+    }
+  }
+
+  // --- watching, following, events ---------------------------------------------------------------------------------
+
+  /**
+   * Calls back for every commit that touches the key or anything below it, once a commit and key, in commit order, own writes and
+   * others' alike. No initial value: for state plus changes, watch, then get, and ignore versions at or below the one got. Returns a
+   * function that ends the watch. Without a callback it returns an async iterator with a bounded buffer.
+   */
+  watch<T = unknown>(query: Query, callback: WatchCallback<T>, options?: WatchOptions): () => void;
+  watch<T = unknown>(query: Query, options?: WatchIteratorOptions): AsyncIterableIterator<WatchEntry<T>>;
+  watch<T>(
+    query: Query,
+    second?: WatchCallback<T> | WatchIteratorOptions,
+    third?: WatchOptions,
+  ): (() => void) | AsyncIterableIterator<WatchEntry<T>> {
+    this.#indexed();
+    if (typeof second === "function") {
+      const { ref, signal } = parseOptions("watch", "watch", third);
+      return this.#watches.add(query, second as WatchCallback, { ref, signal });
+    }
+    const { ref, signal, bufferMax } = parseOptions("watch", "watch", second);
+    const iterator = new WatchIterator<T>(bufferMax);
+    const stop = this.#watches.add(query, (entry) => iterator.push(entry as WatchEntry<T>), {
+      ref,
+      signal,
+      ended: () => iterator.end(),
+    });
+    this.#watchIterators.add(iterator);
+    iterator.attach(() => {
+      this.#watchIterators.delete(iterator);
+      stop();
+    });
+    return iterator;
+  }
+
+  /** Ends the watches with this query and this callback. True if there were any. */
+  unwatch<T = unknown>(query: Query, callback: WatchCallback<T>): boolean {
+    return this.#watches.remove(query, callback as WatchCallback);
+  }
+
+  /**
+   * Follows the ledger to its end, emits a `sync` event and resolves with it.
+   *
+   * @throws what keeps the ledger from being followed; nothing is lost, and a later call tries again.
+   */
+  async sync(options?: SyncOptions): Promise<void> {
+    const engine = this.#engine();
+    const { signal } = parseOptions("sync", "sync", options);
+    throwIfAborted(signal);
+    await abortable(this.#syncNow(engine), signal);
+  }
+
+  async #syncNow(engine: Engine): Promise<void> {
+    try {
+      const round = await engine.round({ verify: true });
+      const durable = engine.session.makeDurable?.();
+      if (isPromise(durable)) await durable;
+      this.#lastTimerError = undefined;
+      this.#tell(round);
+    } catch (error) {
+      this.#tellError(engine, error);
+      throw error;
+    }
+  }
+
+  on<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): this {
+    this.#emitter.on(checkEvent(event), checkListener(listener));
+    this.#adjustPoller();
+    return this;
+  }
+
+  once<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): this {
+    this.#emitter.once(checkEvent(event), checkListener(listener));
+    this.#adjustPoller();
+    return this;
+  }
+
+  off<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): this {
+    this.#emitter.off(checkEvent(event), checkListener(listener));
+    this.#adjustPoller();
+    return this;
+  }
+
+  /** Figures about this instance. */
+  stats(): KVStats {
+    const engine = this.#engine();
+    const monotonic = this.#environment.monotonic();
+    let oldest = monotonic;
+    for (const snapshot of this.#snapshots) oldest = Math.min(oldest, snapshot.takenAt);
+    return {
+      ledger: (this.#open as OpenState).ledger.name,
+      ledgerId: engine.identity?.ledgerId,
+      generation: engine.identity?.generation,
+      version: engine.replica.version,
+      keys: engine.replica.rows.size,
+      pending: { commits: engine.queue.count, bytes: engine.queue.bytes },
+      snapshots: { count: this.#snapshots.size, oldestAgeMs: monotonic - oldest },
+      watches: this.#watches.size,
+      counts: { ...engine.counts },
+      damage: [...engine.damage],
+      session: engine.session.stats?.() ?? {},
+    };
+  }
+
+  // --- helpers -----------------------------------------------------------------------------------------------------
+
+  #ledgerOf(target: OpenTarget, durability: "relaxed" | "strict" | undefined): Ledger {
+    const isLedger = typeof target === "object" && target !== null && "open" in target && typeof target.open === "function";
+    if (isLedger) {
+      if (durability !== undefined) {
+        throw new InvalidArgumentError("InvalidOption", "open: durability belongs to the ledger; give it to the function that makes it");
+      }
+      if (target.ordering === "append") return target;
+      throw new KVError("UnsupportedTarget", `${target.name}: only append-ordered ledgers are supported`);
+    }
+    if (target === "") throw new InvalidArgumentError("InvalidArgument", "open: the path is empty");
+    if (typeof target === "string" || (typeof target === "object" && target !== null && "href" in target)) {
+      return this.#platform.ledgerAt(target, durability === undefined ? {} : { durability });
+    }
+    throw new InvalidArgumentError("InvalidArgument", `open takes a path or a ledger; received ${show(target)}`);
+  }
+
+  #engine(): Engine {
+    if (this.#state === "open" && this.#open !== undefined) return this.#open.engine;
+    if (this.#state === "closing" || this.#state === "closed") throw closedError();
+    throw new KVError("NotOpen", "The database is not open: await open() first", { outcome: "not committed" });
+  }
+
+  #indexed(): Engine {
+    const engine = this.#engine();
+    if (this.#index) return engine;
+    throw new KVError("IndexDisabled", "This instance was made with disableIndex: only set, delete and scan work");
+  }
+
+  /** What a read has to wait for: `undefined` if for nothing. */
+  #beforeRead(
+    engine: Engine,
+    options: { readonly consistency?: Consistency | undefined } | undefined,
+    pending: PendingCommit | undefined,
+  ): Promise<void> | undefined {
+    if (this.#staged !== undefined) return undefined;
+    const strong = options !== undefined && parseOptions("read", "read", { consistency: options.consistency }).consistency === "strong";
+    if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
+    const now = this.#environment.monotonic();
+    if (this.#autoSync && engine.isBehind(now, this.#syncIntervalMs)) {
+      // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
+      return this.#followUntold(engine).catch(() => undefined);
+    }
+    return this.#pacer.due(now) ? this.#pacer.rest() : undefined;
+  }
+
+  async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {
+    if (pending !== undefined) await pending.whenDone();
+    if (strong) this.#untold += (await engine.round({ verify: true })).applied;
+    this.#engine();
+  }
+
+  async #followUntold(engine: Engine): Promise<void> {
+    const round = await engine.round({ verify: false });
+    if (round.invalidated) this.#tell(round);
+    else this.#untold += round.applied;
+  }
+
+  #rows(): OrderedView<Row> {
+    return this.#staged?.state.rows ?? this.#engine().replica.rows;
+  }
+
+  #values(): ValueSource {
+    return this.#staged?.state ?? this.#engine().source;
+  }
+
+  #now(): number {
+    return this.#staged?.state.now ?? this.#environment.now();
+  }
+
+  #row(key: EncodedKey): Row | undefined {
+    const row = this.#rows().get(key);
+    return row === undefined || row.expiresAt === 0 ? row : live(row, this.#now());
+  }
+
+  #snapshot(engine: Engine): Snapshot {
+    const snapshot: Snapshot = {
+      version: engine.replica.version,
+      rows: engine.replica.freeze(),
+      source: engine.source,
+      takenAt: this.#environment.monotonic(),
+    };
+    snapshot.source.pin();
+    this.#snapshots.add(snapshot);
+    return snapshot;
+  }
+
+  #release(snapshot: Snapshot): void {
+    if (this.#snapshots.delete(snapshot)) snapshot.source.unpin();
+  }
+
+  async #pinned<T>(work: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+    const snapshot = this.#snapshot(this.#engine());
+    try {
+      return await work(snapshot);
+    } finally {
+      this.#release(snapshot);
+    }
+  }
+
+  #adjustPoller(): void {
+    const engine = this.#state === "open" ? this.#open?.engine : undefined;
+    if (engine === undefined) return;
+    const waits = this.#autoSync && (this.#watches.size > 0 || this.#emitter.count("sync") > 0);
+    const session = engine.session;
+    const hints = waits && session.subscribe !== undefined ? (listener: () => void) => this.#subscribe(engine, listener) : undefined;
+    this.#poller.adjust({ hints, keepAlive: this.#watches.refs > 0 });
+  }
+
+  #subscribe(engine: Engine, listener: () => void): () => void {
+    return engine.session.subscribe?.(listener) ?? (() => undefined);
+  }
+
+  /** One poll. Errors become `sync` events, a lasting one only once. */
+  async #poll(): Promise<void> {
+    const engine = this.#open?.engine;
+    if (engine === undefined || this.#state !== "open") return;
+    try {
+      const round = await engine.round({ verify: true });
+      this.#lastTimerError = undefined;
+      this.#tell(round);
+    } catch (error) {
+      const cause = error instanceof KVError ? error.code : String(error);
+      if (this.#state === "open" && cause !== this.#lastTimerError) this.#tellError(engine, error);
+      this.#lastTimerError = cause;
+    }
+  }
+
+  async #hinted(): Promise<void> {
+    const engine = this.#open?.engine;
+    if (engine === undefined || this.#state !== "open") return;
+    try {
+      const round = await engine.round({ verify: true });
+      if (round.applied > 0 || round.invalidated) this.#tell(round);
+    } catch {
+      // The next poll meets the same failure and tells of it.
+    }
+  }
+
+  #flushed(round: Round): void {
+    if (this.#autoSync) this.#tell(round);
+    else this.#untold += round.foreign;
+  }
+
+  #tell(round: Round): void {
+    const applied = this.#untold + round.applied;
+    this.#untold = 0;
+    if (this.#emitter.count("sync") === 0) return;
+    const result = round.invalidated ? "ledgerInvalidated" : applied > 0 ? "success" : "ready";
+    this.#emitter.emit("sync", { result, applied, version: this.#open?.engine.replica.version ?? 0 });
+  }
+
+  #tellError(engine: Engine, error: unknown): void {
+    const applied = this.#untold;
+    this.#untold = 0;
+    this.#emitter.emit("sync", { result: "error", error, applied, version: engine.replica.version });
+  }
+
+  /** Tells watches what a reload has changed for them. */
+  async #reloaded(engine: Engine, before: OrderedView<Row>, sameLedger: boolean): Promise<void> {
+    this.#poller.adjust({ hints: undefined, keepAlive: this.#watches.refs > 0 });
+    this.#adjustPoller();
+    const to = { version: engine.replica.version, sameLedger };
+    for (const { key, row } of reloadDifferences(before, engine.replica.rows, this.#watches.queries(), to)) {
+      try {
+        const bytes = row.deleted || row.numeric !== undefined ? undefined : engine.source.bytes(row);
+        const value = isPromise(bytes) ? await bytes : bytes;
+        this.#watches.dispatchReloaded(key, row, () => (value === undefined ? row.numeric : decodeValue(value)));
+      } catch (error) {
+        this.#emitter.emit("error", error);
+      }
+    }
+  }
+}
+
+const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
+
+function closedError(): KVError {
+  return new KVError("Closed", "The database was closed", { outcome: "not committed" });
+}
+
+const EVENTS: readonly string[] = ["sync", "error", "closing"] satisfies readonly (keyof KVEvents)[];
+
+function checkEvent<E extends keyof KVEvents>(event: E): E {
+  if (EVENTS.includes(event)) return event;
+  throw new InvalidArgumentError("InvalidArgument", `There is no event ${show(event)}; there are ${EVENTS.join(", ")}`);
+}
+
+function checkListener<L>(listener: L): L {
+  if (typeof listener === "function") return listener;
+  throw new InvalidArgumentError("InvalidArgument", `A listener is a function; received ${show(listener)}`);
+}
+
+function throwIfAborted(signal: AbortSignalLike | undefined): void {
+  if (signal?.aborted === true) throw signal.reason;
+}
+
+/** Settles as the promise does, or rejects with the signal's reason. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignalLike | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    signal.addEventListener("abort", abort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+export type { MaybePromise };

@@ -1,0 +1,195 @@
+import type { Environment, MaybePromise } from "./environment.ts";
+import type { AddressRange } from "./errors.ts";
+
+/**
+ * The contract between the engine and what stores a ledger. docs/ADAPTERS.md tells how to implement it, and the conformance
+ * suite in `foliokv/testing` decides whether an implementation is right.
+ */
+
+/**
+ * A place in the ledger where a read starts. Opaque outside the adapter that made it; the engine only keeps it and hands it back.
+ */
+export type Position = number;
+
+/**
+ * A commit's logical place in the order: a safe integer above 0 that grows from commit to commit, is not dense, is never reused
+ * and survives a vacuum. Version 0 is the empty database.
+ */
+export type Version = number;
+
+/**
+ * Where the bytes of a value lie, for `readValue`. Opaque, but additive: when a commit's payload lies at `place`, byte `n` of the
+ * payload lies at `place + n`.
+ */
+export type Place = number;
+
+/** A ledger, described and not yet opened. Holds no resources; two databases may share one. */
+export interface Ledger {
+  /** For messages: a path, a bucket prefix. */
+  readonly name: string;
+  /**
+   * Who decides what a commit does. `"append"`: anybody may append at any time, every replica resolves each commit when it
+   * reaches it. `"compare-and-swap"`: an append succeeds only directly behind what its author has read; the author resolves.
+   */
+  readonly ordering: "append" | "compare-and-swap";
+  /**
+   * Opens, and creates where `createIfMissing` says so (only here; nothing else ever creates). Rejects with a `KVError`:
+   * `LedgerMissing`, `NotALedger`, `UnsupportedFormat`, `LedgerDamaged` (nothing of it is readable), `AccessDenied`, `InputOutput`, ...
+   * A failed open leaves no resource behind.
+   */
+  open(options: LedgerOpenOptions): Promise<LedgerSession>;
+}
+
+export interface LedgerOpenOptions {
+  readonly createIfMissing: boolean;
+  /** Never writes: no creation, no repair, no help. Works on what may only be read. */
+  readonly readOnly: boolean;
+  /** See `OpenOptions.allowNetworkFileSystem`; adapters that have no file ignore it. */
+  readonly allowNetworkFileSystem: boolean;
+  readonly environment: Environment;
+}
+
+export interface LedgerIdentity {
+  /** The same for the life of the ledger, through every vacuum; hex. */
+  readonly ledgerId: string;
+  /** Which physical incarnation this is, counted from 1. */
+  readonly generation: number;
+  /** Random name of this incarnation; hex. */
+  readonly nonce: string;
+}
+
+/** One commit as the engine hands it down. The payload's bytes mean nothing to the adapter. */
+export interface CommitRecord {
+  /** Random, 12 bytes, drawn by the author when it opened. */
+  readonly writer: Uint8Array;
+  /** Grows with each of this writer's commits; below 2^48. `writer` and `counter` identify a commit for ever. */
+  readonly counter: number;
+  /** The author's clock, ms since the epoch. Any finite number. */
+  readonly timestamp: number;
+  readonly payload: Uint8Array;
+}
+
+/** One commit as the ledger hands it up. */
+export interface LedgerCommit extends CommitRecord {
+  readonly version: Version;
+  /** Place of the payload's first byte. */
+  readonly place: Place;
+}
+
+export interface ReadBudget {
+  /** About how many bytes of the ledger one call may go through. A call always makes progress: at least one whole commit fits. */
+  readonly bytes: number;
+  /**
+   * True on polls and explicit syncs: before reading, make sure that this still is the ledger that the user named (the path leads
+   * to the same file, nothing was cut or replaced). False right after an own append, where only new commits are asked for.
+   */
+  readonly verify: boolean;
+}
+
+export interface ReadResult {
+  /** Oldest first. The bytes are the receiver's own: the adapter never reuses or changes them. */
+  readonly commits: readonly LedgerCommit[];
+  /** Where to go on. */
+  readonly next: Position;
+  /**
+   * `more`: there may be more right away. `end`: nothing further at the time of the call. `sealed`: `next` lies before a seal,
+   * this generation has ended and the next one is not in place yet. `moved`: the generation changed, or what lay behind the
+   * position is gone or was replaced: `reopen()` before the next read (the commits returned with `moved` are valid and come first).
+   */
+  readonly status: "more" | "end" | "sealed" | "moved";
+  /** What was found between the commits. */
+  readonly notices?: readonly LedgerNotice[];
+}
+
+/**
+ * Bytes that hold no commit. `stump`: left by a writer that died, nobody was told that it was in. `lost`: taken by a power failure.
+ * `damage`: bytes that failed a check; what lies behind is still delivered, but the state may differ from that of others, so that
+ * the engine refuses to commit from then on. `copy`: one of two copies of the same is damaged, and the other serves.
+ */
+export interface LedgerNotice extends AddressRange {
+  readonly kind: "stump" | "lost" | "damage" | "copy";
+}
+
+export type AppendResult =
+  /**
+   * In the ledger, in order, directly behind `position`, acknowledged as the durability demands. `versions` and `places` (of
+   * the payloads) go with the commits handed in.
+   */
+  | { readonly status: "appended"; readonly versions: readonly Version[]; readonly places: readonly Place[]; readonly next: Position }
+  /**
+   * In the ledger as a whole or in part, or not at all; somebody else's commits may lie between. The engine reads on to
+   * the end: those of the batch that it meets are committed, in order; if `error` is set the others are not, and reject with it
+   * (outcome "not committed"). Without `error` all of them will be met.
+   */
+  | { readonly status: "read-on"; readonly error?: unknown }
+  /** Compare-and-swap only: somebody else was first, nothing was appended. Follow, resolve again, try again. */
+  | { readonly status: "behind" };
+
+/** What a reopened session says. */
+export type ReopenResult =
+  /** The next generation of the same history: state and versions stay, reading goes on at `position`. */
+  | { readonly status: "continued"; readonly position: Position }
+  /**
+   * Something else, or the same cut: the engine opens the ledger anew, builds its state from the start, and closes this session once
+   * nobody reads from it any more; until then `readValue` goes on. `ownCommits` tells what became of commits that were appended here
+   * and not met: `"unknown"`, or `"not committed"` when certain.
+   */
+  | { readonly status: "replaced"; readonly ownCommits: "unknown" | "not committed" };
+
+/**
+ * An opened ledger: owns descriptors and caches. The engine never has two of `read`, `append`, `reopen` and `makeDurable` under way at once;
+ * `readValue`, `hasNews` and `stats` may come at any time, `close` once.
+ */
+export interface LedgerSession {
+  /** Current identity; changes with `reopen`. `undefined` while a read-only session waits for an empty ledger to be created. */
+  readonly identity: LedgerIdentity | undefined;
+  /** Position before the first commit that is not part of a snapshot. */
+  readonly start: Position;
+  /** The largest payload that `append` accepts for one commit, in bytes. */
+  readonly payloadBytesMax: number;
+
+  /**
+   * The commits behind `position`. May throw or reject with a `KVError` (`LedgerMissing`, `AccessDenied`, `InputOutput`, ...): nothing is lost, the
+   * engine asks again at the next round.
+   */
+  read(position: Position, budget: ReadBudget): MaybePromise<ReadResult>;
+
+  /**
+   * Appends the commits in order, each all or none. `position` is where the engine has read to. Throws only when it is certain that
+   * nothing was or ever will be appended (outcome "not committed"), or when nobody can know (a `KVError` with outcome "unknown").
+   * May be asked to append the same commits again after `reopen` said `continued` and they were not met.
+   */
+  append(commits: readonly CommitRecord[], position: Position): MaybePromise<AppendResult>;
+
+  /**
+   * `length` bytes at `place`, which lie in the commit with this version. Throws `LedgerDamaged` when they cannot be had whole.
+   * The bytes are the receiver's own. Contents are checked by the engine, which keeps a checksum with each value.
+   */
+  readValue(version: Version, place: Place, length: number): MaybePromise<Uint8Array>;
+
+  /** After `read` said `moved`. Throws as `open` does; may be called again. Never creates. */
+  reopen(position: Position): MaybePromise<ReopenResult>;
+
+  /**
+   * Makes durable what was read so far, as far as the durability asked for says so. Left out where appending does all there is to do.
+   */
+  makeDurable?(): MaybePromise<void>;
+
+  /**
+   * A cheap look without reading: false if there is certainly nothing behind `position`. Synchronous. Left out where looking costs
+   * as much as reading.
+   */
+  hasNews?(position: Position): boolean;
+
+  /**
+   * Calls `listener` when there may be news, until the returned function is called. A hint: never relied upon, may be spurious,
+   * late or missing. Left out where there is none.
+   */
+  subscribe?(listener: () => void): () => void;
+
+  /** Plain facts for `db.stats().ledger`: names with units, values that survive JSON. */
+  stats?(): Readonly<Record<string, number | string | boolean>>;
+
+  /** Releases everything. Idempotent. */
+  close(): MaybePromise<void>;
+}

@@ -1,0 +1,235 @@
+import { type CursorPlace, type EntryOrder, parseCursor } from "./entry.ts";
+import { InvalidArgumentError } from "./errors.ts";
+
+/** Options of `new KV(...)`. */
+export interface KVOptions {
+  /**
+   * Follow the ledger without being asked: on every interval, on notification, and before a read that may be stale. Default true.
+   * Without it an instance sees other writers' commits when it writes and on `sync()`.
+   */
+  readonly autoSync?: boolean;
+  /** ms between two polls of the ledger. Default 1000. */
+  readonly syncIntervalMs?: number;
+  /** Keep no index: `set`, `delete` and `scan` work and cost no memory, keyed reads are `IndexDisabled`. Default false. */
+  readonly disableIndex?: boolean;
+  /** Bytes of commits that may wait to be written before `set` rejects with `QueueFull`. Default 256 MiB. One commit always fits. */
+  readonly pendingBytesMax?: number;
+}
+
+/** Options of `db.open(...)`. */
+export interface OpenOptions {
+  /** Create the ledger, and its folder, where there is none. Default true. */
+  readonly createIfMissing?: boolean;
+  /** Never write anything. Works on a file or folder that may only be read. Default false. */
+  readonly readOnly?: boolean;
+  /** Open a file on a network or FUSE file system, where appends of several machines are not atomic. Default false. */
+  readonly allowNetworkFileSystem?: boolean;
+  /** For a path: see `FsLedgerOptions`. Refused beside a ledger, which knows its own. Default `"relaxed"`. */
+  readonly durability?: "relaxed" | "strict";
+}
+
+/** `"strong"` follows the ledger to its end before reading. Default `"eventual"`. */
+export type Consistency = "eventual" | "strong";
+
+/** Options of reads. */
+export interface ReadOptions {
+  readonly consistency?: Consistency;
+}
+
+/** Options of `set`. */
+export interface SetOptions {
+  /** ms after which the entry is gone: positive and finite. Without it the entry stays. */
+  readonly expireIn?: number;
+}
+
+/** Options of listings. */
+export interface ListOptions extends ReadOptions {
+  /** At most so many entries. */
+  readonly limit?: number;
+  /** From the end to the beginning. Default false. */
+  readonly reverse?: boolean;
+  /** Go on behind the entry that this cursor was taken from. */
+  readonly cursor?: string;
+  /** By key (default), or by least recently written first. */
+  readonly order?: EntryOrder;
+}
+
+/** As much of `AbortSignal` as is used here. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+  addEventListener(type: "abort", listener: () => void): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+/** Options of `watch` with a callback. */
+export interface WatchOptions {
+  /** Ends the watch. */
+  readonly signal?: AbortSignalLike;
+  /** With false the watch does not keep the process alive. Default true. */
+  readonly ref?: boolean;
+}
+
+/** Options of `watch` without a callback. */
+export interface WatchIteratorOptions extends WatchOptions {
+  /** Entries that may wait for the consumer before the watch ends with `WatchOverflow`. Default 1024. */
+  readonly bufferMax?: number;
+}
+
+/** Options of `sync`. */
+export interface SyncOptions {
+  readonly signal?: AbortSignalLike;
+}
+
+/** Options of `transaction(fn)`. */
+export interface TransactionOptions {
+  /** ms after which conflicts are not retried any more. Default 10,000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignalLike;
+}
+
+/** Options of `deleteAll`. */
+export interface DeleteAllOptions {
+  /** With false a large number of keys is deleted in several commits instead of failing with `CommitTooLarge`. Default true. */
+  readonly atomic?: boolean;
+}
+
+/** Options of `close`. */
+export interface CloseOptions {
+  /** ms to wait for pending commits. Without it, as long as it takes. */
+  readonly timeoutMs?: number;
+}
+
+/** Options of `scan` and `history`. */
+export interface HistoryOptions {
+  /** With false, entries of the snapshot that the ledger starts with are left out. Default true. */
+  readonly snapshot?: boolean;
+}
+
+type Rule<T> = (value: unknown) => T | undefined;
+
+interface OptionSpec<T> {
+  readonly rule: Rule<T>;
+  readonly says: string;
+  readonly fallback: T;
+}
+
+const boolean = (fallback: boolean): OptionSpec<boolean> => ({
+  rule: (value) => (typeof value === "boolean" ? value : undefined),
+  says: "true or false",
+  fallback,
+});
+
+const number = <T>(fallback: T, says: string, holds: (value: number) => boolean): OptionSpec<number | T> => ({
+  rule: (value) => (typeof value === "number" && holds(value) ? value : undefined),
+  says,
+  fallback,
+});
+
+const oneOf = <T extends string>(fallback: T, ...allowed: readonly T[]): OptionSpec<T> => ({
+  rule: (value) => allowed.find((each) => each === value),
+  says: allowed.map((each) => JSON.stringify(each)).join(" or "),
+  fallback,
+});
+
+const signal: OptionSpec<AbortSignalLike | undefined> = {
+  rule: (value) =>
+    typeof value === "object" && value !== null && "aborted" in value && "addEventListener" in value
+      ? (value as AbortSignalLike)
+      : undefined,
+  says: "an AbortSignal",
+  fallback: undefined,
+};
+
+const positive = (value: number): boolean => value > 0 && value < Infinity;
+const count = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+const MIB = 1024 * 1024;
+
+const readSpecs = { consistency: oneOf("eventual", "eventual", "strong") };
+
+const SPECS = {
+  kv: {
+    autoSync: boolean(true),
+    syncIntervalMs: number(1000, "a positive number of milliseconds", (v) => v >= 1 && v <= 2 ** 31 - 1),
+    disableIndex: boolean(false),
+    pendingBytesMax: number(256 * MIB, "a positive number of bytes", positive),
+  },
+  open: {
+    createIfMissing: boolean(true),
+    readOnly: boolean(false),
+    allowNetworkFileSystem: boolean(false),
+    durability: { ...oneOf("relaxed", "relaxed", "strict"), fallback: undefined as "relaxed" | "strict" | undefined },
+  },
+  read: readSpecs,
+  list: {
+    ...readSpecs,
+    limit: number(Infinity, "a whole number of entries, or Infinity", (v) => count(v) || v === Infinity),
+    reverse: boolean(false),
+    cursor: {
+      rule: (value: unknown): CursorPlace | undefined => (typeof value === "string" ? parseCursor(value) : undefined),
+      says: "the cursor of an entry",
+      fallback: undefined as CursorPlace | undefined,
+    },
+    order: oneOf<EntryOrder>("key", "key", "version"),
+  },
+  set: { expireIn: number(0, "a positive, finite number of milliseconds", positive) },
+  watch: { signal, ref: boolean(true), bufferMax: number(1024, "a positive whole number", (v) => count(v) && v > 0) },
+  sync: { signal },
+  transaction: { timeoutMs: number(10_000, "a positive number of milliseconds", positive), signal },
+  deleteAll: { atomic: boolean(true) },
+  close: { timeoutMs: number(Infinity, "a number of milliseconds", (v) => v >= 0) },
+  history: { snapshot: boolean(true) },
+} as const;
+
+type Specs = typeof SPECS;
+type Parsed<S> = { readonly [K in keyof S]: S[K] extends OptionSpec<infer T> ? T : never };
+
+/** Names that people coming from elsewhere try, and what they are called here. */
+const RENAMED: Readonly<Record<string, string>> = {
+  ledgerCacheSize: "cacheBytesMax (in bytes; ledgerCacheSize counted megabytes)",
+  expiresIn: "expireIn (in milliseconds)",
+  ttl: "expireIn (in milliseconds)",
+  syncInterval: "syncIntervalMs",
+};
+
+/**
+ * Checks options at the door and fills in the defaults. Throws `InvalidOption` for unknown names and wrong values, naming option,
+ * rule and what was received. `context` is the call, for the message.
+ */
+export function parseOptions<K extends keyof Specs>(kind: K, context: string, given: unknown): Parsed<Specs[K]> {
+  const specs = SPECS[kind] as Readonly<Record<string, OptionSpec<unknown>>>;
+  const parsed: Record<string, unknown> = {};
+  if (given !== undefined && (typeof given !== "object" || given === null || Array.isArray(given))) {
+    const names = Object.keys(specs).join(", ");
+    throw new InvalidArgumentError("InvalidOption", `${context}: options are an object with ${names}; received ${show(given)}`);
+  }
+  for (const [name, value] of Object.entries(given ?? {})) {
+    const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
+    if (spec === undefined) {
+      const hint = RENAMED[name] === undefined ? `known are ${Object.keys(specs).join(", ")}` : `here it is ${RENAMED[name]}`;
+      throw new InvalidArgumentError("InvalidOption", `${context}: there is no option ${name}; ${hint}`);
+    }
+    if (value === undefined) continue;
+    const accepted = spec.rule(value);
+    if (accepted === undefined) {
+      throw new InvalidArgumentError("InvalidOption", `${context}: ${name} must be ${spec.says}; received ${show(value)}`);
+    }
+    parsed[name] = accepted;
+  }
+  for (const name of Object.keys(specs)) {
+    if (!Object.hasOwn(parsed, name)) parsed[name] = specs[name].fallback;
+  }
+  return parsed as Parsed<Specs[K]>;
+}
+
+/** True for the name of an option of `open`. */
+export function isOpenOption(name: string): boolean {
+  return Object.hasOwn(SPECS.open, name);
+}
+
+/** A received value, for a message. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
+  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
+  return typeof value === "function" ? "a function" : String(value);
+}

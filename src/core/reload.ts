@@ -1,0 +1,46 @@
+import type { EncodedKey } from "./key.ts";
+import { listRows } from "./listing.ts";
+import type { OrderedView } from "./ordered-map.ts";
+import type { CompiledQuery } from "./query.ts";
+import { Row } from "./resolve.ts";
+
+export interface Difference {
+  readonly key: EncodedKey;
+  /** The new row; a deleted one, of the version reloaded to, if the key is gone. */
+  readonly row: Row;
+}
+
+/** Everything, expired or not: what a listing sees whose clock has not begun. */
+const WHOLE = { reverse: false, limit: Infinity, order: "key", after: undefined, now: -Infinity } as const;
+
+/**
+ * What differs between two states, within what the queries match, in key order. Rows are the same if the same commit wrote them;
+ * versions of different ledgers cannot be compared, so that there every row counts as different.
+ */
+export function reloadDifferences(
+  before: OrderedView<Row>,
+  after: OrderedView<Row>,
+  queries: readonly CompiledQuery[],
+  to: { readonly version: number; readonly sameLedger: boolean },
+): Difference[] {
+  const keys = new Set<EncodedKey>();
+  for (const query of queries) {
+    for (const rows of [before, after]) {
+      const listing = listRows(rows, query, WHOLE);
+      while (listing.next()) keys.add(listing.key);
+    }
+  }
+  const differences: Difference[] = [];
+  for (const key of [...keys].sort((a, b) => (a < b ? -1 : 1))) {
+    const old = before.get(key);
+    const row = after.get(key);
+    if (row === undefined) differences.push({ key, row: new Row(to.version, 0, 0, 0, true, -1, 0, 0, undefined) });
+    else if (old === undefined || !to.sameLedger || !sameCommit(old, row)) differences.push({ key, row });
+  }
+  return differences;
+}
+
+function sameCommit(a: Row, b: Row): boolean {
+  // A ledger restored from an old copy and written to since can reuse a version: the timestamp and the length tell those apart.
+  return a.version === b.version && a.timestamp === b.timestamp && a.order === b.order && a.valueLength === b.valueLength;
+}

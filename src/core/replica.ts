@@ -1,0 +1,111 @@
+import { VALUE_HEADER_BYTES } from "./commit.ts";
+import type { Environment, MaybePromise } from "./environment.ts";
+import { isPromise } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { LedgerSession } from "./ledger.ts";
+import { type FrozenMap, OrderedMap } from "./ordered-map.ts";
+import type { Change, Row } from "./resolve.ts";
+import { decodeValue } from "./value.ts";
+
+/** Tells a row's value. */
+export interface ValueSource {
+  /** The decoded value of a row that is not deleted; the receiver's own. Throws `LedgerDamaged` when its bytes fail their checksum. */
+  value(row: Row): MaybePromise<unknown>;
+}
+
+/**
+ * One opened session together with who still reads values from it. A session that was replaced stays open until its last snapshot is
+ * released.
+ */
+export class Source implements ValueSource {
+  readonly session: LedgerSession;
+  readonly #name: string;
+  readonly #crc32: Environment["crc32"];
+  #pins = 0;
+  #retired = false;
+
+  constructor(session: LedgerSession, name: string, environment: Environment) {
+    this.session = session;
+    this.#name = name;
+    this.#crc32 = environment.crc32;
+  }
+
+  value(row: Row): MaybePromise<unknown> {
+    if (row.numeric !== undefined) return row.numeric;
+    const bytes = this.bytes(row);
+    return isPromise(bytes) ? bytes.then(decodeValue) : decodeValue(bytes);
+  }
+
+  /** The encoded value of a row that is not deleted and whose value is not kept in the row. Throws as `value` does. */
+  bytes(row: Row): MaybePromise<Uint8Array> {
+    const record = this.session.readValue(row.version, row.place + row.valueOffset, VALUE_HEADER_BYTES + row.valueLength);
+    return isPromise(record) ? record.then((arrived) => this.#check(row, arrived)) : this.#check(row, record);
+  }
+
+  #check(row: Row, record: Uint8Array): Uint8Array {
+    const value = record.subarray(VALUE_HEADER_BYTES);
+    const expected = (record[0] | (record[1] << 8) | (record[2] << 16) | (record[3] << 24)) >>> 0;
+    if (value.length === row.valueLength && this.#crc32(value) === expected) return value;
+    const from = row.place + row.valueOffset;
+    throw new KVError("LedgerDamaged", `The value at address ${from} of ${this.#name} fails its checksum`, {
+      ranges: [{ from, to: from + VALUE_HEADER_BYTES + row.valueLength }],
+    });
+  }
+
+  pin(): void {
+    this.#pins++;
+  }
+
+  /** Releases one pin. Returns a promise if that closed the session. */
+  unpin(): void {
+    this.#pins--;
+    this.#closeIfUnused();
+  }
+
+  /** No new readers come; closes as soon as the last one is gone. */
+  retire(): void {
+    this.#retired = true;
+    this.#closeIfUnused();
+  }
+
+  #closeIfUnused(): void {
+    if (!this.#retired || this.#pins > 0) return;
+    const closed = this.session.close();
+    // Nothing can be done about a descriptor that fails to close, and nobody depends on it any more.
+    if (isPromise(closed)) closed.catch(() => undefined);
+  }
+}
+
+/** One version of the database, unchangeable, until released. */
+export interface Snapshot {
+  readonly version: number;
+  readonly rows: FrozenMap<Row>;
+  readonly source: Source;
+  /** ms on the monotonic clock. */
+  readonly takenAt: number;
+}
+
+/** The state at the visible version: what the commits up to it have left. */
+export class Replica {
+  #rows = new OrderedMap<Row>();
+  /** The visible version. Moves only at the end of a commit. */
+  version = 0;
+  /** Versions of the commits that were void, which history leaves out. */
+  readonly voidVersions = new Set<number>();
+
+  get rows(): OrderedMap<Row> {
+    return this.#rows;
+  }
+
+  apply(version: number, changes: readonly Change[]): void {
+    for (const { key, row } of changes) {
+      if (row.deleted) this.#rows.delete(key);
+      else this.#rows.set(key, row);
+    }
+    this.version = version;
+  }
+
+  freeze(): FrozenMap<Row> {
+    return this.#rows.freeze();
+  }
+}

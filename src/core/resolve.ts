@@ -1,0 +1,187 @@
+import { type Commit, ItemKind, type Operation } from "./commit.ts";
+import type { EncodedKey } from "./key.ts";
+import { encodeNumeric } from "./value.ts";
+
+/**
+ * What a commit does to the state: the one pure function on which every replica agrees. It knows the commit, its version and
+ * timestamp, and the state before it, nothing else: no clock, no randomness, nothing of the runtime.
+ */
+
+/** One version of one key. Immutable. */
+export class Row {
+  /** Version of the commit that wrote it; 0 while staged in a transaction. */
+  readonly version: number;
+  /** Place of the key's last operation within that commit. */
+  readonly order: number;
+  readonly timestamp: number;
+  /** ms since the epoch; 0 for never. */
+  readonly expiresAt: number;
+  readonly deleted: boolean;
+  /** Offset of the value's checksum within the commit's payload; -1 if the value is not there. */
+  readonly valueOffset: number;
+  readonly valueLength: number;
+  /** Place of the commit's payload in the ledger. */
+  readonly place: number;
+  /** The value, if it is a number or bigint: kept here, because sums need it at once. */
+  readonly numeric: number | bigint | undefined;
+
+  constructor(
+    version: number,
+    order: number,
+    timestamp: number,
+    expiresAt: number,
+    deleted: boolean,
+    valueOffset: number,
+    valueLength: number,
+    place: number,
+    numeric: number | bigint | undefined,
+  ) {
+    this.version = version;
+    this.order = order;
+    this.timestamp = timestamp;
+    this.expiresAt = expiresAt;
+    this.deleted = deleted;
+    this.valueOffset = valueOffset;
+    this.valueLength = valueLength;
+    this.place = place;
+    this.numeric = numeric;
+  }
+}
+
+/** Where and when a commit stands. */
+export interface CommitPlace {
+  readonly version: number;
+  readonly timestamp: number;
+  /** Place of the payload. */
+  readonly place: number;
+}
+
+/** The state before a commit. Tombstones and expired rows may be returned; `resolve` knows what they count as. */
+export interface StateView {
+  get(key: EncodedKey): Row | undefined;
+}
+
+export interface Change {
+  readonly key: EncodedKey;
+  /** The new row; `deleted` for a removal. */
+  readonly row: Row;
+}
+
+export type Resolution =
+  /** Changes, one a key, in the order of each key's last operation. */
+  | { readonly verdict: "applied"; readonly changes: readonly Change[] }
+  /** A check failed: void for everyone, for ever. */
+  | { readonly verdict: "conflict"; readonly key: EncodedKey }
+  /** An operand did not fit what is stored: void likewise. */
+  | { readonly verdict: "mismatch"; readonly key: EncodedKey };
+
+/** Bigint results above this many bytes make the commit void. */
+const BIGINT_BYTES_MAX = 256;
+const BIGINT_LIMIT = 1n << BigInt(BIGINT_BYTES_MAX * 8);
+
+export function resolve(commit: Commit, at: CommitPlace, state: StateView): Resolution {
+  for (const check of commit.checks) {
+    const row = live(state.get(check.key), at.timestamp);
+    if ((row === undefined ? 0 : row.version) !== check.version) return { verdict: "conflict", key: check.key };
+  }
+  const operations = commit.operations;
+  if (operations.length === 1) {
+    const only = operations[0];
+    if (only.kind === ItemKind.set || only.kind === ItemKind.delete) {
+      return { verdict: "applied", changes: [{ key: only.key, row: plainRow(only, at, 0) }] };
+    }
+  }
+  return resolveMany(operations, at, state);
+}
+
+/** A row that counts at `time`: neither absent, deleted nor expired. */
+export function live(row: Row | undefined, time: number): Row | undefined {
+  if (row === undefined || row.deleted || (row.expiresAt !== 0 && row.expiresAt <= time)) return undefined;
+  return row;
+}
+
+function resolveMany(operations: readonly Operation[], at: CommitPlace, state: StateView): Resolution {
+  const changed = new Map<EncodedKey, Row>();
+  const put = (key: EncodedKey, row: Row): void => {
+    // A key's place is that of its last operation: taken out first, it goes to the end.
+    changed.delete(key);
+    changed.set(key, row);
+  };
+  for (let order = 0; order < operations.length; order++) {
+    const operation = operations[order];
+    if (operation.kind === ItemKind.set || operation.kind === ItemKind.delete) {
+      put(operation.key, plainRow(operation, at, order));
+    } else if (operation.kind === ItemKind.purge) {
+      const purge = operation.purge;
+      if (purge === undefined) continue;
+      for (const { key, version } of purge.entries) {
+        const row = changed.get(key) ?? state.get(key);
+        if (row === undefined || row.deleted || row.version !== version || row.expiresAt === 0) continue;
+        if (row.expiresAt + purge.afterMs < at.timestamp) put(key, tombstone(at, order));
+      }
+    } else {
+      const row = combinedRow(operation, at, order, changed.get(operation.key) ?? state.get(operation.key));
+      if (row === undefined) return { verdict: "mismatch", key: operation.key };
+      put(operation.key, row);
+    }
+  }
+  const changes: Change[] = [];
+  for (const [key, row] of changed) changes.push({ key, row });
+  return { verdict: "applied", changes };
+}
+
+function plainRow(operation: Operation, at: CommitPlace, order: number): Row {
+  if (operation.kind === ItemKind.delete) return tombstone(at, order);
+  const expiresAt = operation.expireIn === 0 ? 0 : at.timestamp + operation.expireIn;
+  return new Row(
+    at.version,
+    order,
+    at.timestamp,
+    expiresAt,
+    false,
+    operation.valueOffset,
+    operation.valueLength,
+    at.place,
+    operation.numeric,
+  );
+}
+
+function tombstone(at: CommitPlace, order: number): Row {
+  return new Row(at.version, order, at.timestamp, 0, true, -1, 0, at.place, undefined);
+}
+
+/** The row that a sum, min or max leaves, or undefined where the operand does not fit. */
+function combinedRow(operation: Operation, at: CommitPlace, order: number, stored: Row | undefined): Row | undefined {
+  const base = live(stored, at.timestamp);
+  const operand = operation.numeric as number | bigint;
+  let result: number | bigint | undefined = operand;
+  let expiresAt = operation.expireIn === 0 ? 0 : at.timestamp + operation.expireIn;
+  if (base !== undefined) {
+    if (base.numeric === undefined) return undefined;
+    result = combine(operation.kind, base.numeric, operand);
+    expiresAt = base.expiresAt;
+  }
+  if (result === undefined || !fits(result)) return undefined;
+  // Positive and negative zero are one result.
+  if (result === 0) result = 0;
+  return new Row(at.version, order, at.timestamp, expiresAt, false, -1, encodeNumeric(result).length, at.place, result);
+}
+
+function combine(kind: number, base: number | bigint, operand: number | bigint): number | bigint | undefined {
+  if (typeof base === "bigint" && typeof operand === "bigint") {
+    if (kind === ItemKind.sum) return base + operand;
+    if (kind === ItemKind.min) return operand < base ? operand : base;
+    return operand > base ? operand : base;
+  }
+  if (typeof base === "number" && typeof operand === "number") {
+    if (kind === ItemKind.sum) return base + operand;
+    // Math.min and Math.max are NaN when either is.
+    return kind === ItemKind.min ? Math.min(base, operand) : Math.max(base, operand);
+  }
+  return undefined;
+}
+
+function fits(result: number | bigint): boolean {
+  if (typeof result === "number") return result === result;
+  return result < BIGINT_LIMIT && result > -BIGINT_LIMIT;
+}

@@ -1,0 +1,112 @@
+import type { CommitBuilder } from "./commit-builder.ts";
+import type { PendingCommit, Verdict } from "./commit-queue.ts";
+import type { Check } from "./commit.ts";
+import type { Engine } from "./engine.ts";
+import type { Environment } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { AbortSignalLike } from "./options.ts";
+import type { Pacer } from "./pacer.ts";
+import type { Snapshot } from "./replica.ts";
+import { live } from "./resolve.ts";
+import { StagedState } from "./staged.ts";
+import { Transaction } from "./transaction.ts";
+
+export interface TransactionContext {
+  readonly engine: Engine;
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignalLike | undefined;
+  /** Follows the ledger to its end. */
+  readonly follow: () => Promise<void>;
+  readonly snapshot: () => Snapshot;
+  readonly release: (snapshot: Snapshot) => void;
+  readonly builder: () => CommitBuilder;
+  readonly commit: (builder: CommitBuilder) => Promise<Exclude<Verdict, "mismatch">>;
+}
+
+/** Doublings of the wait after a conflict. */
+const DOUBLINGS_MAX = 7;
+
+/**
+ * What became of one try. `own`: lost to a commit of the same instance, which is no contention. Lost to others: wait before the next.
+ */
+type Attempt<T> = { readonly done: true; readonly result: T } | { readonly done: false; readonly lostTo: "own" | "others" };
+
+/** Runs the function until its commit goes through: optimistic, with randomised exponential waits, bounded in time. */
+export async function runTransaction<T>(
+  fn: (transaction: Transaction) => T | Promise<T>,
+  context: TransactionContext,
+): Promise<T> {
+  const { environment, signal } = context;
+  const deadline = environment.monotonic() + context.timeoutMs;
+  for (let losses = 0; ; ) {
+    if (signal?.aborted === true) throw signal.reason;
+    const began = environment.monotonic();
+    const attempt = await tryOnce(fn, context);
+    if (attempt.done) return attempt.result;
+    const now = environment.monotonic();
+    if (now >= deadline) {
+      throw new KVError("TransactionConflict", `A transaction met conflicts for ${context.timeoutMs} ms`, { outcome: "not committed" });
+    }
+    if (attempt.lostTo === "own") continue;
+    losses++;
+    const wait = environment.random() * (now - began) * 2 ** Math.min(losses, DOUBLINGS_MAX);
+    await new Promise<void>((resolve) => environment.setTimer(resolve, Math.min(wait, deadline - now), { ref: true }));
+  }
+}
+
+async function tryOnce<T>(fn: (transaction: Transaction) => T | Promise<T>, context: TransactionContext): Promise<Attempt<T>> {
+  await context.follow();
+  const snapshot = context.snapshot();
+  try {
+    const builder = context.builder();
+    const state = new StagedState(snapshot, builder, context.environment.now());
+    const transaction = new Transaction(state, context.pacer);
+    let result: T;
+    let checks: Check[];
+    try {
+      result = await fn(transaction);
+    } finally {
+      checks = Transaction.end(transaction);
+    }
+    if (state.size === 0) return { done: true, result };
+    // From here to the commit nothing is awaited, so that what is found now still holds when the commit enters the queue.
+    const pending = pendingConflict(checks, context.engine);
+    if (pending !== undefined) {
+      await pending.whenDone();
+      return { done: false, lostTo: "own" };
+    }
+    const lostTo = lostAlready(checks, snapshot.version, context);
+    if (lostTo !== undefined) return { done: false, lostTo };
+    for (const check of checks) builder.check(check);
+    const verdict = await context.commit(builder);
+    return verdict === "applied" ? { done: true, result } : { done: false, lostTo: "others" };
+  } finally {
+    context.release(snapshot);
+  }
+}
+
+/** An own commit on its way that touches what was read. */
+function pendingConflict(checks: readonly Check[], engine: Engine): PendingCommit | undefined {
+  for (const { key } of checks) {
+    const pending = engine.queue.touching(key);
+    if (pending !== undefined) return pending;
+  }
+  return undefined;
+}
+
+/** Looks, before anything is written, whether a check must fail. It saves void commits and is never the verdict. */
+function lostAlready(
+  checks: readonly Check[],
+  snapshotVersion: number,
+  { engine, environment }: TransactionContext,
+): "own" | "others" | undefined {
+  const now = environment.now();
+  for (const { key, version } of checks) {
+    const row = engine.replica.rows.get(key);
+    if ((live(row, now)?.version ?? 0) === version) continue;
+    return row !== undefined && row.version > snapshotVersion && engine.isOwn(row.version) ? "own" : "others";
+  }
+  return undefined;
+}

@@ -1,0 +1,249 @@
+import { VALUE_HEADER_BYTES } from "./commit.ts";
+import { InvalidArgumentError, KVError } from "./errors.ts";
+import { decodeKey, type EncodedKey, encodePart, type KeyPart } from "./key.ts";
+import type { CommitRecord } from "./ledger.ts";
+import type { AbortSignalLike } from "./options.ts";
+import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
+import type { Change, Row } from "./resolve.ts";
+import { decodeValue } from "./value.ts";
+
+/** What a watch is told of one key in one commit. */
+export type WatchEntry<T = unknown> =
+  | (WatchedKey & { readonly operation: "set"; readonly value: T; readonly expiresAt?: number })
+  | (WatchedKey & { readonly operation: "delete"; readonly value?: undefined })
+  | WatchReset;
+
+interface WatchedKey {
+  readonly key: KeyPart[];
+  readonly version: number;
+  /** The author's clock at the commit, ms since the epoch. */
+  readonly timestamp: number;
+  /** True if the ledger was replaced and this is the difference between the old state and the new one, not a commit as it happened. */
+  readonly reloaded?: true;
+  readonly reset?: undefined;
+}
+
+/** The ledger was replaced, and what changed cannot be told: read again what matters. */
+export interface WatchReset {
+  readonly reset: true;
+  readonly version: number;
+  readonly operation?: undefined;
+  readonly key?: undefined;
+  readonly value?: undefined;
+}
+
+export type WatchCallback<T = unknown> = (entry: WatchEntry<T>) => unknown;
+
+interface Watcher {
+  readonly query: CompiledQuery;
+  readonly identity: string;
+  readonly callback: WatchCallback;
+  readonly ref: boolean;
+  active: boolean;
+  readonly detach: () => void;
+}
+
+/** The watches of one instance. */
+export class Watches {
+  readonly #watchers = new Set<Watcher>();
+  readonly #onError: (error: unknown) => void;
+  readonly #onChange: () => void;
+
+  constructor(onError: (error: unknown) => void, onChange: () => void) {
+    this.#onError = onError;
+    this.#onChange = onChange;
+  }
+
+  get size(): number {
+    return this.#watchers.size;
+  }
+
+  /** How many of them keep the process alive. */
+  get refs(): number {
+    let refs = 0;
+    for (const watcher of this.#watchers) if (watcher.ref) refs++;
+    return refs;
+  }
+
+  /** The queries that anybody watches. */
+  queries(): CompiledQuery[] {
+    return [...this.#watchers].map((watcher) => watcher.query);
+  }
+
+  add(
+    query: Query,
+    callback: WatchCallback,
+    options: { readonly ref: boolean; readonly signal: AbortSignalLike | undefined; readonly ended?: () => void },
+  ): () => void {
+    const compiled = compileQuery(query);
+    const signal = options.signal;
+    const watcher: Watcher = {
+      query: compiled,
+      identity: identify(query),
+      callback,
+      ref: options.ref,
+      active: signal?.aborted !== true,
+      detach: () => {
+        signal?.removeEventListener("abort", unwatch);
+        options.ended?.();
+      },
+    };
+    const unwatch = (): void => this.#remove(watcher);
+    if (!watcher.active) {
+      options.ended?.();
+      return () => undefined;
+    }
+    signal?.addEventListener("abort", unwatch);
+    this.#watchers.add(watcher);
+    this.#onChange();
+    return unwatch;
+  }
+
+  /** Ends the watches with this query and callback. True if there were any. */
+  remove(query: Query, callback: WatchCallback): boolean {
+    const identity = identify(query);
+    let found = false;
+    for (const watcher of [...this.#watchers]) {
+      if (watcher.callback !== callback || watcher.identity !== identity) continue;
+      this.#remove(watcher);
+      found = true;
+    }
+    return found;
+  }
+
+  clear(): void {
+    for (const watcher of [...this.#watchers]) this.#remove(watcher);
+  }
+
+  /** Tells of one commit. The values are decoded for each watcher anew: they are its own. */
+  dispatch(record: CommitRecord, version: number, changes: readonly Change[]): void {
+    for (const { key, row } of changes) {
+      for (const watcher of this.#watchers) {
+        if (!watcher.query.matches(key)) continue;
+        this.#call(watcher, key, row, version, () => valueIn(record.payload, row));
+      }
+    }
+  }
+
+  /** Tells those whose query matches of a difference found after a reload. */
+  dispatchReloaded(key: EncodedKey, row: Row, value: () => unknown): void {
+    for (const watcher of this.#watchers) {
+      if (watcher.query.matches(key)) this.#call(watcher, key, row, row.version, value, true);
+    }
+  }
+
+  #call(
+    watcher: Watcher,
+    key: EncodedKey,
+    row: Row,
+    version: number,
+    value: () => unknown,
+    reloaded = false,
+  ): void {
+    if (!watcher.active) return;
+    try {
+      const common = { key: decodeKey(key), version, timestamp: row.timestamp, ...(reloaded ? { reloaded: true as const } : {}) };
+      const entry: WatchEntry = row.deleted
+        ? { ...common, operation: "delete" }
+        : { ...common, operation: "set", value: value(), ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }) };
+      const result = watcher.callback(entry);
+      if (isThenable(result)) result.then(undefined, this.#onError);
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #remove(watcher: Watcher): void {
+    if (!watcher.active) return;
+    watcher.active = false;
+    watcher.detach();
+    this.#watchers.delete(watcher);
+    this.#onChange();
+  }
+
+}
+
+/** The async-iterable form of a watch: entries wait in a bounded buffer. */
+export class WatchIterator<T> implements AsyncIterableIterator<WatchEntry<T>> {
+  readonly #bufferMax: number;
+  #buffer: WatchEntry<T>[] = [];
+  #waiting: { resolve: (result: IteratorResult<WatchEntry<T>>) => void; reject: (error: unknown) => void }[] = [];
+  #failure: unknown;
+  #ended = false;
+  #stop: () => void = () => undefined;
+
+  constructor(bufferMax: number) {
+    this.#bufferMax = bufferMax;
+  }
+
+  /** Told how to end the watch underneath. */
+  attach(stop: () => void): void {
+    this.#stop = stop;
+  }
+
+  push(entry: WatchEntry<T>): void {
+    if (this.#ended) return;
+    const waiting = this.#waiting.shift();
+    if (waiting !== undefined) waiting.resolve({ done: false, value: entry });
+    else if (this.#buffer.length < this.#bufferMax) this.#buffer.push(entry);
+    else this.end(new KVError("WatchOverflow", `More than ${this.#bufferMax} entries wait for the consumer of a watch`));
+  }
+
+  /** No more entries come. What is buffered is still delivered, unless it overflowed. */
+  end(failure?: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#failure = failure;
+    if (failure !== undefined) this.#buffer = [];
+    this.#stop();
+    for (const waiting of this.#waiting.splice(0)) {
+      if (failure === undefined) waiting.resolve({ done: true, value: undefined });
+      else waiting.reject(failure);
+    }
+  }
+
+  next(): Promise<IteratorResult<WatchEntry<T>>> {
+    const entry = this.#buffer.shift();
+    if (entry !== undefined) return Promise.resolve({ done: false, value: entry });
+    if (this.#failure !== undefined) {
+      const failure = this.#failure;
+      this.#failure = undefined;
+      return Promise.reject(failure);
+    }
+    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  return(): Promise<IteratorResult<WatchEntry<T>>> {
+    this.#buffer = [];
+    this.end();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+/** The value that a row got from the commit whose payload this is. */
+export function valueIn(payload: Uint8Array, row: Row): unknown {
+  if (row.numeric !== undefined) return row.numeric;
+  const from = row.valueOffset + VALUE_HEADER_BYTES;
+  return decodeValue(payload.subarray(from, from + row.valueLength));
+}
+
+/** Equal for queries that are written alike. */
+function identify(query: Query): string {
+  if (!Array.isArray(query)) throw new InvalidArgumentError("InvalidQuery", "A query is an array of key parts and ranges");
+  return query
+    .map((part) => {
+      if (typeof part !== "object" || part instanceof Uint8Array) return encodePart(part);
+      const { from, to } = part as { from?: KeyPart; to?: KeyPart };
+      return `{${from === undefined ? "" : encodePart(from)}|${to === undefined ? "" : encodePart(to)}}`;
+    })
+    .join("");
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}

@@ -1,0 +1,19 @@
+import { fsLedger } from "./adapters/fs/index.ts";
+import { CoreKV, type OpenTarget } from "./core/kv.ts";
+import type { KVOptions, OpenOptions } from "./core/options.ts";
+import { nodeEnvironment } from "./platform/environment-node.ts";
+
+export * from "./core/index.ts";
+
+/** A database. `open` takes the path of a file, a `file:` URL, or a ledger. */
+export class KV extends CoreKV {
+  constructor(options?: KVOptions) {
+    super(options, { environment: nodeEnvironment, ledgerAt: fsLedger });
+  }
+
+  /** Makes an instance and opens it: for `await using db = await KV.open(...)`. */
+  static async open(target: OpenTarget, options?: KVOptions & OpenOptions): Promise<KV> {
+    const [own, opening] = CoreKV.splitOptions(options);
+    return new KV(own).open(target, opening);
+  }
+}

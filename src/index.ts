@@ -1,0 +1,24 @@
+import { KVError } from "./core/errors.ts";
+import { CoreKV, type OpenTarget } from "./core/kv.ts";
+import type { KVOptions, OpenOptions } from "./core/options.ts";
+import { webEnvironment } from "./platform/environment.ts";
+
+export * from "./core/index.ts";
+
+/** A database. This entry knows no files: `open` takes a ledger, `memoryLedger()` for one. */
+export class KV extends CoreKV {
+  constructor(options?: KVOptions) {
+    super(options, {
+      environment: webEnvironment,
+      ledgerAt: () => {
+        throw new KVError("UnsupportedTarget", "There is no file adapter in this build: open a ledger, memoryLedger() from foliokv/memory for one");
+      },
+    });
+  }
+
+  /** Makes an instance and opens it: for `await using db = await KV.open(...)`. */
+  static async open(target: OpenTarget, options?: KVOptions & OpenOptions): Promise<KV> {
+    const [own, opening] = CoreKV.splitOptions(options);
+    return new KV(own).open(target, opening);
+  }
+}
