@@ -20,5 +20,9 @@ if (task === undefined || !Object.hasOwn(tasks, task)) {
 }
 const node = toolsNode();
 const path = `${dirname(node)}${delimiter}${root}node_modules/.bin${delimiter}${process.env.PATH ?? ""}`;
-const result = spawnSync(node, [...tasks[task], ...rest], { cwd: root, stdio: "inherit", env: { ...process.env, PATH: path } });
+const result = spawnSync(node, [...tasks[task], ...rest], {
+  cwd: root,
+  stdio: "inherit",
+  env: { ...process.env, PATH: path },
+});
 process.exit(result.status ?? 1);

@@ -44,7 +44,12 @@ const build = () => {
   return step("build", "tsc", ["-p", "tsconfig.build.json"]);
 };
 const tests = () =>
-  counted("tests", "vitest", ["run", "--reporter=default", "--reporter=json", "--outputFile.json=.cache/vitest.json"], "vitest.json");
+  counted(
+    "tests",
+    "vitest",
+    ["run", "--reporter=default", "--reporter=json", "--outputFile.json=.cache/vitest.json"],
+    "vitest.json",
+  );
 const packed = () => counted("package", "node", ["scripts/package.mjs"], "package.json");
 
 const tasks = {

@@ -11,7 +11,10 @@ export class KV extends CoreKV {
     super(options, {
       environment: webEnvironment,
       ledgerAt: () => {
-        throw new KVError("UnsupportedTarget", "There is no file adapter in this build: open a ledger, memoryLedger() from foliokv/memory for one");
+        throw new KVError(
+          "UnsupportedTarget",
+          "There is no file adapter in this build: open a ledger, memoryLedger() from foliokv/memory for one",
+        );
       },
     });
   }

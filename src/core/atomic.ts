@@ -32,7 +32,10 @@ export class Atomic {
   check(...checks: readonly VersionCheck[]): this {
     for (const { key, version } of checks) {
       if (version !== null && !(typeof version === "number" && Number.isSafeInteger(version) && version >= 1)) {
-        throw new InvalidArgumentError("InvalidArgument", `check: version is that of an entry, or null for absent; received ${show(version)}`);
+        throw new InvalidArgumentError(
+          "InvalidArgument",
+          `check: version is that of an entry, or null for absent; received ${show(version)}`,
+        );
       }
       this.#open().check({ key: encodeKey(key), version: version ?? 0 });
     }
@@ -86,13 +89,16 @@ export class Atomic {
   }
 
   #open(): CommitBuilder {
-    if (this.#used) throw new InvalidArgumentError("InvalidArgument", "This atomic commit was committed already: begin another one");
+    if (this.#used)
+      throw new InvalidArgumentError("InvalidArgument", "This atomic commit was committed already: begin another one");
     return this.#builder;
   }
 }
 
 export function checkOperand(name: string, operand: unknown): number | bigint {
   if (typeof operand === "bigint" || (typeof operand === "number" && !Number.isNaN(operand))) return operand;
-  throw new InvalidArgumentError("InvalidArgument", `${name}: the operand is a number or a bigint; received ${show(operand)}`);
+  throw new InvalidArgumentError(
+    "InvalidArgument",
+    `${name}: the operand is a number or a bigint; received ${show(operand)}`,
+  );
 }
-

@@ -173,7 +173,8 @@ export class ByteReader {
 
   #advance(length: number): number {
     const at = this.#offset;
-    if (length > this.#bytes.length - at) throw new MalformedBytes(`${length} bytes asked for and ${this.#bytes.length - at} left`);
+    if (length > this.#bytes.length - at)
+      throw new MalformedBytes(`${length} bytes asked for and ${this.#bytes.length - at} left`);
     this.#offset = at + length;
     return at;
   }
@@ -186,7 +187,10 @@ const ARGUMENTS_MAX = 4096;
 export function toBinaryString(bytes: Uint8Array, from = 0, to: number = bytes.length): string {
   let text = "";
   for (let at = from; at < to; at += ARGUMENTS_MAX) {
-    text += String.fromCharCode.apply(null, bytes.subarray(at, Math.min(to, at + ARGUMENTS_MAX)) as ArrayLike<number> as number[]);
+    text += String.fromCharCode.apply(
+      null,
+      bytes.subarray(at, Math.min(to, at + ARGUMENTS_MAX)) as ArrayLike<number> as number[],
+    );
   }
   return text;
 }

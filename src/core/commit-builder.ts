@@ -92,8 +92,12 @@ export class CommitBuilder {
   #makeRoom(bytes: number): void {
     const after = this.#body.length + bytes + ITEM_OVERHEAD;
     if (after <= this.#bytesMax) return;
-    throw new KVError("CommitTooLarge", `With this operation the commit would have ${after} bytes; the ledger takes ${this.#bytesMax}`, {
-      outcome: "not committed",
-    });
+    throw new KVError(
+      "CommitTooLarge",
+      `With this operation the commit would have ${after} bytes; the ledger takes ${this.#bytesMax}`,
+      {
+        outcome: "not committed",
+      },
+    );
   }
 }

@@ -105,7 +105,8 @@ export class CommitQueue {
       if (bytes > bytesMax && end > this.#head) break;
       end++;
     }
-    const batch = this.#head === 0 && end === this.#waiting.length ? this.#waiting : this.#waiting.slice(this.#head, end);
+    const batch =
+      this.#head === 0 && end === this.#waiting.length ? this.#waiting : this.#waiting.slice(this.#head, end);
     if (end === this.#waiting.length) {
       this.#waiting = [];
       this.#head = 0;

@@ -158,7 +158,8 @@ function decodeItems(reader: ByteReader): Commit {
     const item = reader.u8();
     const kind = item & KIND_MASK;
     const expires = (item & FLAG_EXPIRES) !== 0;
-    const known = kind >= ItemKind.set && kind <= ItemKind.max && kind !== ItemKind.delete ? KIND_MASK | FLAG_EXPIRES : KIND_MASK;
+    const known =
+      kind >= ItemKind.set && kind <= ItemKind.max && kind !== ItemKind.delete ? KIND_MASK | FLAG_EXPIRES : KIND_MASK;
     if ((item & ~known) !== 0 || kind < ItemKind.check || kind > ItemKind.purge) {
       throw new KVError("UnsupportedFormat", `A commit holds an operation of unknown kind ${item}`);
     }
@@ -177,7 +178,8 @@ function readOperation(reader: ByteReader, kind: number, expires: boolean): Oper
   const key = readKey(reader);
   if (kind === ItemKind.delete) return new Operation(kind, key, 0, 0, 0, undefined);
   const expireIn = expires ? reader.f64() : 0;
-  if (expires && !(expireIn > 0 && expireIn < Infinity)) throw new MalformedBytes("a time to live that is not positive and finite");
+  if (expires && !(expireIn > 0 && expireIn < Infinity))
+    throw new MalformedBytes("a time to live that is not positive and finite");
   const length = reader.varint();
   if (kind === ItemKind.set) {
     const valueOffset = reader.offset;

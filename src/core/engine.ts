@@ -189,10 +189,14 @@ export class Engine {
       return new KVError("ReadOnly", `${this.#ledger.name} was opened with readOnly`, { outcome: "not committed" });
     }
     if (this.#damage.length > 0) {
-      return new KVError("LedgerDamaged", `${this.#ledger.name} is damaged at ${describe(this.#damage)}; it can be read, not written`, {
-        outcome: "not committed",
-        ranges: this.#damage,
-      });
+      return new KVError(
+        "LedgerDamaged",
+        `${this.#ledger.name} is damaged at ${describe(this.#damage)}; it can be read, not written`,
+        {
+          outcome: "not committed",
+          ranges: this.#damage,
+        },
+      );
     }
     if (this.#stopped !== undefined) {
       return new KVError(this.#stopped.code, this.#stopped.message, { cause: this.#stopped, outcome: "not committed" });
@@ -248,7 +252,9 @@ export class Engine {
 
   /** Gives up waiting for appended commits whose fate is not known. */
   abandon(): void {
-    const error = new KVError("CommitOutcomeUnknown", "The database was closed before the commit was settled", { outcome: "unknown" });
+    const error = new KVError("CommitOutcomeUnknown", "The database was closed before the commit was settled", {
+      outcome: "unknown",
+    });
     this.queue.reject(this.queue.takeInFlight(), error);
   }
 
@@ -366,7 +372,8 @@ export class Engine {
     const outcome = cause instanceof KVError && cause.outcome === "unknown" ? "unknown" : "not committed";
     const code = cause instanceof KVError ? cause.code : "InputOutput";
     const message = cause instanceof Error ? cause.message : String(cause);
-    const error = outcome === "unknown" ? unknownOutcome(message, cause) : new KVError(code, message, { cause, outcome });
+    const error =
+      outcome === "unknown" ? unknownOutcome(message, cause) : new KVError(code, message, { cause, outcome });
     this.queue.reject(batch, error);
     this.queue.rejectWaiting(error);
   }
@@ -377,7 +384,8 @@ export class Engine {
     const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
     try {
       await this.#follow(false, state);
-      if (this.queue.inFlight.size > 0 && this.#sealedSince === undefined && error === undefined) await this.#follow(true, state);
+      if (this.queue.inFlight.size > 0 && this.#sealedSince === undefined && error === undefined)
+        await this.#follow(true, state);
       this.#settleUnmet(error);
     } catch (cause) {
       const message = `Reading ${this.#ledger.name} failed before the commit was found: ${String(cause)}`;
@@ -393,7 +401,11 @@ export class Engine {
       if (unmet.length > 0) this.#appendFailed(unmet, error);
     } else if (unmet.length > 0) {
       if (this.#sealedSince !== undefined) this.queue.putBack(unmet);
-      else this.queue.reject(unmet, unknownOutcome(`The commit was written to ${this.#ledger.name} and is not to be found there`));
+      else
+        this.queue.reject(
+          unmet,
+          unknownOutcome(`The commit was written to ${this.#ledger.name} and is not to be found there`),
+        );
     }
   }
 

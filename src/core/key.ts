@@ -26,7 +26,8 @@ const END = "\0";
 const ESCAPED_ZERO = "\0\xff";
 
 export function encodeKey(key: Key): EncodedKey {
-  if (!Array.isArray(key)) throw new InvalidArgumentError("InvalidKey", `A key is an array of parts; received ${describe(key)}`);
+  if (!Array.isArray(key))
+    throw new InvalidArgumentError("InvalidKey", `A key is an array of parts; received ${describe(key)}`);
   if (key.length === 0) throw new InvalidArgumentError("InvalidKey", "A key has at least one part");
   let encoded = "";
   for (let i = 0; i < key.length; i++) {
@@ -38,7 +39,10 @@ export function encodeKey(key: Key): EncodedKey {
     }
   }
   if (encoded.length > keyBytesMax) {
-    throw new InvalidArgumentError("InvalidKey", `The key has ${encoded.length} encoded bytes; at most ${keyBytesMax} are allowed`);
+    throw new InvalidArgumentError(
+      "InvalidKey",
+      `The key has ${encoded.length} encoded bytes; at most ${keyBytesMax} are allowed`,
+    );
   }
   return encoded;
 }
@@ -53,13 +57,16 @@ export function encodePart(part: KeyPart): string {
     if (part.length > keyBytesMax) throw new InvalidArgumentError("InvalidKey", `${part.length} bytes are too long`);
     return `\x01${escapeZeros(toBinaryString(part))}${END}`;
   }
-  throw new InvalidArgumentError("InvalidKey", `string, number, bigint, boolean or Uint8Array expected; received ${describe(part)}`);
+  throw new InvalidArgumentError(
+    "InvalidKey",
+    `string, number, bigint, boolean or Uint8Array expected; received ${describe(part)}`,
+  );
 }
 
 /** The parts of an encoded key. Throws `MalformedBytes` for what is none. */
 export function decodeKey(encoded: EncodedKey): KeyPart[] {
   const parts: KeyPart[] = [];
-  for (let at = 0; at < encoded.length; ) {
+  for (let at = 0; at < encoded.length;) {
     const end = partEnd(encoded, at);
     parts.push(decodePart(encoded, at, end));
     at = end;
@@ -107,7 +114,8 @@ const unescapeZeros = (text: string): string => (text.includes(END) ? text.repla
 /** UTF-8 as a binary string. ASCII, which is its own, is found by looking once. */
 function utf8(text: string): string {
   // Each character becomes at least one byte.
-  if (text.length > keyBytesMax) throw new InvalidArgumentError("InvalidKey", `a string of ${text.length} characters is too long`);
+  if (text.length > keyBytesMax)
+    throw new InvalidArgumentError("InvalidKey", `a string of ${text.length} characters is too long`);
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return utf8Slow(text);
   return text;
 }
@@ -133,7 +141,7 @@ function fromUtf8(bytes: string): string {
   for (let i = 0; ascii && i < bytes.length; i++) ascii = bytes.charCodeAt(i) < 0x80;
   if (ascii) return bytes;
   let out = "";
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const first = bytes.charCodeAt(at);
     const length = first < 0x80 ? 1 : first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
     let code = length === 1 ? first : first & (0xff >> (length + 1));
@@ -179,14 +187,16 @@ function encodeBigint(value: bigint): string {
   const negative = value < 0n;
   const magnitude = negative ? -value : value;
   // Two hexadecimal digits a byte: asked of the value before it is turned into digits, which costs more the longer it is.
-  if (magnitude >> BigInt(keyBytesMax * 8) !== 0n) throw new InvalidArgumentError("InvalidKey", "the bigint is too long");
+  if (magnitude >> BigInt(keyBytesMax * 8) !== 0n)
+    throw new InvalidArgumentError("InvalidKey", "the bigint is too long");
   let digits = magnitude === 0n ? "" : magnitude.toString(16);
   if (digits.length % 2 === 1) digits = `0${digits}`;
   const length = digits.length / 2;
   const prefix = negative ? 0x7fff - length : 0x8000 + length;
   let encoded = String.fromCharCode(prefix >> 8, prefix & 0xff);
   const flip = negative ? 0xff : 0;
-  for (let i = 0; i < digits.length; i += 2) encoded += String.fromCharCode(Number.parseInt(digits.slice(i, i + 2), 16) ^ flip);
+  for (let i = 0; i < digits.length; i += 2)
+    encoded += String.fromCharCode(Number.parseInt(digits.slice(i, i + 2), 16) ^ flip);
   return encoded;
 }
 

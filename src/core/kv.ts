@@ -240,9 +240,13 @@ export class CoreKV {
     }
     this.#state = "closed";
     if (staged !== undefined) {
-      throw new KVError("TransactionOpen", `A transaction was open when the database was closed: ${staged.state.size} staged operations were dropped`, {
-        outcome: "not committed",
-      });
+      throw new KVError(
+        "TransactionOpen",
+        `A transaction was open when the database was closed: ${staged.state.size} staged operations were dropped`,
+        {
+          outcome: "not committed",
+        },
+      );
     }
   }
 
@@ -382,7 +386,12 @@ export class CoreKV {
     return new Atomic(this.#builder(engine), (builder) => {
       const current = this.#engine();
       return new Promise<AtomicResult>((resolve, reject) => {
-        this.#enqueue(current, builder, (verdict, version) => resolve(verdict === "applied" ? { ok: true, version } : { ok: false }), reject);
+        this.#enqueue(
+          current,
+          builder,
+          (verdict, version) => resolve(verdict === "applied" ? { ok: true, version } : { ok: false }),
+          reject,
+        );
       });
     });
   }
@@ -427,12 +436,14 @@ export class CoreKV {
    */
   async beginTransaction(): Promise<void> {
     const engine = this.#indexed();
-    if (this.#staged !== undefined) throw new KVError("TransactionOpen", "A transaction is open on this instance already");
+    if (this.#staged !== undefined)
+      throw new KVError("TransactionOpen", "A transaction is open on this instance already");
     const pending = engine.queue.last;
     if (pending === undefined) return this.#begin(engine);
     await pending.whenDone();
     this.#engine();
-    if (this.#staged !== undefined) throw new KVError("TransactionOpen", "A transaction is open on this instance already");
+    if (this.#staged !== undefined)
+      throw new KVError("TransactionOpen", "A transaction is open on this instance already");
     this.#begin(engine);
   }
 
@@ -535,7 +546,8 @@ export class CoreKV {
   /** The entries under these keys, or null, in the order asked, all of one version. */
   async getMany<T = unknown>(keys: readonly Key[], options?: ReadOptions): Promise<(Entry<T> | null)[]> {
     const engine = this.#indexed();
-    if (!Array.isArray(keys)) throw new InvalidArgumentError("InvalidArgument", `getMany takes an array of keys; received ${show(keys)}`);
+    if (!Array.isArray(keys))
+      throw new InvalidArgumentError("InvalidArgument", `getMany takes an array of keys; received ${show(keys)}`);
     const encoded = keys.map((key) => encodeKey(key));
     let pending: PendingCommit | undefined;
     for (const key of encoded) {
@@ -572,7 +584,10 @@ export class CoreKV {
     const parsed = parseOptions("list", "iterate", options);
     const compiled = compileQuery(query);
     if (parsed.cursor !== undefined && parsed.cursor.order !== parsed.order) {
-      throw new InvalidArgumentError("InvalidOption", `iterate: the cursor is of a listing in the other order than ${parsed.order}`);
+      throw new InvalidArgumentError(
+        "InvalidOption",
+        `iterate: the cursor is of a listing in the other order than ${parsed.order}`,
+      );
     }
     const staged = this.#staged?.state;
     const iterator: EntryIterator<T> = new EntryIterator<T>({
@@ -617,7 +632,12 @@ export class CoreKV {
     return count;
   }
 
-  async #visit(query: Query, options: ListOptions | undefined, name: string, visitor: (key: EncodedKey) => void): Promise<void> {
+  async #visit(
+    query: Query,
+    options: ListOptions | undefined,
+    name: string,
+    visitor: (key: EncodedKey) => void,
+  ): Promise<void> {
     const engine = this.#indexed();
     const parsed = parseOptions("list", name, options);
     const compiled = compileQuery(query);
@@ -772,10 +792,14 @@ export class CoreKV {
   // --- helpers -----------------------------------------------------------------------------------------------------
 
   #ledgerOf(target: OpenTarget, durability: "relaxed" | "strict" | undefined): Ledger {
-    const isLedger = typeof target === "object" && target !== null && "open" in target && typeof target.open === "function";
+    const isLedger =
+      typeof target === "object" && target !== null && "open" in target && typeof target.open === "function";
     if (isLedger) {
       if (durability !== undefined) {
-        throw new InvalidArgumentError("InvalidOption", "open: durability belongs to the ledger; give it to the function that makes it");
+        throw new InvalidArgumentError(
+          "InvalidOption",
+          "open: durability belongs to the ledger; give it to the function that makes it",
+        );
       }
       if (target.ordering === "append") return target;
       throw new KVError("UnsupportedTarget", `${target.name}: only append-ordered ledgers are supported`);
@@ -806,7 +830,9 @@ export class CoreKV {
     pending: PendingCommit | undefined,
   ): Promise<void> | undefined {
     if (this.#staged !== undefined) return undefined;
-    const strong = options !== undefined && parseOptions("read", "read", { consistency: options.consistency }).consistency === "strong";
+    const strong =
+      options !== undefined &&
+      parseOptions("read", "read", { consistency: options.consistency }).consistency === "strong";
     if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
     const now = this.#environment.monotonic();
     if (this.#autoSync && engine.isBehind(now, this.#syncIntervalMs)) {
@@ -875,7 +901,10 @@ export class CoreKV {
     if (engine === undefined) return;
     const waits = this.#autoSync && (this.#watches.size > 0 || this.#emitter.count("sync") > 0);
     const session = engine.session;
-    const hints = waits && session.subscribe !== undefined ? (listener: () => void) => this.#subscribe(engine, listener) : undefined;
+    const hints =
+      waits && session.subscribe !== undefined
+        ? (listener: () => void) => this.#subscribe(engine, listener)
+        : undefined;
     this.#poller.adjust({ hints, keepAlive: this.#watches.refs > 0 });
   }
 

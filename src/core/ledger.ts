@@ -115,7 +115,12 @@ export type AppendResult =
    * In the ledger, in order, directly behind `position`, acknowledged as the durability demands. `versions` and `places` (of
    * the payloads) go with the commits handed in.
    */
-  | { readonly status: "appended"; readonly versions: readonly Version[]; readonly places: readonly Place[]; readonly next: Position }
+  | {
+      readonly status: "appended";
+      readonly versions: readonly Version[];
+      readonly places: readonly Place[];
+      readonly next: Position;
+    }
   /**
    * In the ledger as a whole or in part, or not at all; somebody else's commits may lie between. The engine reads on to
    * the end: those of the batch that it meets are committed, in order; if `error` is set the others are not, and reject with it

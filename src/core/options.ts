@@ -201,18 +201,25 @@ export function parseOptions<K extends keyof Specs>(kind: K, context: string, gi
   const parsed: Record<string, unknown> = {};
   if (given !== undefined && (typeof given !== "object" || given === null || Array.isArray(given))) {
     const names = Object.keys(specs).join(", ");
-    throw new InvalidArgumentError("InvalidOption", `${context}: options are an object with ${names}; received ${show(given)}`);
+    throw new InvalidArgumentError(
+      "InvalidOption",
+      `${context}: options are an object with ${names}; received ${show(given)}`,
+    );
   }
   for (const [name, value] of Object.entries(given ?? {})) {
     const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
     if (spec === undefined) {
-      const hint = RENAMED[name] === undefined ? `known are ${Object.keys(specs).join(", ")}` : `here it is ${RENAMED[name]}`;
+      const hint =
+        RENAMED[name] === undefined ? `known are ${Object.keys(specs).join(", ")}` : `here it is ${RENAMED[name]}`;
       throw new InvalidArgumentError("InvalidOption", `${context}: there is no option ${name}; ${hint}`);
     }
     if (value === undefined) continue;
     const accepted = spec.rule(value);
     if (accepted === undefined) {
-      throw new InvalidArgumentError("InvalidOption", `${context}: ${name} must be ${spec.says}; received ${show(value)}`);
+      throw new InvalidArgumentError(
+        "InvalidOption",
+        `${context}: ${name} must be ${spec.says}; received ${show(value)}`,
+      );
     }
     parsed[name] = accepted;
   }

@@ -41,7 +41,8 @@ interface PartRange {
 
 /** @throws InvalidArgumentError `InvalidQuery` */
 export function compileQuery(query: Query): CompiledQuery {
-  if (!Array.isArray(query)) throw new InvalidArgumentError("InvalidQuery", "A query is an array of key parts and ranges");
+  if (!Array.isArray(query))
+    throw new InvalidArgumentError("InvalidQuery", "A query is an array of key parts and ranges");
   const ranges: PartRange[] = [];
   let prefix = "";
   for (let i = 0; i < query.length; i++) {
@@ -51,7 +52,10 @@ export function compileQuery(query: Query): CompiledQuery {
     else ranges.push(range);
   }
   if (prefix.length > keyBytesMax) {
-    throw new InvalidArgumentError("InvalidQuery", `The query has a prefix of ${prefix.length} encoded bytes; keys have at most ${keyBytesMax}`);
+    throw new InvalidArgumentError(
+      "InvalidQuery",
+      `The query has a prefix of ${prefix.length} encoded bytes; keys have at most ${keyBytesMax}`,
+    );
   }
   return ranges.length === 0 ? new PrefixQuery(prefix) : new RangeQuery(prefix, ranges);
 }
@@ -63,7 +67,8 @@ function compilePart(part: KeyPart | KeyRange, index: number): PartRange {
       return { from: exact, to: exact + BEYOND, exact };
     }
     const unknown = Object.keys(part).find((name) => name !== "from" && name !== "to");
-    if (unknown !== undefined || Array.isArray(part)) throw new InvalidArgumentError("InvalidQuery", "a range has from and to, nothing else");
+    if (unknown !== undefined || Array.isArray(part))
+      throw new InvalidArgumentError("InvalidQuery", "a range has from and to, nothing else");
     return compileRange(part);
   } catch (error) {
     if (!(error instanceof InvalidArgumentError)) throw error;

@@ -42,5 +42,7 @@ export function reloadDifferences(
 
 function sameCommit(a: Row, b: Row): boolean {
   // A ledger restored from an old copy and written to since can reuse a version: the timestamp and the length tell those apart.
-  return a.version === b.version && a.timestamp === b.timestamp && a.order === b.order && a.valueLength === b.valueLength;
+  return (
+    a.version === b.version && a.timestamp === b.timestamp && a.order === b.order && a.valueLength === b.valueLength
+  );
 }

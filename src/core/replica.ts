@@ -38,7 +38,11 @@ export class Source implements ValueSource {
 
   /** The encoded value of a row that is not deleted and whose value is not kept in the row. Throws as `value` does. */
   bytes(row: Row): MaybePromise<Uint8Array> {
-    const record = this.session.readValue(row.version, row.place + row.valueOffset, VALUE_HEADER_BYTES + row.valueLength);
+    const record = this.session.readValue(
+      row.version,
+      row.place + row.valueOffset,
+      VALUE_HEADER_BYTES + row.valueLength,
+    );
     return isPromise(record) ? record.then((arrived) => this.#check(row, arrived)) : this.#check(row, record);
   }
 

@@ -31,7 +31,8 @@ const DOUBLINGS_MAX = 7;
 /**
  * What became of one try. `own`: lost to a commit of the same instance, which is no contention. Lost to others: wait before the next.
  */
-type Attempt<T> = { readonly done: true; readonly result: T } | { readonly done: false; readonly lostTo: "own" | "others" };
+type Attempt<T> =
+  { readonly done: true; readonly result: T } | { readonly done: false; readonly lostTo: "own" | "others" };
 
 /** Runs the function until its commit goes through: optimistic, with randomised exponential waits, bounded in time. */
 export async function runTransaction<T>(
@@ -40,14 +41,16 @@ export async function runTransaction<T>(
 ): Promise<T> {
   const { environment, signal } = context;
   const deadline = environment.monotonic() + context.timeoutMs;
-  for (let losses = 0; ; ) {
+  for (let losses = 0; ;) {
     if (signal?.aborted === true) throw signal.reason;
     const began = environment.monotonic();
     const attempt = await tryOnce(fn, context);
     if (attempt.done) return attempt.result;
     const now = environment.monotonic();
     if (now >= deadline) {
-      throw new KVError("TransactionConflict", `A transaction met conflicts for ${context.timeoutMs} ms`, { outcome: "not committed" });
+      throw new KVError("TransactionConflict", `A transaction met conflicts for ${context.timeoutMs} ms`, {
+        outcome: "not committed",
+      });
     }
     if (attempt.lostTo === "own") continue;
     losses++;
@@ -56,7 +59,10 @@ export async function runTransaction<T>(
   }
 }
 
-async function tryOnce<T>(fn: (transaction: Transaction) => T | Promise<T>, context: TransactionContext): Promise<Attempt<T>> {
+async function tryOnce<T>(
+  fn: (transaction: Transaction) => T | Promise<T>,
+  context: TransactionContext,
+): Promise<Attempt<T>> {
   await context.follow();
   const snapshot = context.snapshot();
   try {

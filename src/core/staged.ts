@@ -76,7 +76,11 @@ export class StagedState implements ValueSource {
 
 export function typeMismatch(key: EncodedKey): KVError {
   const shown = decodeKey(key).map(String).join(", ");
-  return new KVError("TypeMismatch", `What is stored under [${shown}] and the operand of a sum, min or max do not fit together`, {
-    outcome: "not committed",
-  });
+  return new KVError(
+    "TypeMismatch",
+    `What is stored under [${shown}] and the operand of a sum, min or max do not fit together`,
+    {
+      outcome: "not committed",
+    },
+  );
 }

@@ -59,7 +59,11 @@ export class Transaction {
   async *iterate<T = unknown>(query: Query, options?: ListOptions): AsyncGenerator<Entry<T>, void, undefined> {
     const parsed = parseOptions("list", "iterate", options);
     const state = this.#open();
-    const listing = listRows(state.rows.freeze(), compileQuery(query), { ...parsed, after: parsed.cursor, now: state.now });
+    const listing = listRows(state.rows.freeze(), compileQuery(query), {
+      ...parsed,
+      after: parsed.cursor,
+      now: state.now,
+    });
     while (listing.next()) {
       const { key, row } = listing;
       this.#remember(key);
@@ -129,7 +133,9 @@ export class Transaction {
     const state = this.#open();
     if (this.#checks.has(key) || state.overwrote(key)) return;
     if (this.#checks.size >= CHECKS_MAX) {
-      throw new KVError("TransactionTooLarge", `A transaction can read at most ${CHECKS_MAX} entries`, { outcome: "not committed" });
+      throw new KVError("TransactionTooLarge", `A transaction can read at most ${CHECKS_MAX} entries`, {
+        outcome: "not committed",
+      });
     }
     this.#checks.set(key, live(state.snapshot.rows.get(key), state.now)?.version ?? 0);
   }

@@ -48,9 +48,13 @@ export function encodeValue(value: unknown): Uint8Array {
 
 function checkSize(bytes: Uint8Array): Uint8Array {
   if (bytes.length <= valueBytesMax) return bytes;
-  throw new KVError("CommitTooLarge", `The value has ${bytes.length} encoded bytes; at most ${valueBytesMax} are allowed`, {
-    outcome: "not committed",
-  });
+  throw new KVError(
+    "CommitTooLarge",
+    `The value has ${bytes.length} encoded bytes; at most ${valueBytesMax} are allowed`,
+    {
+      outcome: "not committed",
+    },
+  );
 }
 
 /** Decodes a value. The result shares no memory with `bytes`. Throws `MalformedBytes`. */
@@ -282,7 +286,8 @@ class Substitution {
   }
 
   *#properties(value: Record<string, unknown>, path: string, depth: number): Generator<[string, unknown]> {
-    if (Object.getOwnPropertySymbols(value).length > 0) throw invalid(path, "an object with symbol keys cannot be stored");
+    if (Object.getOwnPropertySymbols(value).length > 0)
+      throw invalid(path, "an object with symbol keys cannot be stored");
     for (const key of Object.keys(value)) {
       const below = /^[A-Za-z_$][\w$]*$/.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`;
       if (key === "__proto__") throw invalid(below, "a property named __proto__ cannot be stored");
@@ -294,10 +299,7 @@ class Substitution {
   *#entries(map: Map<unknown, unknown>, path: string, depth: number): Generator<[unknown, unknown]> {
     let i = 0;
     for (const [key, item] of map) {
-      yield [
-        this.#value(key, `${path}<key ${i}>`, depth + 1),
-        this.#value(item, `${path}<value ${i}>`, depth + 1),
-      ];
+      yield [this.#value(key, `${path}<key ${i}>`, depth + 1), this.#value(item, `${path}<value ${i}>`, depth + 1)];
       i++;
     }
   }
@@ -315,7 +317,11 @@ class Substitution {
     if (extra !== undefined) throw invalid(`${path}.${extra}`, "a property added to an Error cannot be stored");
     const parts: unknown[] = [index];
     for (const name of ["name", "message", "stack"] as const) {
-      parts.push(Object.hasOwn(error, name) ? this.#value(text(error[name], `${path}.${name}`), `${path}.${name}`, depth + 1) : null);
+      parts.push(
+        Object.hasOwn(error, name)
+          ? this.#value(text(error[name], `${path}.${name}`), `${path}.${name}`, depth + 1)
+          : null,
+      );
     }
     const cause = Object.hasOwn(error, "cause");
     const errors = error instanceof AggregateError ? this.#value(error.errors, `${path}.errors`, depth + 1) : null;
@@ -332,7 +338,8 @@ class Substitution {
       return [NodeKind.array, array];
     }
     if (isRecord(node)) return [NodeKind.object, ...[...this.#properties(node, path, 0)].flat()];
-    if (node instanceof Map) return [NodeKind.map, ...[...this.#entries(checkPrototype(node, Map, path), path, 0)].flat()];
+    if (node instanceof Map)
+      return [NodeKind.map, ...[...this.#entries(checkPrototype(node, Map, path), path, 0)].flat()];
     if (node instanceof Set) return [NodeKind.set, ...this.#items(checkPrototype(node, Set, path), path, 0)];
     if (node instanceof Error) return [NodeKind.error, ...this.#error(node, path, 0)];
     return [NodeKind.other, leaf(node, path)];
@@ -348,14 +355,20 @@ function checkPrototype<T extends object>(value: T, kind: { readonly prototype: 
 function leaf(value: object, path: string): unknown {
   const prototype = Object.getPrototypeOf(value) as object | null;
   if (prototype === Date.prototype || prototype === RegExp.prototype) return value;
-  if (value instanceof ArrayBuffer && prototype === ArrayBuffer.prototype) return form(Form.arrayBuffer, new Uint8Array(value));
+  if (value instanceof ArrayBuffer && prototype === ArrayBuffer.prototype)
+    return form(Form.arrayBuffer, new Uint8Array(value));
   if (ArrayBuffer.isView(value)) {
     if (!(value.buffer instanceof ArrayBuffer)) throw invalid(path, "memory shared between threads cannot be stored");
     const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     if (prototype === DataView.prototype) return form(Form.dataView, bytes);
     if (prototype !== null && TYPED_ARRAYS.has(prototype)) return value;
     // A Buffer of Node is a Uint8Array, and is kept as one.
-    if (value instanceof Uint8Array && prototype !== null && Object.getPrototypeOf(prototype) === Uint8Array.prototype && isBuffer(value)) {
+    if (
+      value instanceof Uint8Array &&
+      prototype !== null &&
+      Object.getPrototypeOf(prototype) === Uint8Array.prototype &&
+      isBuffer(value)
+    ) {
       return bytes;
     }
   }
@@ -386,7 +399,10 @@ function invalid(path: string, message: string): InvalidArgumentError {
 
 function notKept(value: object, path: string): InvalidArgumentError {
   const name = (value.constructor as { name?: unknown } | undefined)?.name;
-  return invalid(path, `an instance of ${typeof name === "string" && name !== "" ? name : "an unnamed class"} cannot be stored`);
+  return invalid(
+    path,
+    `an instance of ${typeof name === "string" && name !== "" ? name : "an unnamed class"} cannot be stored`,
+  );
 }
 
 // --- everything else: decoding ---------------------------------------------------------------------------------------
@@ -495,7 +511,11 @@ function makeNode([kind, ...parts]: readonly [number, ...unknown[]]): unknown {
   throw new MalformedBytes("a node of unknown kind");
 }
 
-function fillNode(node: unknown, [, ...parts]: readonly [number, ...unknown[]], link: (value: unknown) => unknown): void {
+function fillNode(
+  node: unknown,
+  [, ...parts]: readonly [number, ...unknown[]],
+  link: (value: unknown) => unknown,
+): void {
   if (node instanceof Map) {
     for (let i = 0; i + 1 < parts.length; i += 2) node.set(link(parts[i]), link(parts[i + 1]));
   } else if (node instanceof Set) {

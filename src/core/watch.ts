@@ -132,17 +132,15 @@ export class Watches {
     }
   }
 
-  #call(
-    watcher: Watcher,
-    key: EncodedKey,
-    row: Row,
-    version: number,
-    value: () => unknown,
-    reloaded = false,
-  ): void {
+  #call(watcher: Watcher, key: EncodedKey, row: Row, version: number, value: () => unknown, reloaded = false): void {
     if (!watcher.active) return;
     try {
-      const common = { key: decodeKey(key), version, timestamp: row.timestamp, ...(reloaded ? { reloaded: true as const } : {}) };
+      const common = {
+        key: decodeKey(key),
+        version,
+        timestamp: row.timestamp,
+        ...(reloaded ? { reloaded: true as const } : {}),
+      };
       const entry: WatchEntry = row.deleted
         ? { ...common, operation: "delete" }
         : { ...common, operation: "set", value: value(), ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }) };
@@ -160,7 +158,6 @@ export class Watches {
     this.#watchers.delete(watcher);
     this.#onChange();
   }
-
 }
 
 /** The async-iterable form of a watch: entries wait in a bounded buffer. */
@@ -186,7 +183,8 @@ export class WatchIterator<T> implements AsyncIterableIterator<WatchEntry<T>> {
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) waiting.resolve({ done: false, value: entry });
     else if (this.#buffer.length < this.#bufferMax) this.#buffer.push(entry);
-    else this.end(new KVError("WatchOverflow", `More than ${this.#bufferMax} entries wait for the consumer of a watch`));
+    else
+      this.end(new KVError("WatchOverflow", `More than ${this.#bufferMax} entries wait for the consumer of a watch`));
   }
 
   /** No more entries come. What is buffered is still delivered, unless it overflowed. */
@@ -234,7 +232,8 @@ export function valueIn(payload: Uint8Array, row: Row): unknown {
 
 /** Equal for queries that are written alike. */
 function identify(query: Query): string {
-  if (!Array.isArray(query)) throw new InvalidArgumentError("InvalidQuery", "A query is an array of key parts and ranges");
+  if (!Array.isArray(query))
+    throw new InvalidArgumentError("InvalidQuery", "A query is an array of key parts and ranges");
   return query
     .map((part) => {
       if (typeof part !== "object" || part instanceof Uint8Array) return encodePart(part);

@@ -12,7 +12,12 @@ interface DenoFile {
   readSync(target: Uint8Array): number | null;
   writeSync(bytes: Uint8Array): number;
   seekSync(offset: number, whence: number): number;
-  statSync(): { readonly size: number; readonly nlink: number | null; readonly dev: number; readonly ino: number | null };
+  statSync(): {
+    readonly size: number;
+    readonly nlink: number | null;
+    readonly dev: number;
+    readonly ino: number | null;
+  };
   syncData(): Promise<void>;
   sync(): Promise<void>;
   close(): void;

@@ -49,7 +49,10 @@ export function fileSystemType(file: string): number | undefined {
   }
 }
 
-export function watchDirectory(directory: string, listener: (name: string | undefined) => void): (() => void) | undefined {
+export function watchDirectory(
+  directory: string,
+  listener: (name: string | undefined) => void,
+): (() => void) | undefined {
   try {
     const watcher = fs.watch(directory, { persistent: false }, (_, name) => listener(name ?? undefined));
     // The directory is gone, or the system took the watch away: polling serves.
@@ -61,7 +64,11 @@ export function watchDirectory(directory: string, listener: (name: string | unde
   }
 }
 
-export function resolvePath(file: string): { readonly path: string; readonly directory: string; readonly name: string } {
+export function resolvePath(file: string): {
+  readonly path: string;
+  readonly directory: string;
+  readonly name: string;
+} {
   const resolved = path.resolve(file);
   return { path: resolved, directory: path.dirname(resolved), name: path.basename(resolved) };
 }

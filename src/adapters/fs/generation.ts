@@ -58,7 +58,9 @@ export function readBeginning(file: FileHandle, name: string, crc32: Environment
     };
   }
   if (bytes.length < SEARCH_BYTES && holdsOnlyHeaderStumps(bytes, crc32, true)) return { is: "blank" };
-  return agreesWithMarker(bytes, bytes.length) ? { is: "damaged" } : { is: "foreign", beginning: bytes.subarray(0, 64) };
+  return agreesWithMarker(bytes, bytes.length)
+    ? { is: "damaged" }
+    : { is: "foreign", beginning: bytes.subarray(0, 64) };
 }
 
 function headerPayload(bytes: Uint8Array, at: number, crc32: Environment["crc32"]): Uint8Array | undefined {
@@ -76,17 +78,23 @@ function decodeHeader(payload: Uint8Array, name: string): GenerationHeader {
     throw new KVError("UnsupportedFormat", `${name} has a header of an unknown form`, { cause: error });
   }
   if (header.format !== FORMAT) {
-    throw new KVError("UnsupportedFormat", `${name} has format ${header.format}; this version of foliokv knows format ${FORMAT}`);
+    throw new KVError(
+      "UnsupportedFormat",
+      `${name} has format ${header.format}; this version of foliokv knows format ${FORMAT}`,
+    );
   }
   if (header.runBytes > 0) {
-    throw new KVError("UnsupportedFormat", `${name} was vacuumed by a newer version of foliokv: it begins with a snapshot`);
+    throw new KVError(
+      "UnsupportedFormat",
+      `${name} was vacuumed by a newer version of foliokv: it begins with a snapshot`,
+    );
   }
   return header;
 }
 
 /** True if, cut at every marker, the bytes are nothing but beginnings of header frames. `toTheEnd`: nothing lies behind them. */
 function holdsOnlyHeaderStumps(bytes: Uint8Array, crc32: Environment["crc32"], toTheEnd: boolean): boolean {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const marker = indexOfMarker(bytes, at + 1);
     const end = marker < 0 ? bytes.length : marker;
     const piece = bytes.subarray(at, end);
@@ -137,4 +145,3 @@ export function encodeHeaderPair(header: GenerationHeader, environment: Environm
 }
 
 const headerPayloadBytes = 2 + ID_BYTES + 8 + ID_BYTES + 8 * 4 + 4;
-

@@ -35,10 +35,14 @@ export function createFsLedger(
   if (given === "") throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path is empty");
   if (given.includes("\0")) throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path holds a zero byte");
   const unknown = Object.keys(options).find((name) => name !== "durability");
-  if (unknown !== undefined) throw new InvalidArgumentError("InvalidOption", `fsLedger: there is no option ${unknown}; known is durability`);
+  if (unknown !== undefined)
+    throw new InvalidArgumentError("InvalidOption", `fsLedger: there is no option ${unknown}; known is durability`);
   const durability = options.durability ?? "relaxed";
   if (durability !== "relaxed" && durability !== "strict") {
-    throw new InvalidArgumentError("InvalidOption", `fsLedger: durability must be "relaxed" or "strict"; received ${String(durability)}`);
+    throw new InvalidArgumentError(
+      "InvalidOption",
+      `fsLedger: durability must be "relaxed" or "strict"; received ${String(durability)}`,
+    );
   }
   if (durability === "strict" && !calls.posix) {
     throw new InvalidArgumentError("InvalidOption", 'fsLedger: durability "strict" is not available on Windows');
@@ -63,13 +67,27 @@ async function openFile(
   try {
     const status = calls.stat(path);
     if (status === undefined && !create) throw new KVError("LedgerMissing", `${path} does not exist`);
-    if (status !== undefined && status.kind !== "file") throw new KVError("NotALedger", `${path} is ${status.kind === "directory" ? "a directory" : "no regular file"}`);
+    if (status !== undefined && status.kind !== "file")
+      throw new KVError("NotALedger", `${path} is ${status.kind === "directory" ? "a directory" : "no regular file"}`);
     if (status === undefined) calls.makeDirectories(directory);
-    const networkFileSystemChecked = checkFileSystem(calls, status === undefined ? directory : path, options.allowNetworkFileSystem);
+    const networkFileSystemChecked = checkFileSystem(
+      calls,
+      status === undefined ? directory : path,
+      options.allowNetworkFileSystem,
+    );
     file = calls.open(path, { write: !options.readOnly, create });
     const beginning = await beginningOf(calls, file, place, create, options);
     const generation = beginning.is === "ledger" ? beginning.generation : undefined;
-    const session = { calls, environment: options.environment, readOnly: options.readOnly, strict, path, directory, name, networkFileSystemChecked };
+    const session = {
+      calls,
+      environment: options.environment,
+      readOnly: options.readOnly,
+      strict,
+      path,
+      directory,
+      name,
+      networkFileSystemChecked,
+    };
     return new FileSession(session, file, generation);
   } catch (error) {
     file?.close();
@@ -92,14 +110,21 @@ async function beginningOf(
     const count = file.append(pair);
     // Whoever else creates it at the same time, the first whole header wins.
     beginning = readBeginning(file, path, crc32);
-    if (beginning.is === "blank") throw new KVError("NoSpace", `${path} took ${count} of ${pair.length} bytes: there is no room`);
+    if (beginning.is === "blank")
+      throw new KVError("NoSpace", `${path} took ${count} of ${pair.length} bytes: there is no room`);
     await file.sync();
     await calls.syncDirectory(directory);
   }
   if (beginning.is === "ledger" || (beginning.is === "blank" && readOnly)) return beginning;
   if (beginning.is === "blank") throw new KVError("LedgerMissing", `${path} is empty: there is no ledger in it`);
-  if (beginning.is === "damaged") throw new KVError("LedgerDamaged", `${path} is a ledger whose header is damaged, both copies of it`, { ranges: [{ from: 0, to: 0 }] });
-  throw new KVError("NotALedger", `${path} is not a foliokv ledger: ${guess(beginning.beginning)}; nothing was written to it`);
+  if (beginning.is === "damaged")
+    throw new KVError("LedgerDamaged", `${path} is a ledger whose header is damaged, both copies of it`, {
+      ranges: [{ from: 0, to: 0 }],
+    });
+  throw new KVError(
+    "NotALedger",
+    `${path} is not a foliokv ledger: ${guess(beginning.beginning)}; nothing was written to it`,
+  );
 }
 
 /** What a file seems to be, for the message. */

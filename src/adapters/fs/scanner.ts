@@ -1,6 +1,16 @@
 import type { Environment } from "../../core/environment.ts";
 import { type FileHandle, readAt } from "./file.ts";
-import { FRAME_BYTES_MAX, type FrameHeader, frameBytes, HEADER_BYTES, headerFingerprint, indexOfMarker, MARKER, readHeader, readPayload } from "./frame.ts";
+import {
+  FRAME_BYTES_MAX,
+  type FrameHeader,
+  frameBytes,
+  HEADER_BYTES,
+  headerFingerprint,
+  indexOfMarker,
+  MARKER,
+  readHeader,
+  readPayload,
+} from "./frame.ts";
 import { judge, type Verdict } from "./verdict.ts";
 
 /** What lies at an offset of a ledger file. */
@@ -70,7 +80,9 @@ export class Scanner {
     // The length is trusted, for the header's checksum held; still nothing larger than a frame is ever allocated.
     if (length > FRAME_BYTES_MAX || offset + length > size) return undefined;
     const payload = readPayload(this.#bytes(offset, length, size), 0, header, this.#crc32);
-    return payload === undefined ? undefined : { found: "frame", header, payload, end: offset + length, fingerprint: headerFingerprint(beginning, 0) };
+    return payload === undefined
+      ? undefined
+      : { found: "frame", header, payload, end: offset + length, fingerprint: headerFingerprint(beginning, 0) };
   }
 
   #judge(offset: number, size: number): Judged {
@@ -90,7 +102,7 @@ export class Scanner {
   /** The piece that begins at `offset`: up to the next marker, or to the end. */
   #pieceFrom(offset: number, size: number): { readonly end: number; readonly contentEnd: number } {
     let contentEnd = offset;
-    for (let at = offset; at < size; ) {
+    for (let at = offset; at < size;) {
       // A marker may lie across two readings: the next one begins a little before the end of this one.
       const bytes = readAt(this.#file, at, Math.min(SEARCH_BYTES, size - at));
       const marker = indexOfMarker(bytes, at === offset ? 1 : 0);

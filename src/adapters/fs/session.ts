@@ -137,7 +137,8 @@ export class FileSession implements LedgerSession {
     this.#counts.reads++;
     if (budget.verify || this.#suspect) {
       const path = this.#lookAtPath(current);
-      if (path === "same" && (size < offset || !this.#lastFrameUnchanged(file))) return { commits: [], next: from, status: "moved" };
+      if (path === "same" && (size < offset || !this.#lastFrameUnchanged(file)))
+        return { commits: [], next: from, status: "moved" };
       if (path !== "same") {
         // Without a seal ahead, what is behind the position belongs to a file that is nobody's ledger any more.
         if (!this.#sealAhead(current, offset, size)) {
@@ -160,10 +161,15 @@ export class FileSession implements LedgerSession {
       }
       if (scanned.found === "frame") {
         const seen = this.#takeFrame(scanned, offset, generation, commits);
-        if (seen === "sealed") return result(commits, offset + generation.delta, this.#pathMoved ? "moved" : "sealed", notices);
+        if (seen === "sealed")
+          return result(commits, offset + generation.delta, this.#pathMoved ? "moved" : "sealed", notices);
         if (seen === "unknown") {
-          if (commits.length > 0 || notices.length > 0) return result(commits, offset + generation.delta, "more", notices);
-          throw new KVError("UnsupportedFormat", `${this.#options.path} holds a frame of unknown kind ${scanned.header.kind} at ${offset}`);
+          if (commits.length > 0 || notices.length > 0)
+            return result(commits, offset + generation.delta, "more", notices);
+          throw new KVError(
+            "UnsupportedFormat",
+            `${this.#options.path} holds a frame of unknown kind ${scanned.header.kind} at ${offset}`,
+          );
         }
       } else {
         notices.push(this.#notice(scanned, offset, generation));
@@ -205,7 +211,11 @@ export class FileSession implements LedgerSession {
 
   #isWinning(seal: Seal, { header }: Generation): boolean {
     const name = this.#options.name;
-    return seal.nonce === header.nonce && !this.#dropped.has(seal.siblingNonce) && isSiblingName(seal.siblingName, name, header.generation);
+    return (
+      seal.nonce === header.nonce &&
+      !this.#dropped.has(seal.siblingNonce) &&
+      isSiblingName(seal.siblingName, name, header.generation)
+    );
   }
 
   #notice(piece: Scanned & { found: "piece" }, offset: number, { copyFrom, copyTo, delta }: Generation): LedgerNotice {
@@ -228,7 +238,8 @@ export class FileSession implements LedgerSession {
     try {
       const bytes = readAt(open.file, address - open.generation.delta, length);
       if (bytes.length < length) throw unreadable(this.#options.path, address, length);
-      if (masked) unmask(bytes, address - version, readU32(readAt(open.file, version - open.generation.delta, HEADER_BYTES), 8));
+      if (masked)
+        unmask(bytes, address - version, readU32(readAt(open.file, version - open.generation.delta, HEADER_BYTES), 8));
       return bytes;
     } catch (error) {
       throw fromSystem(error, `A value of ${this.#options.path} cannot be read`);
@@ -285,7 +296,7 @@ export class FileSession implements LedgerSession {
     if (this.#seal !== undefined) return true;
     const scanner = new Scanner(file, size, windowFor(size - offset, FRAME_BYTES_MAX), this.#crc32);
     const dropped = new Set(this.#dropped);
-    for (let at = offset; ; ) {
+    for (let at = offset; ;) {
       const scanned = scanner.scan(at);
       if (scanned.found === "nothing") return false;
       if (scanned.found === "frame" && scanned.header.kind === FrameKind.drop) {
@@ -325,8 +336,17 @@ export class FileSession implements LedgerSession {
     if (this.#suspect) {
       // Known to be gone or replaced: look again rather than write to what nobody will read.
       const state = this.#lookAtPath(current);
-      if (state !== "same" && !this.#sealAhead(current, this.#lastFrame.offset < 0 ? current.generation.start : this.#lastFrame.offset, current.file.status().size)) {
-        throw new KVError("LedgerMissing", `${path} is gone, or something else is in its place`, { outcome: "not committed" });
+      if (
+        state !== "same" &&
+        !this.#sealAhead(
+          current,
+          this.#lastFrame.offset < 0 ? current.generation.start : this.#lastFrame.offset,
+          current.file.status().size,
+        )
+      ) {
+        throw new KVError("LedgerMissing", `${path} is gone, or something else is in its place`, {
+          outcome: "not committed",
+        });
       }
     }
     return current;
@@ -337,7 +357,9 @@ export class FileSession implements LedgerSession {
     let length = 0;
     for (const { payload } of commits) {
       if (payload.length > PAYLOAD_BYTES_MAX) {
-        throw new KVError("CommitTooLarge", `A commit of ${payload.length} bytes does not fit into a frame`, { outcome: "not committed" });
+        throw new KVError("CommitTooLarge", `A commit of ${payload.length} bytes does not fit into a frame`, {
+          outcome: "not committed",
+        });
       }
       length += frameBytes(payload.length);
     }
@@ -435,7 +457,9 @@ export class FileSession implements LedgerSession {
       if (beginning.is === "ledger") {
         const { header } = beginning.generation;
         const isNext =
-          header.ledgerId === before.ledgerId && header.generation === before.generation + 1 && header.nonce === seal.siblingNonce;
+          header.ledgerId === before.ledgerId &&
+          header.generation === before.generation + 1 &&
+          header.nonce === seal.siblingNonce;
         if (isNext && position === this.#sealedAt) return this.#continueIn(file, beginning.generation, position);
       }
       file.close();

@@ -31,7 +31,8 @@ interface Stored {
  */
 export function memoryLedger(options: { readonly name?: string } = {}): Ledger {
   const unknown = Object.keys(options).find((name) => name !== "name");
-  if (unknown !== undefined) throw new InvalidArgumentError("InvalidOption", `memoryLedger: there is no option ${unknown}; known is name`);
+  if (unknown !== undefined)
+    throw new InvalidArgumentError("InvalidOption", `memoryLedger: there is no option ${unknown}; known is name`);
   const stored: Stored = { commits: [], end: 0, identity: undefined, listeners: new Set() };
   const name = options.name ?? "memory";
   return { name, ordering: "append", open: async (openOptions) => new MemorySession(name, stored, openOptions) };
@@ -78,10 +79,13 @@ class MemorySession implements LedgerSession {
   }
 
   append(commits: readonly CommitRecord[], position: number): AppendResult {
-    if (this.#readOnly) throw new KVError("ReadOnly", `${this.#name} was opened with readOnly`, { outcome: "not committed" });
+    if (this.#readOnly)
+      throw new KVError("ReadOnly", `${this.#name} was opened with readOnly`, { outcome: "not committed" });
     for (const { payload } of commits) {
       if (payload.length <= PAYLOAD_BYTES_MAX) continue;
-      throw new KVError("CommitTooLarge", `${payload.length} bytes do not fit into one commit`, { outcome: "not committed" });
+      throw new KVError("CommitTooLarge", `${payload.length} bytes do not fit into one commit`, {
+        outcome: "not committed",
+      });
     }
     const behind = this.#stored.end === position;
     const versions: number[] = [];
@@ -97,7 +101,8 @@ class MemorySession implements LedgerSession {
     }
     for (const listener of this.#stored.listeners) {
       // Not before the append has returned, and never within it: nobody may be re-entered.
-      if (!this.#subscriptions.has(listener)) this.#environment.macrotask(() => this.#stored.listeners.has(listener) && listener());
+      if (!this.#subscriptions.has(listener))
+        this.#environment.macrotask(() => this.#stored.listeners.has(listener) && listener());
     }
     return behind ? { status: "appended", versions, places, next: this.#stored.end } : { status: "read-on" };
   }
@@ -106,7 +111,9 @@ class MemorySession implements LedgerSession {
     const commit = this.#stored.commits[firstFrom(this.#stored.commits, version - 1)];
     const from = commit === undefined ? -1 : place - commit.place;
     if (commit?.version !== version || from < 0 || from + length > commit.payload.length) {
-      throw new KVError("LedgerDamaged", `${this.#name} has no ${length} bytes at ${place}`, { ranges: [{ from: place, to: place + length }] });
+      throw new KVError("LedgerDamaged", `${this.#name} has no ${length} bytes at ${place}`, {
+        ranges: [{ from: place, to: place + length }],
+      });
     }
     return commit.payload.slice(from, from + length);
   }
