@@ -82,6 +82,93 @@ export class ByteWriter {
     this.#length = from + value.length;
   }
 
+  f64BigEndian(value: number): void {
+    this.#reserve(8);
+    this.#data.setFloat64(this.#length, value);
+    this.#length += 8;
+  }
+
+  /** The head of a CBOR item (RFC 8949, section 3): a major type in the high three bits and an integer of 32 bits, in its shortest form. */
+  cborHead(major: number, value: number): void {
+    this.#reserve(5);
+    const bytes = this.#bytes;
+    if (value < 24) {
+      bytes[this.#length++] = major | value;
+    } else if (value < 0x100) {
+      bytes[this.#length++] = major | 24;
+      bytes[this.#length++] = value;
+    } else if (value < 0x10000) {
+      bytes[this.#length++] = major | 25;
+      bytes[this.#length++] = value >> 8;
+      bytes[this.#length++] = value;
+    } else {
+      bytes[this.#length++] = major | 26;
+      this.#data.setUint32(this.#length, value);
+      this.#length += 4;
+    }
+  }
+
+  /** A CBOR text string. False, with nothing useful written, for one that is not well-formed. */
+  cborText(text: string): boolean {
+    const { length } = text;
+    const before = this.#length;
+    this.cborHead(0x60, length);
+    this.#reserve(length);
+    const bytes = this.#bytes;
+    const from = this.#length;
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 0x7f) {
+        this.#length = before;
+        return this.#cborTextBeyondAscii(text);
+      }
+      bytes[from + i] = code;
+    }
+    this.#length = from + length;
+    return true;
+  }
+
+  #cborTextBeyondAscii(text: string): boolean {
+    let size = 0;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code < 0x80) size += 1;
+      else if (code < 0x800) size += 2;
+      else if (code < 0xd800 || code > 0xdfff) size += 3;
+      else {
+        const next = text.charCodeAt(++i);
+        if (code > 0xdbff || !(next >= 0xdc00 && next <= 0xdfff)) return false;
+        size += 4;
+      }
+    }
+    this.cborHead(0x60, size);
+    this.#reserve(size);
+    const bytes = this.#bytes;
+    let at = this.#length;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.codePointAt(i) as number;
+      if (code < 0x80) {
+        bytes[at++] = code;
+        continue;
+      }
+      if (code < 0x800) {
+        bytes[at++] = 0xc0 | (code >> 6);
+      } else {
+        if (code < 0x10000) {
+          bytes[at++] = 0xe0 | (code >> 12);
+        } else {
+          bytes[at++] = 0xf0 | (code >> 18);
+          bytes[at++] = 0x80 | ((code >> 12) & 0x3f);
+          i++;
+        }
+        bytes[at++] = 0x80 | ((code >> 6) & 0x3f);
+      }
+      bytes[at++] = 0x80 | (code & 0x3f);
+    }
+    this.#length = at;
+    return true;
+  }
+
   /** What was written; valid until the next write. */
   view(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);

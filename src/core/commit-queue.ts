@@ -14,6 +14,8 @@ export class PendingCommit {
   readonly #settled: (verdict: Verdict, version: number) => void;
   readonly #rejected: (error: unknown) => void;
   #done = false;
+  /** Its fate is known: it holds up no reads any more. */
+  released = false;
   #waiters: (() => void)[] | undefined;
 
   constructor(
@@ -56,14 +58,19 @@ export class PendingCommit {
   }
 }
 
+/** Released commits that may stay in the list of those not indexed. */
+const UNINDEXED_SLACK = 1024;
+
 /** The one queue of an instance: commits not yet appended, those under way, and which keys they touch. */
 export class CommitQueue {
   #waiting: PendingCommit[] = [];
   #head = 0;
   /** Appended and not yet met in the ledger, by counter. */
   readonly inFlight = new Map<number, PendingCommit>();
-  /** The latest pending commit that touches a key. */
+  /** The latest pending commit that touches a key, as far as anybody has asked: who only writes never pays for it. */
   readonly #byKey = new Map<EncodedKey, PendingCommit>();
+  /** Commits whose keys are not in there yet. */
+  #unindexed: PendingCommit[] = [];
   #bytes = 0;
   #count = 0;
   #last: PendingCommit | undefined;
@@ -93,7 +100,9 @@ export class CommitQueue {
     this.#bytes += pending.record.payload.length;
     this.#count++;
     this.#last = pending;
-    for (const operation of pending.commit.operations) this.#byKey.set(operation.key, pending);
+    this.#unindexed.push(pending);
+    if (this.#unindexed.length > 2 * this.#count + UNINDEXED_SLACK)
+      this.#unindexed = this.#unindexed.filter((each) => !each.released);
   }
 
   /** Takes the oldest waiting commits, at least one, up to `bytesMax` of payload. */
@@ -135,8 +144,10 @@ export class CommitQueue {
 
   /** Forgets a commit whose fate is about to be told. */
   release(pending: PendingCommit): void {
+    pending.released = true;
     this.#bytes -= pending.record.payload.length;
     this.#count--;
+    if (this.#count === 0) this.#unindexed.length = 0;
     if (this.#byKey.size === 0) return;
     for (const { key } of pending.commit.operations) {
       if (this.#byKey.get(key) === pending) this.#byKey.delete(key);
@@ -170,16 +181,27 @@ export class CommitQueue {
 
   /** The latest pending commit that touches `key`. */
   touching(key: EncodedKey): PendingCommit | undefined {
-    return this.#byKey.size === 0 ? undefined : this.#byKey.get(key);
+    if (this.#count === 0) return undefined;
+    this.#index();
+    return this.#byKey.get(key);
   }
 
   /** The latest pending commit that touches anything that `query` matches. */
   touchingRange(query: CompiledQuery): PendingCommit | undefined {
     let latest: PendingCommit | undefined;
+    this.#index();
     for (const [key, pending] of this.#byKey) {
       if (latest !== undefined && latest.record.counter >= pending.record.counter) continue;
       if (query.matches(key)) latest = pending;
     }
     return latest;
+  }
+
+  #index(): void {
+    for (const pending of this.#unindexed) {
+      if (pending.released) continue;
+      for (const { key } of pending.commit.operations) this.#byKey.set(key, pending);
+    }
+    this.#unindexed.length = 0;
   }
 }

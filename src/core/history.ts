@@ -6,7 +6,7 @@ import type { Ledger, LedgerCommit } from "./ledger.ts";
 import { OrderedMap } from "./ordered-map.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
-import { type Change, type Row, resolve } from "./resolve.ts";
+import { type Change, lastOfEachKey, type Row, resolve } from "./resolve.ts";
 import { valueIn } from "./watch.ts";
 
 /** One thing that happened to one key, as far back as the ledger goes. */
@@ -90,7 +90,7 @@ function effectOf(commit: LedgerCommit, rows: OrderedMap<Row>, request: HistoryR
     if (row.deleted) rows.delete(key);
     else rows.set(key, row);
   }
-  return resolution.changes.filter(({ key }) => request.query.matches(key));
+  return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));
 }
 
 function toEntry<T>(commit: LedgerCommit, { key, row }: { key: EncodedKey; row: Row }): HistoryEntry<T> {

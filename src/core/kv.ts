@@ -1,4 +1,5 @@
 import { Atomic, type AtomicResult } from "./atomic.ts";
+import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import { Engine, type Round } from "./engine.ts";
@@ -7,7 +8,7 @@ import { type Environment, isPromise, type MaybePromise } from "./environment.ts
 import { type AddressRange, hasCode, InvalidArgumentError, KVError } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
 import { type HistoryEntry, readHistory } from "./history.ts";
-import { ItemKind } from "./commit.ts";
+import { ItemKind, NO_CHECKS, type Operation, writeDelete, writeSet } from "./commit.ts";
 import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
 import type { Ledger } from "./ledger.ts";
 import { EntryIterator } from "./entry-iterator.ts";
@@ -41,7 +42,7 @@ import { live, type Row } from "./resolve.ts";
 import { StagedState, typeMismatch } from "./staged.ts";
 import { runTransaction } from "./run-transaction.ts";
 import type { Transaction } from "./transaction.ts";
-import { decodeValue } from "./value.ts";
+import { decodeValue, encodeValue } from "./value.ts";
 import { type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
 
 /** What a write resolves to. */
@@ -127,6 +128,7 @@ export class CoreKV {
   #staged: OpenTransaction | undefined;
   /** Commits applied in rounds that no `sync` event told of yet. */
   #untold = 0;
+  #writer = new ByteWriter();
   #lastTimerError: string | undefined;
 
   constructor(options: KVOptions | undefined, platform: Platform) {
@@ -295,9 +297,11 @@ export class CoreKV {
         this.#staged.state.set(encoded, value, expireIn);
         return Promise.resolve({ version: undefined });
       }
-      const builder = this.#builder(engine);
-      builder.set(encoded, value, expireIn);
-      return this.#commit(engine, builder);
+      const writer = this.#writer;
+      writer.reset();
+      const numeric = typeof value === "number" || typeof value === "bigint" ? value : undefined;
+      const operation = writeSet(writer, this.#environment.crc32, encoded, encodeValue(value), expireIn, numeric);
+      return this.#commitOne(engine, operation);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -312,9 +316,8 @@ export class CoreKV {
         this.#staged.state.delete(encoded);
         return Promise.resolve({ version: undefined });
       }
-      const builder = this.#builder(engine);
-      builder.delete(encoded);
-      return this.#commit(engine, builder);
+      this.#writer.reset();
+      return this.#commitOne(engine, writeDelete(this.#writer, encoded));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -398,6 +401,16 @@ export class CoreKV {
 
   #builder(engine: Engine): CommitBuilder {
     return new CommitBuilder(this.#environment, engine.session.payloadBytesMax);
+  }
+
+  /** Commits the one operation that the shared writer holds. It has no condition and cannot misfit. */
+  #commitOne(engine: Engine, operation: Operation): Promise<CommitResult> {
+    const payload = this.#writer.take();
+    if (payload.length > WRITER_KEPT_BYTES) this.#writer = new ByteWriter();
+    return new Promise((resolve, reject) => {
+      const commit = { checks: NO_CHECKS, operations: [operation] };
+      engine.enqueue(payload, commit, (_, version) => resolve({ version }), reject);
+    });
   }
 
   #commit(engine: Engine, builder: CommitBuilder): Promise<CommitResult> {
@@ -973,6 +986,9 @@ export class CoreKV {
     }
   }
 }
+
+/** A larger buffer for single operations is let go. */
+const WRITER_KEPT_BYTES = 64 * 1024;
 
 const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
 

@@ -68,7 +68,7 @@ export interface Change {
 }
 
 export type Resolution =
-  /** Changes, one a key, in the order of each key's last operation. */
+  /** Changes in order. A key may come several times, and its last change counts: see `lastOfEachKey`. */
   | { readonly verdict: "applied"; readonly changes: readonly Change[] }
   /** A check failed: void for everyone, for ever. */
   | { readonly verdict: "conflict"; readonly key: EncodedKey }
@@ -84,14 +84,26 @@ export function resolve(commit: Commit, at: CommitPlace, state: StateView): Reso
     const row = live(state.get(check.key), at.timestamp);
     if ((row === undefined ? 0 : row.version) !== check.version) return { verdict: "conflict", key: check.key };
   }
-  const operations = commit.operations;
-  if (operations.length === 1) {
-    const only = operations[0];
-    if (only.kind === ItemKind.set || only.kind === ItemKind.delete) {
-      return { verdict: "applied", changes: [{ key: only.key, row: plainRow(only, at, 0) }] };
-    }
+  const changes: Change[] = [];
+  for (let order = 0; order < commit.operations.length; order++) {
+    const operation = commit.operations[order];
+    if (operation.kind !== ItemKind.set && operation.kind !== ItemKind.delete)
+      return resolveMany(commit.operations, at, state);
+    changes.push({ key: operation.key, row: plainRow(operation, at, order) });
   }
-  return resolveMany(operations, at, state);
+  return { verdict: "applied", changes };
+}
+
+/** One change a key, the last one, in the order of these. */
+export function lastOfEachKey(changes: readonly Change[]): readonly Change[] {
+  if (changes.length < 2) return changes;
+  const last = new Map<EncodedKey, Change>();
+  for (const change of changes) {
+    // A key's place is that of its last change: taken out first, it goes to the end.
+    last.delete(change.key);
+    last.set(change.key, change);
+  }
+  return last.size === changes.length ? changes : [...last.values()];
 }
 
 /** A row that counts at `time`: neither absent, deleted nor expired. */
@@ -100,11 +112,12 @@ export function live(row: Row | undefined, time: number): Row | undefined {
   return row;
 }
 
+/** With operations whose results depend on what is there. */
 function resolveMany(operations: readonly Operation[], at: CommitPlace, state: StateView): Resolution {
+  const changes: Change[] = [];
   const changed = new Map<EncodedKey, Row>();
   const put = (key: EncodedKey, row: Row): void => {
-    // A key's place is that of its last operation: taken out first, it goes to the end.
-    changed.delete(key);
+    changes.push({ key, row });
     changed.set(key, row);
   };
   for (let order = 0; order < operations.length; order++) {
@@ -125,8 +138,6 @@ function resolveMany(operations: readonly Operation[], at: CommitPlace, state: S
       put(operation.key, row);
     }
   }
-  const changes: Change[] = [];
-  for (const [key, row] of changed) changes.push({ key, row });
   return { verdict: "applied", changes };
 }
 

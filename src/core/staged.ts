@@ -1,12 +1,11 @@
 import type { CommitBuilder } from "./commit-builder.ts";
-import type { CombineKind, Operation } from "./commit.ts";
-import { NO_CHECKS } from "./commit.ts";
+import { type CombineKind, NO_CHECKS, Operation } from "./commit.ts";
 import type { MaybePromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey } from "./key.ts";
 import type { OrderedMap } from "./ordered-map.ts";
 import type { Snapshot, ValueSource } from "./replica.ts";
-import { type Row, resolve } from "./resolve.ts";
+import { type Change, type Row, resolve } from "./resolve.ts";
 import { decodeValue } from "./value.ts";
 
 /**
@@ -15,8 +14,9 @@ import { decodeValue } from "./value.ts";
  */
 export class StagedState implements ValueSource {
   readonly snapshot: Snapshot;
-  /** What the transaction sees. */
-  readonly rows: OrderedMap<Row>;
+  readonly #rows: OrderedMap<Row>;
+  /** Sets and deletes that nobody has looked at yet: most transactions that write much read little. */
+  #unseen: Operation[] = [];
   readonly #builder: CommitBuilder;
   readonly #now: number;
   /** Keys whose staged state does not depend on what was there before. */
@@ -24,9 +24,15 @@ export class StagedState implements ValueSource {
 
   constructor(snapshot: Snapshot, builder: CommitBuilder, now: number) {
     this.snapshot = snapshot;
-    this.rows = snapshot.rows.fork();
+    this.#rows = snapshot.rows.fork();
     this.#builder = builder;
     this.#now = now;
+  }
+
+  /** What the transaction sees. */
+  get rows(): OrderedMap<Row> {
+    if (this.#unseen.length > 0) this.#see();
+    return this.#rows;
   }
 
   /** The reader's clock, read once when the transaction began. */
@@ -39,21 +45,24 @@ export class StagedState implements ValueSource {
   }
 
   set(key: EncodedKey, value: unknown, expireIn: number): void {
-    this.#stage(this.#builder.set(key, value, expireIn));
-    this.#overwritten.add(key);
+    this.#unseen.push(this.#builder.set(key, value, expireIn));
   }
 
   delete(key: EncodedKey): void {
-    this.#stage(this.#builder.delete(key));
-    this.#overwritten.add(key);
+    this.#unseen.push(this.#builder.delete(key));
   }
 
   combine(kind: CombineKind, key: EncodedKey, operand: number | bigint, expireIn: number): void {
-    this.#stage(this.#builder.combine(kind, key, operand, expireIn));
+    // Looks at what is there, so that a misfit is told at the call.
+    // Looked at before it is added: what does not fit is told at the call, and leaves the transaction as it was.
+    const changes = this.#changes([new Operation(kind, key, expireIn, 0, 0, operand)]);
+    this.#builder.combine(kind, key, operand, expireIn);
+    this.#apply(changes);
   }
 
   /** True if what the transaction sees under `key` is its own doing alone. */
   overwrote(key: EncodedKey): boolean {
+    if (this.#unseen.length > 0) this.#see();
     return this.#overwritten.has(key);
   }
 
@@ -63,13 +72,25 @@ export class StagedState implements ValueSource {
     return decodeValue(this.#builder.valueBytes(row.valueOffset, row.valueLength));
   }
 
-  #stage(operation: Operation): void {
+  #see(): void {
+    const unseen = this.#unseen;
+    this.#unseen = [];
+    this.#apply(this.#changes(unseen));
+    for (const { key } of unseen) this.#overwritten.add(key);
+  }
+
+  /** What operations do here, which is what they will do in the ledger. */
+  #changes(operations: readonly Operation[]): readonly Change[] {
     const at = { version: 0, timestamp: this.#now, place: -1 };
-    const resolution = resolve({ checks: NO_CHECKS, operations: [operation] }, at, this.rows);
-    if (resolution.verdict !== "applied") throw typeMismatch(operation.key);
-    for (const { key, row } of resolution.changes) {
-      if (row.deleted) this.rows.delete(key);
-      else this.rows.set(key, row);
+    const resolution = resolve({ checks: NO_CHECKS, operations }, at, this.rows);
+    if (resolution.verdict !== "applied") throw typeMismatch(operations[0].key);
+    return resolution.changes;
+  }
+
+  #apply(changes: readonly Change[]): void {
+    for (const { key, row } of changes) {
+      if (row.deleted) this.#rows.delete(key);
+      else this.#rows.set(key, row);
     }
   }
 }

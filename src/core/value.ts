@@ -1,6 +1,7 @@
 import { type Decoder as CborDecoder, Decoder, Encoder, Tag, addExtension } from "cbor-x/index-no-eval";
 import { MalformedBytes } from "./bytes.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
+import { decodePlain, encodePlain, NOT_PLAIN } from "./value-plain.ts";
 
 /**
  * Values as CBOR (RFC 8949), by cbor-x in its form that compiles no code. What it would lose is put under one tag of our own before
@@ -16,7 +17,17 @@ const DEPTH_MAX = 500;
 /** Our tag: its content is an array, of which the first item tells what follows. */
 const TAG = 26223;
 
-const Form = { minusZero: 0, arrayBuffer: 1, dataView: 2, error: 3, sparseArray: 4, graph: 5, reference: 6 } as const;
+const Form = {
+  minusZero: 0,
+  arrayBuffer: 1,
+  dataView: 2,
+  error: 3,
+  sparseArray: 4,
+  graph: 5,
+  reference: 6,
+  mark: 7,
+  names: 8,
+} as const;
 
 /** Shared nodes of a graph: how each is to be made before it is filled. */
 const NodeKind = { object: 0, array: 1, map: 2, set: 3, error: 4, other: 5 } as const;
@@ -42,8 +53,7 @@ addExtension({ tag: TAG, decode: fromForm } as Parameters<typeof addExtension>[0
 export function encodeValue(value: unknown): Uint8Array {
   if (typeof value === "number" || typeof value === "bigint") return checkSize(encodeNumeric(value));
   if (value === undefined) throw invalid("", "undefined cannot be stored on its own");
-  const bytes = encoder.encode(isPlain(value) ? value : new Substitution().run(value));
-  return checkSize(bytes);
+  return checkSize(encodePlain(value) ?? encoder.encode(new Substitution().run(value)));
 }
 
 function checkSize(bytes: Uint8Array): Uint8Array {
@@ -59,6 +69,8 @@ function checkSize(bytes: Uint8Array): Uint8Array {
 
 /** Decodes a value. The result shares no memory with `bytes`. Throws `MalformedBytes`. */
 export function decodeValue(bytes: Uint8Array): unknown {
+  const plain = decodePlain(bytes);
+  if (plain !== NOT_PLAIN) return plain;
   try {
     return decoder.decode(bytes);
   } catch (error) {
@@ -81,60 +93,6 @@ export function decodeNumeric(bytes: Uint8Array): number | bigint | undefined {
   if (!isInteger && first !== 0xfb && first !== 0xc2 && first !== 0xc3) return undefined;
   const value = decodeValue(bytes);
   return typeof value === "number" || typeof value === "bigint" ? value : undefined;
-}
-
-// --- plain values ----------------------------------------------------------------------------------------------------
-
-const PLAIN_OBJECTS_MAX = 32;
-const seen: object[] = [];
-
-/**
- * True for what cbor-x keeps as it is: a small tree of plain objects and arrays over strings, numbers, booleans, null and undefined.
- * Says false rather than decide a hard case. Allocates nothing that matters.
- */
-function isPlain(value: unknown): boolean {
-  seen.length = 0;
-  const plain = isPlainPart(value, 0);
-  seen.length = 0;
-  return plain;
-}
-
-function isPlainPart(value: unknown, depth: number): boolean {
-  switch (typeof value) {
-    case "string":
-      return isWellFormed(value);
-    case "number":
-      return value !== 0 || !Object.is(value, -0);
-    case "boolean":
-    case "undefined":
-      return true;
-    case "object":
-      return value === null || isPlainObject(value, depth);
-    default:
-      return typeof value === "bigint";
-  }
-}
-
-function isPlainObject(value: object, depth: number): boolean {
-  if (depth > 16 || seen.length >= PLAIN_OBJECTS_MAX || seen.includes(value)) return false;
-  seen.push(value);
-  const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype === Array.prototype) {
-    const array = value as unknown[];
-    if (array.length > 256) return false;
-    for (let i = 0; i < array.length; i++) {
-      const item = array[i];
-      if (item === undefined && !(i in array)) return false;
-      if (!isPlainPart(item, depth + 1)) return false;
-    }
-    return hasOnlyItems(array);
-  }
-  if (prototype !== Object.prototype || Object.getOwnPropertySymbols(value).length > 0) return false;
-  const record = value as Record<string, unknown>;
-  for (const key in record) {
-    if (key === "__proto__" || !isWellFormed(key) || !isPlainPart(record[key], depth + 1)) return false;
-  }
-  return true;
 }
 
 /** An array that carries properties beside its items would lose them. */
@@ -239,7 +197,7 @@ class Substitution {
     switch (typeof value) {
       case "string":
         if (!isWellFormed(value)) throw invalid(path, "a string with a lone surrogate cannot be stored");
-        return value;
+        return markKept(value);
       case "number":
         return Object.is(value, -0) ? form(Form.minusZero) : value;
       case "function":
@@ -259,9 +217,10 @@ class Substitution {
       return this.#array(value, path, depth);
     }
     if (isRecord(value)) {
-      const record: Record<string, unknown> = {};
-      for (const [key, item] of this.#properties(value, path, depth)) record[key] = item;
-      return record;
+      const properties = [...this.#properties(value, path, depth)];
+      if (properties.some(([key]) => key.startsWith(MARK)))
+        return form(Form.names, ...properties.flatMap(([key, item]) => [markKept(key), item]));
+      return Object.fromEntries(properties);
     }
     if (prototype === Map.prototype) return new Map(this.#entries(value as Map<unknown, unknown>, path, depth));
     if (prototype === Set.prototype) return new Set(this.#items(value as Set<unknown>, path, depth));
@@ -337,13 +296,21 @@ class Substitution {
       const array = this.#object(node, path, 0);
       return [NodeKind.array, array];
     }
-    if (isRecord(node)) return [NodeKind.object, ...[...this.#properties(node, path, 0)].flat()];
+    if (isRecord(node))
+      return [NodeKind.object, ...[...this.#properties(node, path, 0)].flatMap(([key, item]) => [markKept(key), item])];
     if (node instanceof Map)
       return [NodeKind.map, ...[...this.#entries(checkPrototype(node, Map, path), path, 0)].flat()];
     if (node instanceof Set) return [NodeKind.set, ...this.#items(checkPrototype(node, Set, path), path, 0)];
     if (node instanceof Error) return [NodeKind.error, ...this.#error(node, path, 0)];
     return [NodeKind.other, leaf(node, path)];
   }
+}
+
+const MARK = "\ufeff";
+
+/** cbor-x takes a byte order mark at the beginning of a string for none of its content. */
+function markKept(text: string): unknown {
+  return text.startsWith(MARK) ? form(Form.mark, markKept(text.slice(1))) : text;
 }
 
 function checkPrototype<T extends object>(value: T, kind: { readonly prototype: object }, path: string): T {
@@ -434,6 +401,10 @@ function fromForm(content: unknown): unknown {
       return new Reference(parts[0] as number);
     case Form.graph:
       return linkGraph(parts[0], parts[1]);
+    case Form.mark:
+      return MARK + String(parts[0]);
+    case Form.names:
+      return Object.fromEntries(parts.flatMap((name, i) => (i % 2 === 0 ? [[name as string, parts[i + 1]]] : [])));
     default:
       throw new MalformedBytes(`a form of unknown kind ${String(kind)}`);
   }

@@ -4,7 +4,7 @@ import { decodeKey, type EncodedKey, encodePart, type KeyPart } from "./key.ts";
 import type { CommitRecord } from "./ledger.ts";
 import type { AbortSignalLike } from "./options.ts";
 import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
-import type { Change, Row } from "./resolve.ts";
+import { type Change, lastOfEachKey, type Row } from "./resolve.ts";
 import { decodeValue } from "./value.ts";
 
 /** What a watch is told of one key in one commit. */
@@ -117,7 +117,7 @@ export class Watches {
 
   /** Tells of one commit. The values are decoded for each watcher anew: they are its own. */
   dispatch(record: CommitRecord, version: number, changes: readonly Change[]): void {
-    for (const { key, row } of changes) {
+    for (const { key, row } of lastOfEachKey(changes)) {
       for (const watcher of this.#watchers) {
         if (!watcher.query.matches(key)) continue;
         this.#call(watcher, key, row, version, () => valueIn(record.payload, row));
