@@ -1,3 +1,4 @@
+// oxlint-disable-next-line no-restricted-imports -- the one dependency, in the form that compiles no code
 import { type Decoder as CborDecoder, Decoder, Encoder, Tag, addExtension } from "cbor-x/index-no-eval";
 import { MalformedBytes } from "./bytes.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
