@@ -34,7 +34,11 @@ export interface Seal {
   readonly syncedMark: number;
   /** Name of the sibling's file, in the same directory. */
   readonly siblingName: string;
+  /** What replicas know is not to be carried over: the next generation was repaired, and its state is read anew. */
+  readonly reload: boolean;
 }
+
+const SEAL_RELOAD = 0x01;
 
 export function encodeGenerationHeader(header: GenerationHeader): Uint8Array {
   const writer = new ByteWriter();
@@ -76,6 +80,7 @@ export function encodeSeal(seal: Seal): Uint8Array {
   const name = new TextEncoder().encode(seal.siblingName);
   writer.u16(name.length);
   writer.bytes(name);
+  writer.u8(seal.reload ? SEAL_RELOAD : 0);
   return writer.take();
 }
 
@@ -87,8 +92,10 @@ export function decodeSeal(payload: Uint8Array): Seal {
   const framesAt = reader.uint53();
   const syncedMark = reader.uint53();
   const siblingName = new TextDecoder().decode(reader.bytes(reader.u16()));
+  const flags = reader.u8();
   if (reader.remaining > 0) throw new MalformedBytes("a seal with more than it should have");
-  return { nonce, siblingNonce, base, framesAt, syncedMark, siblingName };
+  if ((flags & ~SEAL_RELOAD) !== 0) throw new MalformedBytes("a seal with unknown flags");
+  return { nonce, siblingNonce, base, framesAt, syncedMark, siblingName, reload: (flags & SEAL_RELOAD) !== 0 };
 }
 
 /** A drop names a sibling that no seal further on may make the next generation. */
