@@ -30,13 +30,17 @@ const Form = {
   names: 8,
 } as const;
 
+/** RFC 8746: the content is a Uint8Array. */
+const UINT8_TAG = 64;
+
 /** Shared nodes of a graph: how each is to be made before it is filled. */
 const NodeKind = { object: 0, array: 1, map: 2, set: 3, error: 4, other: 5 } as const;
 
 const CBOR_OPTIONS = {
   useRecords: false,
   structuredClone: false,
-  tagUint8Array: true,
+  // Set by hand, below: cbor-x would put it on the bytes inside other typed arrays too, where there is no Buffer.
+  tagUint8Array: false,
   variableMapSize: true,
   copyBuffers: true,
 } as const;
@@ -112,11 +116,10 @@ function isWellFormed(text: string): boolean {
 
 // --- everything else: encoding ---------------------------------------------------------------------------------------
 
-/** Typed arrays that are kept, by prototype: cbor-x knows them by their constructor. */
+/** Typed arrays that cbor-x keeps, by prototype: it knows them by their constructor. */
 const TYPED_ARRAYS: ReadonlySet<object> = new Set(
   [
     Int8Array,
-    Uint8Array,
     Uint8ClampedArray,
     Int16Array,
     Uint16Array,
@@ -324,11 +327,12 @@ function leaf(value: object, path: string): unknown {
   const prototype = Object.getPrototypeOf(value) as object | null;
   if (prototype === Date.prototype || prototype === RegExp.prototype) return value;
   if (value instanceof ArrayBuffer && prototype === ArrayBuffer.prototype)
-    return form(Form.arrayBuffer, new Uint8Array(value));
+    return form(Form.arrayBuffer, tagged(new Uint8Array(value)));
   if (ArrayBuffer.isView(value)) {
     if (!(value.buffer instanceof ArrayBuffer)) throw invalid(path, "memory shared between threads cannot be stored");
     const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-    if (prototype === DataView.prototype) return form(Form.dataView, bytes);
+    if (prototype === DataView.prototype) return form(Form.dataView, tagged(bytes));
+    if (prototype === Uint8Array.prototype) return tagged(bytes);
     if (prototype !== null && TYPED_ARRAYS.has(prototype)) return value;
     // A Buffer of Node is a Uint8Array, and is kept as one.
     if (
@@ -337,7 +341,7 @@ function leaf(value: object, path: string): unknown {
       Object.getPrototypeOf(prototype) === Uint8Array.prototype &&
       isBuffer(value)
     ) {
-      return bytes;
+      return tagged(bytes);
     }
   }
   throw notKept(value, path);
@@ -355,6 +359,10 @@ function isRecord(value: object): value is Record<string, unknown> {
 function text(value: unknown, path: string): string {
   if (typeof value === "string") return value;
   throw invalid(path, "an Error whose name, message or stack is no string cannot be stored");
+}
+
+function tagged(bytes: Uint8Array): Tag {
+  return new Tag(bytes, UINT8_TAG);
 }
 
 function form(...content: readonly unknown[]): Tag {
