@@ -1,3 +1,5 @@
+// For users who compile for an older library than Symbol.asyncDispose.
+/// <reference lib="esnext.disposable" preserve="true" />
 import { Atomic, type AtomicResult } from "./atomic.ts";
 import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
