@@ -7,6 +7,15 @@ import { encodeNumeric } from "./value.ts";
  * timestamp, and the state before it, nothing else: no clock, no randomness, nothing of the runtime.
  */
 
+/** Holds values outside the ledger: a run, for the rows that it gives out. */
+export interface ValueHome {
+  /**
+   * The encoded value of a row that names this home. A view, not to be changed, and valid until the next call: whoever keeps it copies it.
+   * Throws `LedgerDamaged` where the bytes fail their checksum, `NotLoaded` where they have yet to arrive.
+   */
+  valueBytes(row: Row): Uint8Array;
+}
+
 /** One version of one key. Immutable. */
 export class Row {
   /** Version of the commit that wrote it; 0 while staged in a transaction. */
@@ -20,10 +29,12 @@ export class Row {
   /** Offset of the value's checksum within the commit's payload; -1 if the value is not there. */
   readonly valueOffset: number;
   readonly valueLength: number;
-  /** Place of the commit's payload in the ledger. */
+  /** Place of the commit's payload in the ledger; of the value, where `home` says. */
   readonly place: number;
   /** The value, if it is a number or bigint: kept here, because sums need it at once. */
   readonly numeric: number | bigint | undefined;
+  /** Who holds the value, if it is not the ledger. `place` and `valueOffset` are then this home's own. */
+  readonly home: ValueHome | undefined;
 
   constructor(
     version: number,
@@ -35,6 +46,7 @@ export class Row {
     valueLength: number,
     place: number,
     numeric: number | bigint | undefined,
+    home?: ValueHome,
   ) {
     this.version = version;
     this.order = order;
@@ -45,6 +57,7 @@ export class Row {
     this.valueLength = valueLength;
     this.place = place;
     this.numeric = numeric;
+    this.home = home;
   }
 }
 

@@ -1,12 +1,12 @@
 import type { CommitRecord } from "../../core/ledger.ts";
+import { findMask, indexOfMarker, isMarkerAt, MARKER, xorMask } from "../../core/mask.ts";
 
 /**
  * Frames: the records of a ledger file. docs/FORMAT.md gives the bytes and the reasons. Encoding and decoding are pure.
  */
 
-/** Stands at the start of every frame and nowhere else. Its first byte occurs nowhere else in it. */
-export const MARKER = Uint8Array.of(0xfc, 0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76);
-export const MARKER_FIRST = 0xfc;
+// Frames begin with it.
+export { MARKER } from "../../core/mask.ts";
 
 export const FrameKind = { header: 1, commit: 2, seal: 3, drop: 4 } as const;
 
@@ -116,55 +116,20 @@ export function headerFingerprint(bytes: Uint8Array, at: number): number {
   return readU32(bytes, at + HEADER_CHECKSUM_AT);
 }
 
-/** The first place at or behind `from` where a whole marker stands, or -1. */
-export function indexOfMarker(bytes: Uint8Array, from: number): number {
-  const last = bytes.length - MARKER.length;
-  for (let at = bytes.indexOf(MARKER_FIRST, from); at >= 0 && at <= last; at = bytes.indexOf(MARKER_FIRST, at + 1)) {
-    if (isMarkerAt(bytes, at)) return at;
-  }
-  return -1;
-}
-
-export function isMarkerAt(bytes: Uint8Array, at: number): boolean {
-  for (let i = 0; i < MARKER.length; i++) if (bytes[at + i] !== MARKER[i]) return false;
-  return true;
-}
-
 export function readU32(bytes: Uint8Array, at: number): number {
   return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
-/**
- * Finds a mask under which no marker occurs, and applies it. Every place in the frame rules out at most one of the 255^4 masks, and a
- * frame has fewer places than there are masks: one is always found, as a rule the first.
- */
+/** Masks a frame in which the marker occurs. */
 function applyGoodMask(frame: Uint8Array, payloadBytes: number): void {
   const trailer = HEADER_BYTES + payloadBytes;
   const data = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
-  let applied = 0;
-  for (let seed = 1; ; seed++) {
-    const mask = maskFrom(seed);
-    // From the mask before to this one in one pass: XOR undoes itself.
-    const change = (applied ^ mask) >>> 0;
-    xorMask(frame, KIND_AT, HEADER_END_AT, KIND_AT, change);
-    xorMask(frame, HEADER_BYTES, trailer + 4, HEADER_BYTES, change);
-    applied = mask;
+  let mask = 0;
+  const change = (difference: number): void => {
+    xorMask(frame, KIND_AT, HEADER_END_AT, KIND_AT, difference);
+    xorMask(frame, HEADER_BYTES, trailer + 4, HEADER_BYTES, difference);
+    mask = (mask ^ difference) >>> 0;
     data.setUint32(MASK_AT, mask, true);
-    if (indexOfMarker(frame, 1) < 0) return;
-  }
-}
-
-/** The masks in the order in which they are tried: four bytes, none of them the marker's first. */
-function maskFrom(seed: number): number {
-  // Multiplication by a large odd number spreads consecutive seeds over all four bytes (Knuth's multiplicative hashing).
-  let mask = Math.imul(seed, 0x9e3779b1) >>> 0;
-  for (let shift = 0; shift < 32; shift += 8) {
-    if (((mask >>> shift) & 0xff) === MARKER_FIRST) mask = (mask ^ (1 << shift)) >>> 0;
-  }
-  return mask === 0 ? 1 : mask;
-}
-
-/** XORs bytes [from, to) with the mask; the byte at `from` lies `offset` bytes into its frame. */
-function xorMask(bytes: Uint8Array, from: number, to: number, offset: number, mask: number): void {
-  for (let at = from, place = offset; at < to; at++, place++) bytes[at] ^= (mask >>> ((place & 3) * 8)) & 0xff;
+  };
+  findMask(change, () => indexOfMarker(frame, 1) < 0);
 }

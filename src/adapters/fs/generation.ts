@@ -1,8 +1,9 @@
 import { MalformedBytes, toHex } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
+import { indexOfMarker } from "../../core/mask.ts";
 import { type FileHandle, readAt } from "./file.ts";
-import { FrameKind, frameBytes, indexOfMarker, readHeader, readPayload, writeFrame } from "./frame.ts";
+import { FrameKind, frameBytes, readHeader, readPayload, writeFrame } from "./frame.ts";
 import { decodeGenerationHeader, encodeGenerationHeader, FORMAT, type GenerationHeader, ID_BYTES } from "./payloads.ts";
 import { agreesWithMarker, judge } from "./verdict.ts";
 

@@ -1,4 +1,5 @@
 import type { Environment } from "../../core/environment.ts";
+import { indexOfMarker, MARKER } from "../../core/mask.ts";
 import { type FileHandle, readAt } from "./file.ts";
 import {
   FRAME_BYTES_MAX,
@@ -6,8 +7,6 @@ import {
   frameBytes,
   HEADER_BYTES,
   headerFingerprint,
-  indexOfMarker,
-  MARKER,
   readHeader,
   readPayload,
 } from "./frame.ts";

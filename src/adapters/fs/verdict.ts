@@ -1,4 +1,5 @@
-import { HEADER_BYTES, MARKER } from "./frame.ts";
+import { MARKER } from "../../core/mask.ts";
+import { HEADER_BYTES } from "./frame.ts";
 
 /**
  * What bytes are that hold no whole frame. Every replica must come to the same verdict from the same bytes, whenever it looks: the
