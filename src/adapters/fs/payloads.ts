@@ -108,10 +108,13 @@ export function decodeDrop(payload: Uint8Array): string {
   return toHex(payload);
 }
 
-/** True for the one form of name that a sibling of this generation can have. */
-export function isSiblingName(siblingName: string, ledgerName: string, generation: number): boolean {
-  const prefix = `${ledgerName}.${generation + 1}-`;
-  return siblingName.startsWith(prefix) && /^[0-9a-f]+$/.test(siblingName.slice(prefix.length));
+/**
+ * True for the one form of name that a sibling of this generation can have. What the ledger's own file is called does not matter: a seal must
+ * mean the same to those who opened the file through another name.
+ */
+export function isSiblingName(siblingName: string, generation: number): boolean {
+  const match = /^[^/\\\0]+\.(\d+)-[0-9a-f]+$/.exec(siblingName);
+  return match !== null && match[1] === String(generation + 1);
 }
 
 function fromHex(text: string): Uint8Array {

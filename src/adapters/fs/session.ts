@@ -210,11 +210,10 @@ export class FileSession implements LedgerSession {
   }
 
   #isWinning(seal: Seal, { header }: Generation): boolean {
-    const name = this.#options.name;
     return (
       seal.nonce === header.nonce &&
       !this.#dropped.has(seal.siblingNonce) &&
-      isSiblingName(seal.siblingName, name, header.generation)
+      isSiblingName(seal.siblingName, header.generation)
     );
   }
 
