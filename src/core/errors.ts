@@ -12,6 +12,7 @@
  * | `LedgerMissing` | the ledger does not exist (any more), and is not created here | restore it, or open with `createIfMissing` |
  * | `LedgerDamaged` | bytes of the ledger failed their checksum; the message gives the addresses | read what is whole, then repair |
  * | `LedgerSealed` | a vacuum has ended this generation and nobody has finished it; not committed | retry later |
+ * | `VacuumRefused` | the file cannot be replaced where it lies (hard links, a mount point, a sticky directory, no right to create a file beside it) | move it, or go without vacuums |
  * | `NotALedger` | the file is something else; nothing was written to it | check the path |
  * | `UnsupportedFormat` | written by a newer version of the library | update the library |
  * | `AccessDenied` | the operating system refuses access | check permissions |
@@ -44,6 +45,7 @@ export type KVErrorCode =
   | "LedgerMissing"
   | "LedgerDamaged"
   | "LedgerSealed"
+  | "VacuumRefused"
   | "NotALedger"
   | "UnsupportedFormat"
   | "AccessDenied"

@@ -49,6 +49,88 @@ export interface LedgerOpenOptions {
   readonly environment: Environment;
 }
 
+/** An immutable run, stored: see docs/FORMAT.md, "Runs". */
+export interface StoredRun {
+  /** Unique among all runs that a process may ever hold: caches go by it. */
+  readonly id: string;
+  /** Bytes of the whole. */
+  readonly length: number;
+  /**
+   * `length` bytes at `place`, fewer if the run ends before. Synchronous; an adapter that has to wait throws `NotLoaded` and is asked again. The bytes
+   * are the receiver's own.
+   */
+  read(place: number, length: number): Uint8Array;
+  /** No more reads follow. */
+  close(): void;
+}
+
+/** A run being written. */
+export interface RunSink {
+  write(bytes: Uint8Array): void;
+  /** The run as it was written, durable. */
+  finish(): Promise<StoredRun>;
+  /** Instead of `finish`: leaves nothing behind. */
+  abandon(): void;
+}
+
+/** The state that a ledger starts with, because what led to it is no longer there. */
+export interface LedgerSnapshot {
+  readonly run: StoredRun;
+  /** The run holds exactly what the commits with versions below this have left. */
+  readonly below: Version;
+}
+
+/** The state at a position, so that reading can begin there. */
+export interface Checkpoint {
+  readonly position: Position;
+  /** Version of the last commit before it. */
+  readonly version: Version;
+  /** Newest first: what the commits since the ledger's snapshot, or from the beginning, have changed. */
+  readonly runs: readonly StoredRun[];
+}
+
+/** Why there is no checkpoint to begin with. `cut`: there is one, and it covers more than the ledger has. */
+export type CheckpointAbsence = "missing" | "stale" | "damaged" | "cut";
+
+/** `superseded`: another process had published as much; its checkpoint is to be had from `load`. */
+export type PublishResult = "published" | "superseded";
+
+/** Where checkpoints are kept that spare the next `open` the reading of what they cover. */
+export interface CheckpointStore {
+  /** The newest one published, its runs opened. */
+  load(): MaybePromise<Checkpoint | CheckpointAbsence>;
+  createRun(): RunSink;
+  /**
+   * Publishes a checkpoint whose runs came from `load` or `createRun`. Sees to it first that what it covers is durable: no index may reach
+   * beyond its ledger.
+   */
+  publish(checkpoint: Checkpoint): Promise<PublishResult>;
+  /** Removes runs made here that were never published. */
+  discard(runs: readonly StoredRun[]): void;
+}
+
+/** What the engine hands to a vacuum. */
+export interface VacuumRequest {
+  /** The commits before this are replaced by the snapshot. */
+  readonly position: Position;
+  /** The next generation is not the same history: whoever follows reads it anew. */
+  readonly reload: boolean;
+  /** Hands over the bytes of the snapshot run, in order. `extra` goes into its footer. Resolves with their CRC-32. */
+  writeRun(write: (bytes: Uint8Array) => void, extra: Uint8Array): Promise<{ readonly checksum: number }>;
+  progress(progress: VacuumProgress): void;
+  /** Gives the event loop its turn when that is due. */
+  rest(): MaybePromise<void>;
+  /** Throws if the vacuum is to be given up. */
+  check(): void;
+}
+
+export interface VacuumProgress {
+  /** Bytes written to the next generation so far. */
+  readonly doneBytes: number;
+  /** About how many there will be. */
+  readonly ofBytes: number;
+}
+
 export interface LedgerIdentity {
   /** The same for the life of the ledger, through every vacuum; hex. */
   readonly ledgerId: string;
@@ -148,8 +230,12 @@ export type ReopenResult =
 export interface LedgerSession {
   /** Current identity; changes with `reopen`. `undefined` while a read-only session waits for an empty ledger to be created. */
   readonly identity: LedgerIdentity | undefined;
-  /** Position before the first commit that is not part of a snapshot. */
+  /** Position before the first commit that is not part of the snapshot. */
   readonly start: Position;
+  /** The state at `start`, undefined where that is empty. Another one after `reopen` has said `continued`. */
+  openSnapshot?(): LedgerSnapshot | undefined;
+  /** Where checkpoints of the present generation are kept; undefined if nowhere. */
+  openCheckpoints?(): CheckpointStore | undefined;
   /** The largest payload that `append` accepts for one commit, in bytes. */
   readonly payloadBytesMax: number;
 
@@ -174,6 +260,24 @@ export interface LedgerSession {
 
   /** After `read` said `moved`. Throws as `open` does; may be called again. Never creates. */
   reopen(position: Position): MaybePromise<ReopenResult>;
+
+  /**
+   * Keeps everything readable that `readValue` can read now, whatever `reopen` moves on to, until the returned function is called. Left out
+   * where that is always so.
+   */
+  pin?(): () => void;
+
+  /**
+   * Writes the next generation, which begins with a snapshot, and asks everybody to go on there. Resolves once that is asked: `read` then says
+   * `sealed`. Left out where a ledger cannot shrink. Throws `VacuumRefused`, `NoSpace`, ...: then nothing has happened.
+   */
+  vacuum?(request: VacuumRequest): Promise<void>;
+
+  /**
+   * After `read` said `sealed`: does what there is to do for the next generation to take its place. Several may do so at once. Throws what keeps
+   * it from being done; it may be tried again.
+   */
+  help?(): Promise<void>;
 
   /**
    * Makes durable what was read so far, as far as the durability asked for says so. Left out where appending does all there is to do.

@@ -11,3 +11,13 @@ export function temporaryFolder(): Disposable & { readonly path: string; file(na
     [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }),
   };
 }
+
+/** Runs a test in such a folder. */
+export async function inFolder(test: (path: string) => Promise<void>): Promise<void> {
+  const folder = temporaryFolder();
+  try {
+    await test(folder.path);
+  } finally {
+    folder[Symbol.dispose]();
+  }
+}

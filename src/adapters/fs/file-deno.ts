@@ -1,5 +1,6 @@
 import * as fs from "node:fs";
 import type { FileHandle, FileSystemCalls } from "./file.ts";
+import { nodeReplacing } from "./replacing-node.ts";
 import { fileSystemType, resolvePath, toStatus, watchDirectory } from "./file-node.ts";
 
 /** As much of `Deno` as is used here. */
@@ -52,6 +53,7 @@ export function denoFileSystem(): FileSystemCalls | undefined {
     fileSystemType,
     watchDirectory,
     resolve: resolvePath,
+    replacing: nodeReplacing,
   };
 }
 

@@ -2,6 +2,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import type { FileHandle, FileSystemCalls, PathStatus } from "./file.ts";
+import { nodeReplacing } from "./replacing-node.ts";
 
 const { O_APPEND, O_CREAT, O_RDONLY, O_RDWR } = fs.constants;
 const fdatasync = promisify(fs.fdatasync);
@@ -32,6 +33,7 @@ export const nodeFileSystem: FileSystemCalls = {
   fileSystemType,
   watchDirectory,
   resolve: resolvePath,
+  replacing: nodeReplacing,
 };
 
 export function toStatus(stats: fs.BigIntStats): PathStatus {

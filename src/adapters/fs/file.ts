@@ -1,3 +1,5 @@
+import type { ReplacingCalls } from "./replacing.ts";
+
 /**
  * The system calls that the file ledger needs, each exactly one call. One implementation for each runtime; the simulation has its own.
  * Errors carry the system's `code` ("ENOENT", "ENOSPC", ...) as Node's do.
@@ -20,6 +22,8 @@ export interface FileSystemCalls {
    * there is no such service or none left. Never keeps the process alive.
    */
   watchDirectory(path: string, listener: (name: string | undefined) => void): (() => void) | undefined;
+  /** Left out where a file that others have open cannot be replaced: such a ledger is never vacuumed, and keeps no side index. */
+  readonly replacing?: ReplacingCalls;
   /** The absolute form of a path, and its directory and last part. No call to the system. */
   resolve(path: string): { readonly path: string; readonly directory: string; readonly name: string };
 }
@@ -30,12 +34,10 @@ export interface PathStatus {
   readonly kind: "file" | "directory" | "other";
 }
 
-/** An open file. */
-export interface FileHandle {
+/** A file that is open for reading at least. */
+export interface ReadableFile {
   /** One positional read into `target`; the number of bytes read, 0 at the end. */
   read(target: Uint8Array, position: number): number;
-  /** One write of all of `bytes` at the end of the file; the number of bytes written, which may be less. */
-  append(bytes: Uint8Array): number;
   /** Size in bytes, and how many names the file has. */
   status(): { readonly size: number; readonly links: number };
   identity(): { readonly device: bigint; readonly inode: bigint };
@@ -46,6 +48,12 @@ export interface FileHandle {
   close(): void;
 }
 
+/** A ledger's file, open for reading and, unless read-only, for appending. */
+export interface FileHandle extends ReadableFile {
+  /** One write of all of `bytes` at the end of the file; the number of bytes written, which may be less. */
+  append(bytes: Uint8Array): number;
+}
+
 /** The `code` of a system error. */
 export function errorCode(error: unknown): string | undefined {
   const code = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
@@ -53,7 +61,7 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 /** Reads exactly `length` bytes at `position`, or fewer if the file ends before. The bytes are fresh. */
-export function readAt(file: FileHandle, position: number, length: number): Uint8Array {
+export function readAt(file: ReadableFile, position: number, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
   let filled = 0;
   while (filled < length) {

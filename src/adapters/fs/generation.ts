@@ -2,7 +2,7 @@ import { MalformedBytes, toHex } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import { indexOfMarker } from "../../core/mask.ts";
-import { type FileHandle, readAt } from "./file.ts";
+import { type ReadableFile, readAt } from "./file.ts";
 import { FrameKind, frameBytes, readHeader, readPayload, writeFrame } from "./frame.ts";
 import { decodeGenerationHeader, encodeGenerationHeader, FORMAT, type GenerationHeader, ID_BYTES } from "./payloads.ts";
 import { agreesWithMarker, judge } from "./verdict.ts";
@@ -36,7 +36,7 @@ export type Beginning =
 /**
  * Looks for the header: the first whole one wins. Throws `UnsupportedFormat` for a newer format.
  */
-export function readBeginning(file: FileHandle, name: string, crc32: Environment["crc32"]): Beginning {
+export function readBeginning(file: ReadableFile, name: string, crc32: Environment["crc32"]): Beginning {
   const bytes = readAt(file, 0, SEARCH_BYTES + 1024);
   for (let at = indexOfMarker(bytes, 0); at >= 0 && at < SEARCH_BYTES; at = indexOfMarker(bytes, at + 1)) {
     const payload = headerPayload(bytes, at, crc32);
@@ -82,12 +82,6 @@ function decodeHeader(payload: Uint8Array, name: string): GenerationHeader {
     throw new KVError(
       "UnsupportedFormat",
       `${name} has format ${header.format}; this version of foliokv knows format ${FORMAT}`,
-    );
-  }
-  if (header.runBytes > 0) {
-    throw new KVError(
-      "UnsupportedFormat",
-      `${name} was vacuumed by a newer version of foliokv: it begins with a snapshot`,
     );
   }
   return header;
@@ -145,4 +139,5 @@ export function encodeHeaderPair(header: GenerationHeader, environment: Environm
   return pair;
 }
 
-const headerPayloadBytes = 2 + ID_BYTES + 8 + ID_BYTES + 8 * 4 + 4;
+/** Bytes of a header frame's payload in this format. */
+export const headerPayloadBytes = 2 + ID_BYTES + 8 + ID_BYTES + 8 * 4 + 4;

@@ -61,7 +61,7 @@ async function openFile(
   strict: boolean,
   options: LedgerOpenOptions,
 ): Promise<LedgerSession> {
-  const { path, directory, name } = place;
+  const { path, directory } = place;
   const create = options.createIfMissing && !options.readOnly;
   let file: FileHandle | undefined;
   try {
@@ -78,14 +78,17 @@ async function openFile(
     file = calls.open(path, { write: !options.readOnly, create });
     const beginning = await beginningOf(calls, file, place, create, options);
     const generation = beginning.is === "ledger" ? beginning.generation : undefined;
+    const real = calls.resolve(calls.replacing?.realPath(path) ?? path);
     const session = {
       calls,
+      replacing: calls.replacing,
       environment: options.environment,
       readOnly: options.readOnly,
       strict,
       path,
-      directory,
-      name,
+      realPath: real.path,
+      directory: real.directory,
+      name: real.name,
       networkFileSystemChecked,
     };
     return new FileSession(session, file, generation);

@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter, MalformedBytes, toHex } from "../../core/bytes.ts";
+import { ByteReader, ByteWriter, fromHex, MalformedBytes, toHex } from "../../core/bytes.ts";
 
 /** Payloads of the frames that are the adapter's own: header, seal, drop. docs/FORMAT.md gives the bytes. */
 
@@ -115,10 +115,4 @@ export function decodeDrop(payload: Uint8Array): string {
 export function isSiblingName(siblingName: string, generation: number): boolean {
   const match = /^[^/\\\0]+\.(\d+)-[0-9a-f]+$/.exec(siblingName);
   return match !== null && match[1] === String(generation + 1);
-}
-
-function fromHex(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length / 2);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
-  return bytes;
 }

@@ -1,4 +1,3 @@
-import { MalformedBytes } from "../../core/bytes.ts";
 import type { Environment, MaybePromise } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import type {
@@ -8,9 +7,11 @@ import type {
   LedgerIdentity,
   LedgerNotice,
   LedgerSession,
+  LedgerSnapshot,
   ReadBudget,
   ReadResult,
   ReopenResult,
+  VacuumRequest,
 } from "../../core/ledger.ts";
 import { fromSystem } from "./errors.ts";
 import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
@@ -26,8 +27,11 @@ import {
   writeFrame,
 } from "./frame.ts";
 import { type Generation, readBeginning } from "./generation.ts";
+import { OpenFile } from "./open-file.ts";
 import { Notifier } from "./notify.ts";
-import { decodeDrop, decodeSeal, isSiblingName, type Seal } from "./payloads.ts";
+import type { ReplacingCalls } from "./replacing.ts";
+import { Seals } from "./seals.ts";
+import { snapshotOf, Succession } from "./succession.ts";
 import { type Scanned, Scanner } from "./scanner.ts";
 
 export interface SessionOptions {
@@ -35,19 +39,15 @@ export interface SessionOptions {
   readonly environment: Environment;
   readonly readOnly: boolean;
   readonly strict: boolean;
+  /** Left out where a file cannot be replaced. */
+  readonly replacing: ReplacingCalls | undefined;
   /** The path that the user gave, absolute. */
   readonly path: string;
+  /** Where it led at open, links resolved, and that path's directory and last part. */
+  readonly realPath: string;
   readonly directory: string;
   readonly name: string;
   readonly networkFileSystemChecked: boolean;
-}
-
-/** One generation's file as long as values in it may be read. */
-interface OpenFile {
-  readonly file: FileHandle;
-  readonly generation: Generation;
-  readonly device: bigint;
-  readonly inode: bigint;
 }
 
 /** Where the path leads, compared with the file that is open. */
@@ -70,8 +70,8 @@ export class FileSession implements LedgerSession {
   readonly #options: SessionOptions;
   readonly #crc32: Environment["crc32"];
   readonly payloadBytesMax = PAYLOAD_BYTES_MAX;
-  /** The files opened, the present one last. Earlier generations stay open for the values that lie before the present one's base. */
-  #files: OpenFile[];
+  /** The files open, the present one last. Earlier generations stay as long as somebody reads what they saw there. */
+  #files: OpenFile[] = [];
   /** The present file; for a read-only session on a blank one, it has no generation yet. */
   #blank: FileHandle | undefined;
   #buffer = new Uint8Array(4096);
@@ -83,9 +83,12 @@ export class FileSession implements LedgerSession {
   #suspect = false;
   #missing = false;
   #pathMoved = false;
-  #seal: Seal | undefined;
-  #sealedAt = -1;
-  readonly #dropped = new Set<string>();
+  #seals: Seals | undefined;
+  /** Where a seal that replaces the winning one is looked for: behind it. */
+  #behindSeal = -1;
+  /** Address up to which everything was read and judged. */
+  #readTo = 0;
+  readonly #succession: Succession;
   #copyReported = false;
   #writeClosed: KVError | undefined;
   #directorySynced = false;
@@ -96,9 +99,14 @@ export class FileSession implements LedgerSession {
   constructor(options: SessionOptions, file: FileHandle, generation: Generation | undefined) {
     this.#options = options;
     this.#crc32 = options.environment.crc32;
-    this.#files = [];
+    this.#succession = new Succession(options, {
+      current: () => this.#current,
+      seals: () => this.#seals as Seals,
+      readTo: () => this.#readTo,
+      isClosed: () => this.#closed,
+    });
     if (generation === undefined) this.#blank = file;
-    else this.#files.push({ file, generation, ...file.identity() });
+    else this.#enter(file, generation);
   }
 
   get identity(): LedgerIdentity | undefined {
@@ -134,6 +142,7 @@ export class FileSession implements LedgerSession {
     const from = Math.max(position, this.start);
     let offset = from - generation.delta;
     const size = file.status().size;
+    this.#readTo = Math.max(this.#readTo, from);
     this.#counts.reads++;
     if (budget.verify || this.#suspect) {
       const path = this.#lookAtPath(current);
@@ -152,20 +161,29 @@ export class FileSession implements LedgerSession {
     const commits: LedgerCommit[] = [];
     const notices: LedgerNotice[] = [...this.#copyNotice(generation)];
     const begin = offset;
+    if (this.#seals?.winning !== undefined) {
+      this.#readBehindSeal(scanner);
+      return result(commits, from, this.#pathMoved ? "moved" : "sealed", notices);
+    }
     for (;;) {
       const scanned = scanner.scan(offset);
       if (scanned.found === "nothing") {
         this.#endSize = size;
         if (this.#missing && commits.length === 0 && notices.length === 0) throw missing(this.#options.path);
-        return result(commits, offset + generation.delta, "end", notices);
+        return result(commits, this.#passed(offset + generation.delta), "end", notices);
       }
       if (scanned.found === "frame") {
         const seen = this.#takeFrame(scanned, offset, generation, commits);
         if (seen === "sealed")
-          return result(commits, offset + generation.delta, this.#pathMoved ? "moved" : "sealed", notices);
+          return result(
+            commits,
+            this.#passed(offset + generation.delta),
+            this.#pathMoved ? "moved" : "sealed",
+            notices,
+          );
         if (seen === "unknown") {
           if (commits.length > 0 || notices.length > 0)
-            return result(commits, offset + generation.delta, "more", notices);
+            return result(commits, this.#passed(offset + generation.delta), "more", notices);
           throw new KVError(
             "UnsupportedFormat",
             `${this.#options.path} holds a frame of unknown kind ${scanned.header.kind} at ${offset}`,
@@ -175,32 +193,38 @@ export class FileSession implements LedgerSession {
         notices.push(this.#notice(scanned, offset, generation));
       }
       offset = scanned.end;
-      if (offset - begin >= budget.bytes) return result(commits, offset + generation.delta, "more", notices);
+      if (offset - begin >= budget.bytes)
+        return result(commits, this.#passed(offset + generation.delta), "more", notices);
     }
+  }
+
+  #passed(address: number): number {
+    this.#readTo = Math.max(this.#readTo, address);
+    return address;
   }
 
   /** What a whole frame means for the ledger. */
   #takeFrame(
-    { header, payload, fingerprint }: Scanned & { found: "frame" },
+    { header, payload, end, fingerprint }: Scanned & { found: "frame" },
     offset: number,
     generation: Generation,
     commits: LedgerCommit[],
   ): "taken" | "sealed" | "unknown" {
+    const seals = this.#seals as Seals;
     if (header.kind === FrameKind.commit) {
       const version = offset + generation.delta;
       const place = version + HEADER_BYTES + (header.mask === 0 ? 0 : MASKED);
       const { writer, counter, timestamp } = header;
       commits.push({ version, place, writer, counter, timestamp, payload });
     } else if (header.kind === FrameKind.seal) {
-      const seal = ignoringMalformed(() => decodeSeal(payload));
-      if (seal !== undefined && this.#isWinning(seal, generation)) {
-        this.#seal = seal;
-        this.#sealedAt = offset + generation.delta;
+      if (seals.seal(payload, offset + generation.delta)) {
+        this.#behindSeal = end;
+        this.#succession.sealMet(payload, this.#current as OpenFile);
         return "sealed";
       }
+      this.#succession.sealMet(payload, this.#current as OpenFile);
     } else if (header.kind === FrameKind.drop) {
-      const dropped = ignoringMalformed(() => decodeDrop(payload));
-      if (dropped !== undefined) this.#dropped.add(dropped);
+      seals.drop(payload);
     } else if (header.kind !== FrameKind.header) {
       return "unknown";
     }
@@ -209,12 +233,14 @@ export class FileSession implements LedgerSession {
     return "taken";
   }
 
-  #isWinning(seal: Seal, { header }: Generation): boolean {
-    return (
-      seal.nonce === header.nonce &&
-      !this.#dropped.has(seal.siblingNonce) &&
-      isSiblingName(seal.siblingName, header.generation)
-    );
+  /** Behind a winning seal nothing counts but one that replaces it, because the sibling that it names was lost. */
+  #readBehindSeal(scanner: Scanner): void {
+    for (;;) {
+      const scanned = scanner.scan(this.#behindSeal);
+      if (scanned.found === "nothing") return;
+      if (scanned.found === "frame" && scanned.header.kind === FrameKind.seal) this.#seals?.replace(scanned.payload);
+      this.#behindSeal = scanned.end;
+    }
   }
 
   #notice(piece: Scanned & { found: "piece" }, offset: number, { copyFrom, copyTo, delta }: Generation): LedgerNotice {
@@ -246,11 +272,7 @@ export class FileSession implements LedgerSession {
   }
 
   #fileOf(version: number): OpenFile | undefined {
-    for (let i = this.#files.length - 1; i >= 0; i--) {
-      const { header } = this.#files[i].generation;
-      if (i === 0 || version >= header.base) return this.#files[i];
-    }
-    return undefined;
+    return this.#files.findLast(({ isOpen, generation }) => isOpen && version >= generation.header.base);
   }
 
   hasNews(): boolean {
@@ -268,8 +290,17 @@ export class FileSession implements LedgerSession {
     const beginning = readBeginning(file, this.#options.path, this.#crc32);
     if (beginning.is !== "ledger") return undefined;
     this.#blank = undefined;
-    this.#files.push({ file, generation: beginning.generation, ...file.identity() });
+    this.#enter(file, beginning.generation);
     return this.#current;
+  }
+
+  /** Makes a generation's file the present one. */
+  #enter(file: FileHandle, generation: Generation): void {
+    this.#current?.release();
+    this.#files = [...this.#files.filter((each) => each.isOpen), new OpenFile(file, generation)];
+    this.#seals = new Seals(generation.header);
+    this.#behindSeal = -1;
+    this.#readTo = generation.start + generation.delta;
   }
 
   // --- identity ----------------------------------------------------------------------------------------------------
@@ -292,18 +323,15 @@ export class FileSession implements LedgerSession {
 
   /** True if a winning seal lies between `offset` and the end: then the file was left in order. */
   #sealAhead({ file, generation }: OpenFile, offset: number, size: number): boolean {
-    if (this.#seal !== undefined) return true;
+    if (this.#seals?.winning !== undefined) return true;
     const scanner = new Scanner(file, size, windowFor(size - offset, FRAME_BYTES_MAX), this.#crc32);
-    const dropped = new Set(this.#dropped);
+    const ahead = (this.#seals as Seals).fork();
     for (let at = offset; ;) {
       const scanned = scanner.scan(at);
       if (scanned.found === "nothing") return false;
-      if (scanned.found === "frame" && scanned.header.kind === FrameKind.drop) {
-        const name = ignoringMalformed(() => decodeDrop(scanned.payload));
-        if (name !== undefined) dropped.add(name);
-      } else if (scanned.found === "frame" && scanned.header.kind === FrameKind.seal) {
-        const seal = ignoringMalformed(() => decodeSeal(scanned.payload));
-        if (seal !== undefined && !dropped.has(seal.siblingNonce) && this.#isWinning(seal, generation)) return true;
+      if (scanned.found === "frame" && scanned.header.kind === FrameKind.drop) ahead.drop(scanned.payload);
+      if (scanned.found === "frame" && scanned.header.kind === FrameKind.seal) {
+        if (ahead.seal(scanned.payload, at + generation.delta)) return true;
       }
       at = scanned.end;
     }
@@ -313,7 +341,8 @@ export class FileSession implements LedgerSession {
 
   append(commits: readonly CommitRecord[], position: number): MaybePromise<AppendResult> {
     const current = this.#writable();
-    if (this.#seal !== undefined) return { status: "read-on" };
+    this.#readTo = Math.max(this.#readTo, position);
+    if (this.#seals?.winning !== undefined) return { status: "read-on" };
     const { length, starts } = this.#frame(commits);
     const batch = this.#buffer.subarray(0, length);
     const written = this.#write(current, batch, commits, starts, position);
@@ -442,7 +471,7 @@ export class FileSession implements LedgerSession {
 
   reopen(position: number): ReopenResult {
     const { calls, path, readOnly } = this.#options;
-    const seal = this.#seal;
+    const seal = this.#seals?.winning;
     if (seal === undefined) return { status: "replaced", ownCommits: "unknown" };
     let file: FileHandle;
     try {
@@ -459,7 +488,8 @@ export class FileSession implements LedgerSession {
           header.ledgerId === before.ledgerId &&
           header.generation === before.generation + 1 &&
           header.nonce === seal.siblingNonce;
-        if (isNext && position === this.#sealedAt) return this.#continueIn(file, beginning.generation, position);
+        if (isNext && !seal.reload && position === this.#seals?.sealedAt)
+          return this.#continueIn(file, beginning.generation, position);
       }
       file.close();
       return { status: "replaced", ownCommits: "unknown" };
@@ -470,17 +500,32 @@ export class FileSession implements LedgerSession {
   }
 
   #continueIn(file: FileHandle, generation: Generation, position: number): ReopenResult {
-    this.#files.push({ file, generation, ...file.identity() });
-    this.#seal = undefined;
-    this.#sealedAt = -1;
+    this.#enter(file, generation);
     this.#pathMoved = false;
     this.#suspect = false;
     this.#missing = false;
     this.#directorySynced = false;
-    this.#dropped.clear();
     this.#lastFrame = { offset: -1, fingerprint: 0 };
     this.#endSize = -1;
     return { status: "continued", position };
+  }
+
+  // --- the next generation -----------------------------------------------------------------------------------------
+
+  openSnapshot(): LedgerSnapshot | undefined {
+    return this.#current === undefined ? undefined : snapshotOf(this.#current);
+  }
+
+  pin(): () => void {
+    return this.#current?.hold() ?? (() => undefined);
+  }
+
+  async vacuum(request: VacuumRequest): Promise<void> {
+    await this.#succession.vacuum(this.#writable(), request);
+  }
+
+  async help(): Promise<void> {
+    if (this.#current !== undefined) await this.#succession.help(this.#current);
   }
 
   // --- the rest ----------------------------------------------------------------------------------------------------
@@ -517,7 +562,7 @@ export class FileSession implements LedgerSession {
       path: this.#options.path,
       bytes: current === undefined ? 0 : current.file.status().size,
       durability: this.#options.strict ? "strict" : "relaxed",
-      sealed: this.#seal !== undefined,
+      sealed: this.#seals?.winning !== undefined,
       networkFileSystemChecked: this.#options.networkFileSystemChecked,
       ...this.#counts,
     };
@@ -528,7 +573,7 @@ export class FileSession implements LedgerSession {
     this.#closed = true;
     for (const notifier of this.#notifiers) notifier.stop();
     this.#blank?.close();
-    for (const { file } of this.#files) file.close();
+    for (const file of this.#files) file.close();
   }
 }
 
@@ -553,14 +598,4 @@ function missing(path: string): KVError {
 function unreadable(path: string, address: number, length: number): KVError {
   const ranges = [{ from: address, to: address + length }];
   return new KVError("LedgerDamaged", `${path} holds no ${length} bytes at address ${address}`, { ranges });
-}
-
-function ignoringMalformed<T>(decode: () => T): T | undefined {
-  try {
-    return decode();
-  } catch (error) {
-    // A frame of the right kind and the wrong content is void, like one that names something else.
-    if (error instanceof MalformedBytes) return undefined;
-    throw error;
-  }
 }

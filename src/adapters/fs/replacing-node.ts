@@ -1,0 +1,149 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { promisify } from "node:util";
+import { errorCode } from "./file.ts";
+import type { ReplacingCalls, WritableFile } from "./replacing.ts";
+
+const { O_CREAT, O_EXCL, O_RDWR } = fs.constants;
+const PERMISSIONS = 0o7777;
+const STICKY = 0o1000;
+
+/**
+ * All runtimes: positional writes may be repeated and overlap, so that a `node:fs` which goes on after a short write (Deno's) is as good
+ * as one that does not.
+ */
+export const nodeReplacing: ReplacingCalls = {
+  createLike,
+  createNew: (file) => new NodeWritableFile(fs.openSync(file, O_RDWR | O_CREAT | O_EXCL, 0o666)),
+  openWritable: (file) => {
+    try {
+      return new NodeWritableFile(fs.openSync(file, O_RDWR));
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return undefined;
+      throw error;
+    }
+  },
+  rename: (from, to) => unlessMissing(() => fs.renameSync(from, to)),
+  unlink: (file) => unlessMissing(() => fs.unlinkSync(file)),
+  realPath: (file) => fs.realpathSync(file),
+  list: (directory) => fs.readdirSync(directory),
+  modifiedAt: (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs,
+  obstacle,
+};
+
+function unlessMissing(call: () => void): boolean {
+  try {
+    call();
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return false;
+    throw error;
+  }
+}
+
+function createLike(file: string, like: string): WritableFile {
+  const { mode, uid, gid } = fs.statSync(like);
+  const created = fs.openSync(file, O_RDWR | O_CREAT | O_EXCL, mode & PERMISSIONS);
+  try {
+    const own = fs.fstatSync(created);
+    if (process.platform !== "win32") {
+      // Before the mode: a change of owner clears some of its bits.
+      if (own.uid !== uid || own.gid !== gid) fs.chownSync(file, uid, gid);
+      fs.chmodSync(file, mode & PERMISSIONS);
+    }
+    return new NodeWritableFile(created);
+  } catch (error) {
+    fs.closeSync(created);
+    fs.unlinkSync(file);
+    throw error;
+  }
+}
+
+function obstacle(file: string): string | undefined {
+  if (process.platform === "win32") return obstacleOnWindows(file);
+  const stats = fs.statSync(file);
+  if (stats.nlink > 1) return `it has ${stats.nlink} hard links, and the others would keep the old file`;
+  const directory = fs.statSync(path.dirname(file));
+  const self = process.getuid?.() ?? 0;
+  if ((directory.mode & STICKY) !== 0 && self !== 0 && self !== stats.uid && self !== directory.uid) {
+    return "it lies in a sticky directory and belongs to somebody else";
+  }
+  return isMountPoint(file) ? "it is a mount point itself" : undefined;
+}
+
+/** A single file can be mounted somewhere; renaming over it is EBUSY. Linux lists the mounts (proc(5), mountinfo). */
+function isMountPoint(file: string): boolean {
+  if (process.platform !== "linux") return false;
+  return fs
+    .readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .some((line) => unescapeOctal(line.split(" ")[4] ?? "") === file);
+}
+
+const unescapeOctal = (text: string): string =>
+  text.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
+
+/** Some file systems there replace a file that others have open, some do not: tried out on two scratch files. */
+function obstacleOnWindows(file: string): string | undefined {
+  const names = ["a", "b"].map((each) => `${file}.trial-${process.pid}-${each}`);
+  const [from, to] = names;
+  let open: number | undefined;
+  try {
+    fs.writeFileSync(from, "");
+    fs.writeFileSync(to, "");
+    open = fs.openSync(to, "r");
+    fs.renameSync(from, to);
+    return undefined;
+  } catch (error) {
+    return `an open file cannot be replaced here: ${String(error)}`;
+  } finally {
+    if (open !== undefined) fs.closeSync(open);
+    for (const name of names) fs.rmSync(name, { force: true });
+  }
+}
+
+const fdatasync = promisify(fs.fdatasync);
+const fsync = promisify(fs.fsync);
+
+class NodeWritableFile implements WritableFile {
+  readonly #fd: number;
+  #closed = false;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  read(target: Uint8Array, position: number): number {
+    return fs.readSync(this.#fd, target, 0, target.length, position);
+  }
+
+  writeAt(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length;) {
+      done += fs.writeSync(this.#fd, bytes, done, bytes.length - done, position + done);
+    }
+  }
+
+  status(): { readonly size: number; readonly links: number } {
+    const { size, nlink } = fs.fstatSync(this.#fd);
+    return { size, links: nlink };
+  }
+
+  identity(): { readonly device: bigint; readonly inode: bigint } {
+    const { dev, ino } = fs.fstatSync(this.#fd, { bigint: true });
+    return { device: dev, inode: ino };
+  }
+
+  syncData(): Promise<void> {
+    return fdatasync(this.#fd);
+  }
+
+  sync(): Promise<void> {
+    return fsync(this.#fd);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    fs.closeSync(this.#fd);
+  }
+}

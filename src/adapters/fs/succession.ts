@@ -1,0 +1,157 @@
+import type { LedgerSnapshot, VacuumRequest } from "../../core/ledger.ts";
+import { KVError } from "../../core/errors.ts";
+import { fromSystem } from "./errors.ts";
+import { readAt } from "./file.ts";
+import { FrameKind, frameBytes, writeFrame } from "./frame.ts";
+import { findGarbage } from "./garbage.ts";
+import { bytesToCopy, help } from "./help.ts";
+import type { OpenFile } from "./open-file.ts";
+import { encodeDrop } from "./payloads.ts";
+import type { ReplacingCalls } from "./replacing.ts";
+import type { Seals } from "./seals.ts";
+import type { SessionOptions } from "./session.ts";
+import { type Sibling, writeSiblingAndSeal } from "./vacuum.ts";
+
+/** What there is to ask of the session. */
+export interface SuccessionHost {
+  current(): OpenFile | undefined;
+  seals(): Seals;
+  /** Address up to which everything was read and judged. */
+  readTo(): number;
+  isClosed(): boolean;
+}
+
+/** How one generation of a session's file follows another: vacuums of its own, help with anybody's, and what they leave lying about. */
+export class Succession {
+  readonly #options: SessionOptions;
+  readonly #host: SuccessionHost;
+  /** What a vacuum of this session has sealed with, while it is not known whether that seal counts. */
+  #sibling: Sibling | undefined;
+
+  constructor(options: SessionOptions, host: SuccessionHost) {
+    this.#options = options;
+    this.#host = host;
+  }
+
+  async vacuum(current: OpenFile, request: VacuumRequest): Promise<void> {
+    const { calls, environment, realPath, directory, name } = this.#options;
+    const replacing = this.#replacing();
+    this.#removeGarbage(current, replacing);
+    const check = (): void => {
+      request.check();
+      if (this.#host.isClosed() || this.#host.current() !== current || this.#host.seals().winning !== undefined)
+        throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
+    };
+    const release = current.hold();
+    try {
+      this.#sibling = await writeSiblingAndSeal(
+        {
+          calls: replacing,
+          environment,
+          realPath,
+          directory,
+          name,
+          file: current.file,
+          generation: current.generation,
+          readTo: () => this.#host.readTo(),
+          syncDirectory: (path) => calls.syncDirectory(path),
+          appendFrame: (kind, payload) => this.#appendFrame(current, kind, payload),
+        },
+        {
+          base: request.position,
+          writeRun: (write, extra) => request.writeRun(write, extra),
+          progress: (doneBytes, ofBytes) => request.progress({ doneBytes, ofBytes }),
+          rest: () => request.rest(),
+          check,
+        },
+        { reload: request.reload },
+      );
+    } finally {
+      release();
+    }
+  }
+
+  /** Completes the sibling that the winning seal names and puts it in the old file's place. */
+  async help(current: OpenFile): Promise<void> {
+    const { winning: seal, sealedAt } = this.#host.seals();
+    if (seal === undefined) return;
+    const { calls, environment, realPath, directory } = this.#options;
+    const { file, generation } = current;
+    const replacing = this.#replacing();
+    const release = current.hold();
+    try {
+      await help({ calls, replacing, environment, realPath, directory, file, generation, seal, sealedAt });
+    } catch (error) {
+      const { code, message, ranges } = fromSystem(error, realPath);
+      const what = `${directory}/${seal.siblingName} has to take the place of ${realPath}, and ${bytesToCopy(seal, sealedAt)} bytes to be written to it`;
+      throw new KVError(code, `${what}: ${message}`, { cause: error, ...(ranges === undefined ? {} : { ranges }) });
+    } finally {
+      release();
+    }
+  }
+
+  /** A seal was met: what it means for a sibling of this session that is waiting for its own. */
+  sealMet(payload: Uint8Array, current: OpenFile): void {
+    const sibling = this.#sibling;
+    if (sibling === undefined) return;
+    const { winning } = this.#host.seals();
+    const decided = winning !== undefined || this.#host.seals().names(payload, sibling.nonce);
+    if (!decided) return;
+    this.#sibling = undefined;
+    if (winning?.siblingNonce !== sibling.nonce) this.#unlinkOnceDurable(sibling, current);
+  }
+
+  #unlinkOnceDurable({ path }: Sibling, current: OpenFile): void {
+    const release = current.hold();
+    // Durable first: a power failure must not bring the file back to where this sibling would count.
+    void current.file
+      .syncData()
+      .then(() => this.#options.replacing?.unlink(path))
+      // What fails here is left for others to sweep.
+      .catch(() => undefined)
+      .finally(release);
+  }
+
+  /** Appends a frame that is the adapter's own. False if it came back short: then it is a stump. */
+  #appendFrame({ file }: OpenFile, kind: number, payload: Uint8Array): boolean {
+    const { environment } = this.#options;
+    const frame = new Uint8Array(frameBytes(payload.length));
+    const record = { writer: environment.randomBytes(12), counter: 0, timestamp: environment.now(), payload };
+    writeFrame(frame, 0, kind, record, environment.crc32);
+    return file.append(frame) === frame.length;
+  }
+
+  #replacing(): ReplacingCalls {
+    const { replacing, networkFileSystemChecked, path } = this.#options;
+    if (replacing === undefined || !networkFileSystemChecked)
+      throw new KVError("VacuumRefused", `On what file system ${path} lies could not be asked`);
+    return replacing;
+  }
+
+  /** Unlinks siblings that nobody needs, and drops those whose authors are gone: they are unlinked once the drop was read. */
+  #removeGarbage(current: OpenFile, calls: ReplacingCalls): void {
+    const { environment, directory, name } = this.#options;
+    const { generation } = current.generation.header;
+    const { stale, abandoned } = findGarbage({ calls, environment, directory, name, generation });
+    for (const path of stale) calls.unlink(path);
+    for (const { path, nonce } of abandoned) {
+      if (this.#host.seals().isDropped(nonce)) calls.unlink(path);
+      else this.#appendFrame(current, FrameKind.drop, encodeDrop(nonce));
+    }
+  }
+}
+
+/** The snapshot that a generation starts with, its bytes in the ledger's file. */
+export function snapshotOf(open: OpenFile): LedgerSnapshot | undefined {
+  const { nonce, runAt, runBytes, base } = open.generation.header;
+  if (runBytes === 0) return undefined;
+  return {
+    run: {
+      id: nonce,
+      length: runBytes,
+      read: (place, length) => readAt(open.file, runAt + place, Math.max(0, Math.min(length, runBytes - place))),
+      close: open.hold(),
+    },
+    below: base,
+  };
+}
