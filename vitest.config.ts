@@ -1,6 +1,18 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
+const source = (path: string): string => fileURLToPath(new URL(`src/${path}`, import.meta.url));
+
 export default defineConfig({
+  resolve: {
+    // Examples, and programs in the documents, import the package by its name, as users do. Here that is its source.
+    alias: [
+      { find: /^foliokv$/, replacement: source("index.node.ts") },
+      { find: /^foliokv\/fs$/, replacement: source("adapters/fs/index.ts") },
+      { find: /^foliokv\/memory$/, replacement: source("adapters/memory/index.ts") },
+      { find: /^foliokv\/testing$/, replacement: source("testing/index.ts") },
+    ],
+  },
   test: {
     include: ["test/**/*.test.ts"],
     // Tests start processes and measure nothing: slow machines get the time they need.

@@ -4,6 +4,8 @@ import type { KVOptions, OpenOptions } from "./core/options.ts";
 import { nodeEnvironment } from "./platform/environment-node.ts";
 
 export * from "./core/index.ts";
+/** Clock, chance, timers and checksum as this entry's `KV` uses them: for those who test a ledger of their own. */
+export { nodeEnvironment as environment } from "./platform/environment-node.ts";
 
 /** A database. `open` takes the path of a file, a `file:` URL, or a ledger. */
 export class KV extends CoreKV {

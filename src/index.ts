@@ -4,6 +4,8 @@ import type { KVOptions, OpenOptions } from "./core/options.ts";
 import { webEnvironment } from "./platform/environment.ts";
 
 export * from "./core/index.ts";
+/** Clock, chance, timers and checksum as this entry's `KV` uses them: for those who test a ledger of their own. */
+export { webEnvironment as environment } from "./platform/environment.ts";
 
 /** A database. This entry knows no files: `open` takes a ledger, `memoryLedger()` for one. */
 export class KV extends CoreKV {
