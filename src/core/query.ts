@@ -30,6 +30,8 @@ export interface CompiledQuery {
 
 /** Above every part of a key that begins with what stands before it. */
 const BEYOND = "\xff";
+/** At or below every part, and not empty: a key is below itself with this behind it, so that seeking there always gets on. */
+const FIRST_PART = "\x01";
 
 /** One part of a query: the encoded parts it takes lie in [from, to). */
 interface PartRange {
@@ -83,7 +85,7 @@ function compileRange({ from, to }: KeyRange): PartRange {
     throw new InvalidArgumentError("InvalidQuery", "from and to are of different types");
   }
   const anchor = low ?? high;
-  const [typeFrom, typeTo] = anchor === undefined ? ["", BEYOND] : typeBounds(typeClass(anchor));
+  const [typeFrom, typeTo] = anchor === undefined ? [FIRST_PART, BEYOND] : typeBounds(typeClass(anchor));
   return { from: low ?? typeFrom, to: high === undefined ? typeTo : high + BEYOND, exact: undefined };
 }
 
@@ -95,6 +97,11 @@ function typeClass(encoded: string): number {
 
 function typeBounds(tag: number): [string, string] {
   return [String.fromCharCode(tag), String.fromCharCode(tag === 5 ? 7 : tag + 1)];
+}
+
+/** True if the first parts of `key` are those of `prefix`. A zero byte that does not end its part is followed by `\xff`, which begins none. */
+function beginsWith(key: EncodedKey, prefix: EncodedKey): boolean {
+  return key.startsWith(prefix) && key.charCodeAt(prefix.length) !== 0xff;
 }
 
 class PrefixQuery implements CompiledQuery {
@@ -109,7 +116,7 @@ class PrefixQuery implements CompiledQuery {
   }
 
   matches(key: EncodedKey): boolean {
-    return key.startsWith(this.singlePrefix);
+    return beginsWith(key, this.singlePrefix);
   }
 
   seekForward(key: EncodedKey): true | EncodedKey | undefined {
@@ -140,7 +147,7 @@ class RangeQuery implements CompiledQuery {
   }
 
   matches(key: EncodedKey): boolean {
-    if (!key.startsWith(this.#prefix)) return false;
+    if (!beginsWith(key, this.#prefix)) return false;
     let at = this.#prefix.length;
     for (const range of this.#ranges) {
       if (at >= key.length) return false;
