@@ -1,0 +1,120 @@
+import type { EncodedKey } from "./key.ts";
+import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
+import type { Row } from "./resolve.ts";
+
+/**
+ * A part of the state: the changes of some span of commits, or everything below a version. All calls are synchronous; where bytes have
+ * to be waited for they throw `NotLoaded` and have changed nothing: the same call is made again later.
+ */
+export type Layer = Pick<OrderedView<Row>, "get" | "cursor">;
+
+/**
+ * Layers as one: of a key's rows the one in the newest layer counts. With a base that holds everything below a version, rows below that version
+ * in other layers are not seen: the base has them, or has what became of them.
+ */
+export class LayeredView implements Layer {
+  readonly #layers: readonly Layer[];
+  readonly #base: Layer | undefined;
+  readonly #baseBelow: number;
+
+  /** `layers`: newest first, without the base. */
+  constructor(layers: readonly Layer[], base: { readonly layer: Layer; readonly below: number } | undefined) {
+    this.#layers = layers;
+    this.#base = base?.layer;
+    this.#baseBelow = base?.below ?? 0;
+  }
+
+  get(key: EncodedKey): Row | undefined {
+    for (const layer of this.#layers) {
+      const row = layer.get(key);
+      if (row === undefined) continue;
+      if (row.version >= this.#baseBelow) return row;
+      break;
+    }
+    return this.#base?.get(key);
+  }
+
+  cursor(): OrderedCursor<Row> {
+    const cursors = this.#layers.map((layer) => layer.cursor());
+    if (this.#base === undefined && cursors.length === 1) return cursors[0];
+    if (this.#base !== undefined) cursors.push(this.#base.cursor());
+    return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, this.#base, this.#baseBelow);
+  }
+}
+
+/**
+ * Several cursors, newest first, walked as one. Each call may be made again after it has thrown: what it has moved by then it finds
+ * moved, and `key` stays what it was until the call succeeds.
+ */
+class MergedCursor implements OrderedCursor<Row> {
+  readonly #cursors: readonly OrderedCursor<Row>[];
+  /** Which of them stand on a row. */
+  readonly #alive: boolean[];
+  /** Rows below this version count only in the base, which is the last one. */
+  readonly #floor: number;
+  /** The cursor whose row counts at present. */
+  #lead = 0;
+  key: EncodedKey = "";
+
+  constructor(cursors: readonly OrderedCursor<Row>[], base: Layer | undefined, floor: number) {
+    this.#cursors = cursors;
+    this.#alive = cursors.map(() => false);
+    this.#floor = base === undefined ? 0 : floor;
+  }
+
+  get value(): Row {
+    return this.#cursors[this.#lead].value;
+  }
+
+  seek(key: EncodedKey): boolean {
+    for (let i = 0; i < this.#cursors.length; i++) this.#alive[i] = this.#cursors[i].seek(key);
+    return this.#settle(1);
+  }
+
+  seekBefore(key: EncodedKey | undefined): boolean {
+    for (let i = 0; i < this.#cursors.length; i++) this.#alive[i] = this.#cursors[i].seekBefore(key);
+    return this.#settle(-1);
+  }
+
+  next(): boolean {
+    for (let i = 0; i < this.#cursors.length; i++) {
+      if (this.#alive[i] && this.#cursors[i].key <= this.key) this.#alive[i] = this.#cursors[i].next();
+    }
+    return this.#settle(1);
+  }
+
+  previous(): boolean {
+    for (let i = 0; i < this.#cursors.length; i++) {
+      if (this.#alive[i] && this.#cursors[i].key >= this.key) this.#alive[i] = this.#cursors[i].previous();
+    }
+    return this.#settle(-1);
+  }
+
+  /** Passes rows that do not count and finds the cursor that leads. */
+  #settle(direction: 1 | -1): boolean {
+    let lead = -1;
+    let key = "";
+    const last = this.#cursors.length - 1;
+    for (let i = 0; i <= last; i++) {
+      const cursor = this.#cursors[i];
+      if (this.#floor > 0 && i < last) this.#passOld(i, direction);
+      if (!this.#alive[i]) continue;
+      const own = cursor.key;
+      // At equal keys the first one, which is the newest, stays in the lead.
+      if (lead >= 0 && (direction === 1 ? own >= key : own <= key)) continue;
+      lead = i;
+      key = own;
+    }
+    if (lead < 0) return false;
+    this.#lead = lead;
+    this.key = key;
+    return true;
+  }
+
+  #passOld(i: number, direction: 1 | -1): void {
+    const cursor = this.#cursors[i];
+    while (this.#alive[i] && cursor.value.version < this.#floor) {
+      this.#alive[i] = direction === 1 ? cursor.next() : cursor.previous();
+    }
+  }
+}
