@@ -15,6 +15,7 @@ import type { FrozenMap } from "./ordered-map.ts";
 import type { Pacer } from "./pacer.ts";
 import { Replica, Source } from "./replica.ts";
 import { type Change, type Row, resolve } from "./resolve.ts";
+import { SealWait } from "./seal-wait.ts";
 
 /**
  * The one loop of an instance: takes commits from the queue, appends them, follows the ledger, applies what it finds, and tells each
@@ -31,9 +32,6 @@ const BATCH_BYTES_MAX = 16 * 1024 * 1024;
 const READ_BYTES = 512 * 1024;
 /** Microtask turns that a flush waits while more commits keep arriving in the same macrotask. */
 const GATHER_TURNS_MAX = 16;
-/** How often, and for how long, commits wait for a sealed generation to be replaced. */
-const SEAL_POLL_MS = 20;
-const SEAL_WAIT_MS = 10_000;
 /** A look at the ledger's end that is younger serves a read. */
 const LOOK_MS = 1;
 const OWN_VERSIONS_MAX = 4096;
@@ -103,8 +101,9 @@ export class Engine {
   #idle: (() => void)[] = [];
   #damage: AddressRange[] = [];
   #stopped: KVError | undefined;
-  #sealedSince: number | undefined;
-  #sealTimerSet = false;
+  readonly #sealWait: SealWait;
+  /** A vacuum of this instance is under way: its seal is not left for others to act on. */
+  #vacuuming = false;
   /** The latest own commits, for transactions to know to whom they lost. */
   readonly #ownVersions = new Set<number>();
   /** monotonic() of the last time the end of the ledger was looked at. */
@@ -127,6 +126,16 @@ export class Engine {
     this.#writer = environment.randomBytes(12);
     this.#source = new Source(session, ledger.name, environment);
     this.#position = session.start;
+    const queue = this.queue;
+    this.#sealWait = new SealWait(environment, ledger.name, {
+      get waiting() {
+        return queue.waiting;
+      },
+      // A failed look is reported by the next poll.
+      look: () => void this.round({ verify: true }).catch(() => undefined),
+      help: options.readOnly || session.help === undefined ? undefined : async () => this.session.help?.(),
+      expired: (error) => queue.rejectWaiting(error),
+    });
   }
 
   get session(): LedgerSession {
@@ -246,6 +255,7 @@ export class Engine {
   async stop(): Promise<void> {
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
+    this.#sealWait.over();
     if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve));
     this.#source.retire();
   }
@@ -316,7 +326,7 @@ export class Engine {
   }
 
   #mayFlush(): boolean {
-    return this.queue.waiting > 0 && this.#sealedSince === undefined;
+    return this.queue.waiting > 0 && !this.#sealWait.isWaiting;
   }
 
   /** Flushes and rounds take turns, so that neither starves the other. */
@@ -384,7 +394,7 @@ export class Engine {
     const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
     try {
       await this.#follow(false, state);
-      if (this.queue.inFlight.size > 0 && this.#sealedSince === undefined && error === undefined)
+      if (this.queue.inFlight.size > 0 && !this.#sealWait.isWaiting && error === undefined)
         await this.#follow(true, state);
       this.#settleUnmet(error);
     } catch (cause) {
@@ -400,7 +410,7 @@ export class Engine {
     if (error !== undefined) {
       if (unmet.length > 0) this.#appendFailed(unmet, error);
     } else if (unmet.length > 0) {
-      if (this.#sealedSince !== undefined) this.queue.putBack(unmet);
+      if (this.#sealWait.isWaiting) this.queue.putBack(unmet);
       else
         this.queue.reject(
           unmet,
@@ -437,7 +447,9 @@ export class Engine {
       for (const commit of result.commits) this.#meet(this.#replica, commit, state);
       this.#position = result.next;
       if (result.status === "moved") await this.#move(state);
-      else if (result.status === "sealed") return this.#sealed();
+      else if (result.status === "sealed")
+        // Reads go on, commits wait.
+        return this.#sealWait.sealed({ helpAtOnce: this.#vacuuming });
       else if (result.status === "end") break;
       if (this.#pacer.due()) await this.#pacer.rest();
     }
@@ -537,39 +549,13 @@ export class Engine {
 
   // --- seals and replaced ledgers ----------------------------------------------------------------------------------
 
-  /** This generation has ended and the next one is not in place: reads go on, commits wait. */
-  #sealed(): void {
-    this.#sealedSince ??= this.#environment.monotonic();
-    if (this.#environment.monotonic() - this.#sealedSince > SEAL_WAIT_MS) {
-      const message = `${this.#ledger.name} is sealed by a vacuum that nobody has finished`;
-      this.queue.rejectWaiting(new KVError("LedgerSealed", message, { outcome: "not committed" }));
-    }
-    this.#watchSeal();
-  }
-
-  #watchSeal(): void {
-    if (this.#sealTimerSet) return;
-    this.#sealTimerSet = true;
-    this.#environment.setTimer(
-      () => {
-        this.#sealTimerSet = false;
-        if (this.#sealedSince === undefined || this.#stopped !== undefined) return;
-        // The timer only has to look again while somebody waits; the poll does it otherwise. A failed round is reported by the next poll.
-        if (this.queue.waiting > 0) this.round({ verify: true }).catch(() => undefined);
-        else this.#watchSeal();
-      },
-      SEAL_POLL_MS,
-      { ref: this.queue.waiting > 0 },
-    );
-  }
-
   async #move(state: FollowState): Promise<void> {
     const reopened = this.session.reopen(this.#position);
     const result = isPromise(reopened) ? await reopened : reopened;
     state.invalidated = true;
     if (result.status === "continued") {
       this.#position = result.position;
-      this.#sealedSince = undefined;
+      this.#sealWait.over();
       this.queue.putBack(this.queue.takeInFlight());
       return;
     }
@@ -617,7 +603,7 @@ export class Engine {
     this.#source = new Source(session, this.#ledger.name, this.#environment);
     this.#replica = replica;
     this.#position = position;
-    this.#sealedSince = undefined;
+    this.#sealWait.over();
     this.counts.reloads++;
     old.retire();
     await this.#listener.reloaded(before, sameLedger);

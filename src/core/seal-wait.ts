@@ -1,0 +1,117 @@
+import type { Environment } from "./environment.ts";
+import { KVError } from "./errors.ts";
+
+/** How often a sealed ledger is looked at while commits wait for the next generation, and while none do. */
+const BUSY_POLL_MS = 2;
+const IDLE_POLL_MS = 20;
+/** Others help after a random wait of at most so long: as a rule the author has done it by then. */
+const HELP_AFTER_MS = 30;
+/** A failed attempt to help is repeated after so long. */
+const HELP_AGAIN_MS = 500;
+/** Commits wait at most so long for somebody to complete a vacuum. */
+const WAIT_MS = 10_000;
+
+export interface SealWaitHost {
+  /** Commits that cannot be appended before the next generation is there. */
+  readonly waiting: number;
+  /** Looks at the ledger once more. */
+  look(): void;
+  /** Does what there is to do for the next generation; undefined for a replica that must not or cannot. */
+  readonly help: (() => Promise<void>) | undefined;
+  /** The commits have waited for too long. */
+  expired(error: KVError): void;
+}
+
+/**
+ * The time between the seal that ends a generation and the moment when the next one is in its place: reads go on, commits wait, and whoever may
+ * write helps.
+ */
+export class SealWait {
+  readonly #environment: Environment;
+  readonly #name: string;
+  readonly #host: SealWaitHost;
+  /** monotonic() of when the seal was met; undefined while there is none. */
+  #since: number | undefined;
+  /** Told apart from an earlier seal's timers and helpers. */
+  #seal = 0;
+  #helping = false;
+  #failure: Error | undefined;
+  #waiters: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
+
+  constructor(environment: Environment, name: string, host: SealWaitHost) {
+    this.#environment = environment;
+    this.#name = name;
+    this.#host = host;
+  }
+
+  get isWaiting(): boolean {
+    return this.#since !== undefined;
+  }
+
+  /** The ledger was read up to a seal. Called at every look that ends there. */
+  sealed(options: { readonly helpAtOnce: boolean }): void {
+    if (this.#since === undefined) {
+      this.#since = this.#environment.monotonic();
+      this.#seal++;
+      this.#failure = undefined;
+      if (!options.helpAtOnce) this.#helpAfter(this.#environment.random() * HELP_AFTER_MS);
+      this.#lookLater();
+    }
+    if (options.helpAtOnce) this.#helpAfter(0);
+    if (this.#environment.monotonic() - this.#since > WAIT_MS) this.#expire();
+  }
+
+  /** The next generation is there, or something else. */
+  over(): void {
+    this.#since = undefined;
+    for (const waiter of this.#waiters.splice(0)) waiter.resolve();
+  }
+
+  /** Resolves when that is so; rejects when it takes too long. */
+  whenOver(): Promise<void> {
+    if (this.#since === undefined) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  #expire(): void {
+    const why = this.#failure === undefined ? "nobody has completed it" : this.#failure.message;
+    const message = `${this.#name} is sealed by a vacuum, and ${why}`;
+    const error = new KVError("LedgerSealed", message, { outcome: "not committed", cause: this.#failure });
+    this.#host.expired(error);
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+  }
+
+  #lookLater(): void {
+    const seal = this.#seal;
+    const waiting = this.#host.waiting > 0;
+    this.#environment.setTimer(
+      () => {
+        if (this.#since === undefined || seal !== this.#seal) return;
+        this.#host.look();
+        this.#lookLater();
+      },
+      waiting ? BUSY_POLL_MS : IDLE_POLL_MS,
+      { ref: waiting },
+    );
+  }
+
+  #helpAfter(ms: number): void {
+    if (this.#helping || this.#host.help === undefined) return;
+    this.#helping = true;
+    const seal = this.#seal;
+    this.#environment.setTimer(() => void this.#help(seal), ms, { ref: this.#host.waiting > 0 });
+  }
+
+  async #help(seal: number): Promise<void> {
+    try {
+      if (this.#since !== undefined && seal === this.#seal) await this.#host.help?.();
+      this.#failure = undefined;
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+    }
+    this.#helping = false;
+    if (this.#since === undefined || seal !== this.#seal) return;
+    if (this.#failure === undefined) this.#host.look();
+    else this.#helpAfter(HELP_AGAIN_MS);
+  }
+}
