@@ -11,6 +11,7 @@ export interface VersionCheck {
   readonly version: number | null | undefined;
 }
 
+/** What became of an atomic commit: its version, or that a check failed and nothing was done. */
 export type AtomicResult = { readonly ok: true; readonly version: number } | { readonly ok: false };
 
 /**

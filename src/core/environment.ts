@@ -19,6 +19,7 @@ export interface Environment {
   crc32(bytes: Uint8Array, seed?: number): number;
 }
 
+/** A timer that was set and may be cancelled. */
 export interface Timer {
   cancel(): void;
 }

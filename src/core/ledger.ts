@@ -40,6 +40,7 @@ export interface Ledger {
   open(options: LedgerOpenOptions): Promise<LedgerSession>;
 }
 
+/** What the engine asks for when it opens a ledger. */
 export interface LedgerOpenOptions {
   readonly createIfMissing: boolean;
   /** Never writes: no creation, no repair, no help. Works on what may only be read. */
@@ -131,6 +132,7 @@ export interface VacuumProgress {
   readonly ofBytes: number;
 }
 
+/** Which ledger a session is opened on, and which incarnation of it. */
 export interface LedgerIdentity {
   /** The same for the life of the ledger, through every vacuum; hex. */
   readonly ledgerId: string;
@@ -158,6 +160,7 @@ export interface LedgerCommit extends CommitRecord {
   readonly place: Place;
 }
 
+/** How much one read may take, and how careful it has to be. */
 export interface ReadBudget {
   /** About how many bytes of the ledger one call may go through. A call always makes progress: at least one whole commit fits. */
   readonly bytes: number;
@@ -168,6 +171,7 @@ export interface ReadBudget {
   readonly verify: boolean;
 }
 
+/** What lies behind a position. */
 export interface ReadResult {
   /** Oldest first. The bytes are the receiver's own: the adapter never reuses or changes them. */
   readonly commits: readonly LedgerCommit[];
@@ -192,6 +196,7 @@ export interface LedgerNotice extends AddressRange {
   readonly kind: "stump" | "lost" | "damage" | "copy";
 }
 
+/** What a session answers to an append: whatever it says is certain. */
 export type AppendResult =
   /**
    * In the ledger, in order, directly behind `position`, acknowledged as the durability demands. `versions` and `places` (of

@@ -32,6 +32,7 @@ export interface WatchReset {
   readonly value?: undefined;
 }
 
+/** Called once for each matching key of a commit. What it returns is not awaited; a throw or rejection becomes an `error` event. */
 export type WatchCallback<T = unknown> = (entry: WatchEntry<T>) => unknown;
 
 interface Watcher {

@@ -22,6 +22,7 @@ export interface ConformanceCapabilities {
   readonly canBeMissing?: boolean;
 }
 
+/** What the suite needs: a way to register tests, a storage for each, and what those cannot do. */
 export interface ConformanceOptions {
   readonly test: TestFunction;
   readonly environment: Environment;

@@ -10,7 +10,7 @@ import type { ReplacingCalls, WritableFile } from "./replacing.ts";
 
 /**
  * The author's part of a vacuum: a sibling that holds a snapshot and copies of the frames behind it, then a seal that makes it the next
- * generation. What comes after the seal is everybody's: `help.ts`. docs/FORMAT.md gives the protocol, DESIGN the reasons.
+ * generation. What comes after the seal is everybody's: `help.ts`. docs/FORMAT.md gives the bytes.
  */
 
 /** Copied in one go, without a break for the event loop. */

@@ -1,0 +1,148 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+/** Rules of this repository that matter and that no linter knows. CONTRIBUTING.md tells them. */
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const self = relative(root, fileURLToPath(import.meta.url));
+
+/** What git knows or would add, without what has no text. */
+const files = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+})
+  .split("\n")
+  .filter((file) => file !== "" && !file.endsWith(".db") && existsSync(join(root, file)));
+const code = files.filter((file) => /\.(ts|mjs)$/.test(file));
+
+const read = (file: string): string => readFileSync(join(root, file), "utf8");
+
+/** The paths that a module imports or exports from. */
+function importsOf(file: string): string[] {
+  return [...read(file).matchAll(/\bfrom "([^"]+)"|^import "([^"]+)"/gm)].map(([, from, bare]) => from ?? bare);
+}
+
+/** Long files, and why they are not several. */
+const LONG_FILES: Readonly<Record<string, string>> = {
+  "src/core/kv.ts": "the public class; each call is a screen at most, and they share its private state",
+  "src/core/engine.ts": "one loop; what it may change at which step is only seen when it stands together",
+  "src/core/value.ts": "encoding and decoding of the same forms stand side by side",
+  "src/adapters/fs/session.ts": "one opened file: reading, appending and moving on share its position",
+  "src/testing/conformance.ts": "the list of all duties of a ledger, to be read from top to bottom",
+  "test/format/make.ts": "the list of all golden files, to be read from top to bottom",
+  "test/format/reader.ts": "a reader of the format, to be read from top to bottom beside docs/FORMAT.md",
+};
+const LINES_MAX = 500;
+
+describe("files", () => {
+  test("name no place of anybody's machine", () => {
+    const places = /(?<![\w.:/~-])\/(?:work|home|root|Users|tmp|var|private)\/|[A-Z]:\\\\?Users/;
+    // The lock file has hashes in which anything can occur.
+    const offenders = files.filter((file) => file !== self && file !== "package-lock.json" && places.test(read(file)));
+    expect(offenders).toEqual([]);
+  });
+
+  test("speak of the project alone", () => {
+    // Pages that are not in this repository, and how it came about.
+    const foreign =
+      /\b(?:SEMANTICS|STYLE|FACTS|DESIGN)(?:\.md|\b(?=[,.]? |\)))|\b(?:subagent|chatbot|LLM|Claude|Anthropic|Copilot)\b/;
+    const offenders = files.filter((file) => file !== self && file !== "package-lock.json" && foreign.test(read(file)));
+    expect(offenders).toEqual([]);
+  });
+
+  test("have at most 500 lines, or a reason", () => {
+    const long = code.filter((file) => read(file).split("\n").length - 1 > LINES_MAX);
+    expect(long.filter((file) => LONG_FILES[file] === undefined)).toEqual([]);
+    expect(Object.keys(LONG_FILES).filter((file) => !files.includes(file))).toEqual([]);
+  });
+
+  test("link only to what is there", () => {
+    const missing: string[] = [];
+    for (const file of files.filter((each) => each.endsWith(".md"))) {
+      for (const [, target] of read(file).matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+        if (/^[a-z]+:/.test(target)) continue;
+        if (!existsSync(join(root, dirname(file), target))) missing.push(`${file}: ${target}`);
+      }
+    }
+    expect(missing).toEqual([]);
+  });
+});
+
+describe("imports point one way", () => {
+  test("the core imports itself and the codec of values", () => {
+    const offenders = code
+      .filter((file) => file.startsWith("src/core/"))
+      .flatMap((file) => importsOf(file).map((from) => `${file}: ${from}`))
+      .filter((each) => !/: \.\/[\w-]+\.ts$/.test(each) && each !== "src/core/value.ts: cbor-x/index-no-eval");
+    expect(offenders).toEqual([]);
+  });
+
+  test("adapters import the contract, what its types are made of, and nothing else of the core", () => {
+    const allowed = new Set(["ledger", "errors", "bytes", "environment", "mask"]);
+    const offenders = code
+      .filter((file) => file.startsWith("src/adapters/"))
+      .flatMap((file) => importsOf(file).map((from) => ({ file, module: /\/core\/([\w-]+)\.ts$/.exec(from)?.[1] })))
+      .filter(({ module }) => module !== undefined && !allowed.has(module));
+    expect(offenders).toEqual([]);
+  });
+
+  test("no adapter imports another", () => {
+    const offenders = code
+      .filter((file) => file.startsWith("src/adapters/"))
+      .flatMap((file) => importsOf(file).map((from) => ({ file, to: relative(root, join(root, dirname(file), from)) })))
+      .filter(({ file, to }) => to.startsWith("src/adapters/") && dirname(to) !== dirname(file));
+    expect(offenders).toEqual([]);
+  });
+});
+
+/** What an entry file exports, with the file that declares it. */
+function exportsOf(entry: string): { readonly name: string; readonly file: string }[] {
+  const found: { name: string; file: string }[] = [];
+  for (const [, names, from] of read(entry).matchAll(/^export (?:type )?\{([^}]*)\} from "([^"]+)";/gm)) {
+    const file = join(dirname(entry), from);
+    for (const each of names.split(",").filter((name) => name.trim() !== "")) {
+      const name = each
+        .trim()
+        .replace(/^type /, "")
+        .replace(/ as .*$/, "");
+      found.push({ name, file });
+    }
+  }
+  return found;
+}
+
+describe("what the package exports", () => {
+  const entries = [
+    "src/core/index.ts",
+    "src/adapters/fs/index.ts",
+    "src/adapters/memory/index.ts",
+    "src/testing/index.ts",
+  ];
+
+  test.each(entries)("has a comment that says what it is: %s", (entry) => {
+    const exported = exportsOf(entry);
+    expect(exported).not.toEqual([]);
+    const silent = exported.filter(({ name, file }) => {
+      const declaration = new RegExp(
+        `\\*/\\nexport (?:abstract )?(?:declare )?(?:async )?(?:class|interface|type|const|function) ${name}\\b`,
+      );
+      return !declaration.test(read(file));
+    });
+    expect(silent).toEqual([]);
+  });
+
+  test("has every error code in the table of remedies beside the codes", () => {
+    const source = read("src/core/errors.ts");
+    const union = /export type KVErrorCode =([^;]*);/.exec(source)?.[1] ?? "";
+    const codes = [...union.matchAll(/"(\w+)"/g)].map(([, name]) => name);
+    const table = source.slice(0, source.indexOf("export type KVErrorCode"));
+    const told = table
+      .split("\n")
+      .filter((line) => line.startsWith(" * | `"))
+      .flatMap((line) => [...line.split("|")[1].matchAll(/`(\w+)`/g)].map(([, name]) => name));
+    expect(told.toSorted()).toEqual(codes.toSorted());
+  });
+});
