@@ -38,3 +38,12 @@ test("docs/ADAPTERS.md shows the example as it is", () => {
   const source = readFileSync(new URL("../../examples/adapter/sqlite-ledger.ts", import.meta.url), "utf8");
   expect(page).toContain(`\`\`\`ts\n${source}\`\`\`\n`);
 });
+
+test("docs/ADAPTERS.md names every member of a session", () => {
+  const contract = readFileSync(new URL("../../src/core/ledger.ts", import.meta.url), "utf8");
+  const page = readFileSync(new URL("../../docs/ADAPTERS.md", import.meta.url), "utf8");
+  const body = /export interface LedgerSession \{\n([\s\S]*?)\n\}/.exec(contract)?.[1] ?? "";
+  const members = [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[(:]/gm)].map(([, member]) => member);
+  expect(members).toContain("readValue");
+  for (const member of members) expect(page).toContain(`\`${member}\``);
+});
