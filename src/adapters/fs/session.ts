@@ -272,7 +272,10 @@ export class FileSession implements LedgerSession {
   }
 
   #fileOf(version: number): OpenFile | undefined {
-    return this.#files.findLast(({ isOpen, generation }) => isOpen && version >= generation.header.base);
+    return this.#files.findLast(({ isOpen, generation: { header } }) => {
+      // Behind a torn second copy of the header, the first generation's frames begin before its base.
+      return isOpen && (version >= header.base || header.generation === 1);
+    });
   }
 
   hasNews(): boolean {
