@@ -21,9 +21,9 @@ import { SealWait } from "./seal-wait.ts";
  * The one loop of an instance: takes commits from the queue, appends them, follows the ledger, applies what it finds, and tells each
  * author the fate of its commit.
  *
- * Only one step is under way at any time (`#running`). A step is either a flush (append a batch, read up to it) or a round (read to the
- * end). Everything that steps change - position, replica, in-flight commits - is changed by them alone, so that the awaits inside a
- * step are safe; what others may do meanwhile is add to the queue and ask for rounds.
+ * Only one step is under way at any time (`#running`). A step is a flush (append a batch, read up to it), a round (read to the
+ * end) or a sync of what was read. Everything that steps change - position, replica, in-flight commits - is changed by them alone, so that
+ * the awaits inside a step are safe; what others may do meanwhile is add to the queue and ask for rounds.
  */
 
 /** Payload bytes of one batch. A single larger commit goes alone. */
@@ -38,10 +38,6 @@ const OWN_VERSIONS_MAX = 4096;
 
 /** What a follow round found. */
 export interface Round {
-  /** Commits that took effect. */
-  readonly applied: number;
-  /** Among them, those of other instances. */
-  readonly foreign: number;
   /** The ledger was replaced by its next generation or by something else. */
   readonly invalidated: boolean;
 }
@@ -72,9 +68,12 @@ interface RoundRequest {
   readonly reject: (error: unknown) => void;
 }
 
+interface DurableRequest {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
 interface FollowState {
-  applied: number;
-  foreign: number;
   invalidated: boolean;
 }
 
@@ -93,6 +92,7 @@ export class Engine {
   #replica = new Replica();
   #position: number;
   #rounds: RoundRequest[] = [];
+  #durables: DurableRequest[] = [];
   #running = false;
   #scheduled = false;
   #gathered = 0;
@@ -241,6 +241,14 @@ export class Engine {
     return session.hasNews(this.#position);
   }
 
+  /** Makes durable what was followed so far, where the ledger was asked for that. Waits for its turn, as everything that uses the session. */
+  makeDurable(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#durables.push({ resolve, reject });
+      this.#run();
+    });
+  }
+
   /** Reads the ledger from the beginning to its present end. Used once, by open. */
   async catchUp(): Promise<void> {
     await this.round({ verify: false });
@@ -293,7 +301,7 @@ export class Engine {
   #run(): void {
     if (this.#running) return;
     this.#running = true;
-    while (this.#rounds.length > 0 || this.#mayFlush()) {
+    while (this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush()) {
       const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
       if (isPromise(step)) {
         void step.then(this.#resume, this.#crash);
@@ -317,6 +325,7 @@ export class Engine {
     this.queue.reject(this.queue.takeInFlight(), unknownOutcome(message, cause));
     this.queue.rejectWaiting(this.#stopped);
     for (const request of this.#rounds.splice(0)) request.reject(this.#stopped);
+    for (const request of this.#durables.splice(0)) request.reject(this.#stopped);
     this.#running = false;
     this.#becomeIdle();
   };
@@ -331,6 +340,7 @@ export class Engine {
 
   /** Flushes and rounds take turns, so that neither starves the other. */
   #step(): MaybePromise<void> {
+    if (this.#durables.length > 0) return this.#beDurable();
     if (this.#mayFlush() && (this.#rounds.length === 0 || !this.#flushedLast)) {
       this.#flushedLast = true;
       return this.#flush();
@@ -368,10 +378,10 @@ export class Engine {
     if (result.status === "behind") {
       return this.#appendFailed(batch, new KVError("UnsupportedTarget", "A compare-and-swap ledger is not supported"));
     }
-    const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
+    const state: FollowState = { invalidated: false };
     for (let i = 0; i < batch.length; i++) {
       const pending = batch[i];
-      this.#apply(this.#replica, pending.record, pending.commit, result.versions[i], result.places[i], pending, state);
+      this.#apply(this.#replica, pending.record, pending.commit, result.versions[i], result.places[i], pending);
     }
     this.#position = result.next;
     this.#listener.flushed(state);
@@ -391,7 +401,7 @@ export class Engine {
   /** Finds an appended batch by reading to the end; then everything about it is known. */
   async #readOn(batch: readonly PendingCommit[], error: unknown): Promise<void> {
     for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);
-    const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
+    const state: FollowState = { invalidated: false };
     try {
       await this.#follow(false, state);
       if (this.queue.inFlight.size > 0 && !this.#sealWait.isWaiting && error === undefined)
@@ -425,13 +435,25 @@ export class Engine {
     const requests = this.#rounds;
     this.#rounds = [];
     this.counts.rounds++;
-    const state: FollowState = { applied: 0, foreign: 0, invalidated: false };
+    const state: FollowState = { invalidated: false };
     try {
       await this.#follow(
         requests.some((request) => request.verify),
         state,
       );
       for (const request of requests) request.resolve(state);
+    } catch (error) {
+      for (const request of requests) request.reject(error);
+    }
+  }
+
+  async #beDurable(): Promise<void> {
+    const requests = this.#durables;
+    this.#durables = [];
+    try {
+      if (this.#stopped !== undefined) throw this.#stopped;
+      await this.session.makeDurable?.();
+      for (const request of requests) request.resolve();
     } catch (error) {
       for (const request of requests) request.reject(error);
     }
@@ -444,7 +466,7 @@ export class Engine {
       const read = this.session.read(this.#position, { bytes: READ_BYTES, verify: check });
       const result = isPromise(read) ? await read : read;
       if (result.notices !== undefined) this.#note(result.notices);
-      for (const commit of result.commits) this.#meet(this.#replica, commit, state);
+      for (const commit of result.commits) this.#meet(this.#replica, commit);
       this.#position = result.next;
       if (result.status === "moved") await this.#move(state);
       else if (result.status === "sealed")
@@ -456,11 +478,11 @@ export class Engine {
     this.#lastLook = this.#environment.monotonic();
   }
 
-  #meet(replica: Replica, commit: LedgerCommit, state: FollowState): void {
+  #meet(replica: Replica, commit: LedgerCommit): void {
     const own = this.#ownCommit(commit);
     try {
       const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
-      this.#apply(replica, commit, decoded, commit.version, commit.place, own, state);
+      this.#apply(replica, commit, decoded, commit.version, commit.place, own);
     } catch (error) {
       // Whoever cannot tell what a commit does stops before it for good, and never guesses.
       if (error instanceof KVError) this.#stopped = error;
@@ -483,7 +505,6 @@ export class Engine {
     version: number,
     place: number,
     own: PendingCommit | undefined,
-    state: FollowState,
   ): void {
     this.counts.commits++;
     let verdict: Verdict = "applied";
@@ -500,10 +521,6 @@ export class Engine {
         replica.voidVersions.add(version);
         this.counts.voidCommits++;
       }
-    }
-    if (verdict === "applied") {
-      state.applied++;
-      if (own === undefined) state.foreign++;
     }
     if (own !== undefined) this.#settle(own, verdict, version);
   }
@@ -563,11 +580,11 @@ export class Engine {
     const unmet = this.queue.takeInFlight();
     if (result.ownCommits === "unknown") this.queue.reject(unmet, unknownOutcome(replaced));
     else this.queue.reject(unmet, new KVError("LedgerMissing", replaced, { outcome: "not committed" }));
-    await this.#reload(state);
+    await this.#reload();
   }
 
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
-  async #reload(state: FollowState): Promise<void> {
+  async #reload(): Promise<void> {
     const old = this.#source;
     const session = await this.#ledger.open({
       createIfMissing: false,
@@ -584,7 +601,7 @@ export class Engine {
         const read = session.read(position, { bytes: READ_BYTES, verify: false });
         const result = isPromise(read) ? await read : read;
         if (result.notices !== undefined) this.#note(result.notices);
-        for (const commit of result.commits) this.#meet(replica, commit, state);
+        for (const commit of result.commits) this.#meet(replica, commit);
         position = result.next;
         if (result.status !== "more") break;
         if (this.#pacer.due()) await this.#pacer.rest();

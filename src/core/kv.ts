@@ -128,8 +128,8 @@ export class CoreKV {
   #open: OpenState | undefined;
   #closing: Promise<void> | undefined;
   #staged: OpenTransaction | undefined;
-  /** Commits applied in rounds that no `sync` event told of yet. */
-  #untold = 0;
+  /** Commits that took effect and that a `sync` event has told of, or that were there at open. */
+  #told = 0;
   #writer = new ByteWriter();
   #lastTimerError: string | undefined;
 
@@ -198,6 +198,7 @@ export class CoreKV {
     }
     this.#open = { engine, ledger, allowNetworkFileSystem: parsed.allowNetworkFileSystem };
     this.#state = "open";
+    this.#told = this.#applied(engine);
     if (this.#autoSync) this.#poller.start();
     this.#adjustPoller();
     return this;
@@ -512,7 +513,7 @@ export class CoreKV {
       pacer: this.#pacer,
       timeoutMs,
       signal,
-      follow: () => this.#followUntold(this.#engine()),
+      follow: () => this.#followUntold(this.#engine(), { verify: false }),
       snapshot: () => this.#snapshot(this.#engine()),
       release: (snapshot) => this.#release(snapshot),
       builder: () => this.#builder(this.#engine()),
@@ -529,11 +530,12 @@ export class CoreKV {
   async get<T = unknown>(key: Key, options?: ReadOptions): Promise<T | null> {
     const engine = this.#indexed();
     const encoded = encodeKey(key);
+    const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
     if (wait !== undefined) await wait;
-    const row = this.#row(encoded);
+    const row = this.#row(staged, encoded);
     if (row === undefined) return null;
-    const value = this.#values().value(row);
+    const value = this.#values(staged).value(row);
     return (isPromise(value) ? await value : value) as T;
   }
 
@@ -541,11 +543,12 @@ export class CoreKV {
   async getEntry<T = unknown>(key: Key, options?: ReadOptions): Promise<Entry<T> | null> {
     const engine = this.#indexed();
     const encoded = encodeKey(key);
+    const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
     if (wait !== undefined) await wait;
-    const row = this.#row(encoded);
+    const row = this.#row(staged, encoded);
     if (row === undefined) return null;
-    const value = this.#values().value(row);
+    const value = this.#values(staged).value(row);
     return makeEntry(encoded, row, (isPromise(value) ? await value : value) as T);
   }
 
@@ -553,9 +556,10 @@ export class CoreKV {
   async has(key: Key, options?: ReadOptions): Promise<boolean> {
     const engine = this.#indexed();
     const encoded = encodeKey(key);
+    const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
     if (wait !== undefined) await wait;
-    return this.#row(encoded) !== undefined;
+    return this.#row(staged, encoded) !== undefined;
   }
 
   /** The entries under these keys, or null, in the order asked, all of one version. */
@@ -569,11 +573,12 @@ export class CoreKV {
       const touching = engine.queue.touching(key);
       if (touching !== undefined && touching.record.counter > (pending?.record.counter ?? 0)) pending = touching;
     }
+    const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, options, pending);
     if (wait !== undefined) await wait;
-    const now = this.#now();
-    const source = this.#values();
-    const rows = encoded.map((key) => live(this.#rows().get(key), now));
+    const now = this.#now(staged);
+    const source = this.#values(staged);
+    const rows = encoded.map((key) => live(this.#rows(staged).get(key), now));
     return this.#pinned(async () => {
       const entries: (Entry<T> | null)[] = [];
       for (let i = 0; i < rows.length; i++) {
@@ -656,11 +661,12 @@ export class CoreKV {
     const engine = this.#indexed();
     const parsed = parseOptions("list", name, options);
     const compiled = compileQuery(query);
+    const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, parsed, engine.queue.touchingRange(compiled));
     if (wait !== undefined) await wait;
     await this.#pinned(async (snapshot) => {
-      const rows = this.#staged?.state.rows.freeze() ?? snapshot.rows;
-      const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: this.#now() });
+      const rows = staged?.rows.freeze() ?? snapshot.rows;
+      const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: this.#now(staged) });
       for (let i = 0; listing.next(); i++) {
         visitor(listing.key);
         if ((i & 255) === 255 && this.#pacer.due()) await this.#pacer.rest();
@@ -755,10 +761,9 @@ export class CoreKV {
   async #syncNow(engine: Engine): Promise<void> {
     try {
       const round = await engine.round({ verify: true });
-      const durable = engine.session.makeDurable?.();
-      if (isPromise(durable)) await durable;
+      if (engine.session.makeDurable !== undefined) await engine.makeDurable();
       this.#lastTimerError = undefined;
-      this.#tell(round);
+      this.#tell(engine, round);
     } catch (error) {
       this.#tellError(engine, error);
       throw error;
@@ -852,38 +857,40 @@ export class CoreKV {
     const now = this.#environment.monotonic();
     if (this.#autoSync && engine.isBehind(now, this.#syncIntervalMs)) {
       // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
-      return this.#followUntold(engine).catch(() => undefined);
+      return this.#followUntold(engine, { verify: false }).catch(() => undefined);
     }
     return this.#pacer.due(now) ? this.#pacer.rest() : undefined;
   }
 
   async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {
     if (pending !== undefined) await pending.whenDone();
-    if (strong) this.#untold += (await engine.round({ verify: true })).applied;
+    if (strong) await this.#followUntold(engine, { verify: true });
     this.#engine();
   }
 
-  async #followUntold(engine: Engine): Promise<void> {
-    const round = await engine.round({ verify: false });
-    if (round.invalidated) this.#tell(round);
-    else this.#untold += round.applied;
+  /** Follows, and leaves it to the next `sync` event to tell of it. */
+  async #followUntold(engine: Engine, options: { readonly verify: boolean }): Promise<void> {
+    const round = await engine.round(options);
+    if (round.invalidated) this.#tell(engine, round);
   }
 
-  #rows(): OrderedView<Row> {
-    return this.#staged?.state.rows ?? this.#engine().replica.rows;
+  // What a read sees: the transaction that was open when it was called, if one was, whatever began while it waited.
+
+  #rows(staged: StagedState | undefined): OrderedView<Row> {
+    return staged?.rows ?? this.#engine().replica.rows;
   }
 
-  #values(): ValueSource {
-    return this.#staged?.state ?? this.#engine().source;
+  #values(staged: StagedState | undefined): ValueSource {
+    return staged ?? this.#engine().source;
   }
 
-  #now(): number {
-    return this.#staged?.state.now ?? this.#environment.now();
+  #now(staged: StagedState | undefined): number {
+    return staged?.now ?? this.#environment.now();
   }
 
-  #row(key: EncodedKey): Row | undefined {
-    const row = this.#rows().get(key);
-    return row === undefined || row.expiresAt === 0 ? row : live(row, this.#now());
+  #row(staged: StagedState | undefined, key: EncodedKey): Row | undefined {
+    const row = this.#rows(staged).get(key);
+    return row === undefined || row.expiresAt === 0 ? row : live(row, this.#now(staged));
   }
 
   #snapshot(engine: Engine): Snapshot {
@@ -934,7 +941,7 @@ export class CoreKV {
     try {
       const round = await engine.round({ verify: true });
       this.#lastTimerError = undefined;
-      this.#tell(round);
+      this.#tell(engine, round);
     } catch (error) {
       const cause = error instanceof KVError ? error.code : String(error);
       if (this.#state === "open" && cause !== this.#lastTimerError) this.#tellError(engine, error);
@@ -947,29 +954,41 @@ export class CoreKV {
     if (engine === undefined || this.#state !== "open") return;
     try {
       const round = await engine.round({ verify: true });
-      if (round.applied > 0 || round.invalidated) this.#tell(round);
+      if (this.#applied(engine) > this.#told || round.invalidated) this.#tell(engine, round);
     } catch {
       // The next poll meets the same failure and tells of it.
     }
   }
 
   #flushed(round: Round): void {
-    if (this.#autoSync) this.#tell(round);
-    else this.#untold += round.foreign;
+    const engine = this.#open?.engine;
+    // Without `autoSync` it is for `sync()` to tell.
+    if (engine !== undefined && this.#autoSync) this.#tell(engine, round);
   }
 
-  #tell(round: Round): void {
-    const applied = this.#untold + round.applied;
-    this.#untold = 0;
+  #tell(engine: Engine, round: Round): void {
+    const applied = this.#takeUntold(engine);
     if (this.#emitter.count("sync") === 0) return;
     const result = round.invalidated ? "ledgerInvalidated" : applied > 0 ? "success" : "ready";
-    this.#emitter.emit("sync", { result, applied, version: this.#open?.engine.replica.version ?? 0 });
+    this.#emitter.emit("sync", { result, applied, version: engine.replica.version });
   }
 
   #tellError(engine: Engine, error: unknown): void {
-    const applied = this.#untold;
-    this.#untold = 0;
+    const applied = this.#takeUntold(engine);
     this.#emitter.emit("sync", { result: "error", error, applied, version: engine.replica.version });
+  }
+
+  /** How many commits took effect since open. */
+  #applied({ counts }: Engine): number {
+    return counts.commits - counts.voidCommits;
+  }
+
+  /** Each commit is told of once, however many wait for the round that found it. */
+  #takeUntold(engine: Engine): number {
+    const applied = this.#applied(engine);
+    const untold = applied - this.#told;
+    this.#told = applied;
+    return untold;
   }
 
   /** Tells watches what a reload has changed for them. */

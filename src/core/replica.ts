@@ -43,7 +43,10 @@ export class Source implements ValueSource {
       row.place + row.valueOffset,
       VALUE_HEADER_BYTES + row.valueLength,
     );
-    return isPromise(record) ? record.then((arrived) => this.#check(row, arrived)) : this.#check(row, record);
+    if (!isPromise(record)) return this.#check(row, record);
+    // The session must not close under a read that waits for its bytes.
+    this.pin();
+    return record.then((arrived) => this.#check(row, arrived)).finally(() => this.unpin());
   }
 
   #check(row: Row, record: Uint8Array): Uint8Array {

@@ -63,7 +63,7 @@ async function tryOnce<T>(
   fn: (transaction: Transaction) => T | Promise<T>,
   context: TransactionContext,
 ): Promise<Attempt<T>> {
-  await context.follow();
+  await follow(context);
   const snapshot = context.snapshot();
   try {
     const builder = context.builder();
@@ -90,6 +90,16 @@ async function tryOnce<T>(
     return verdict === "applied" ? { done: true, result } : { done: false, lostTo: "others" };
   } finally {
     context.release(snapshot);
+  }
+}
+
+/** A transaction that cannot begin has committed nothing. */
+async function follow(context: TransactionContext): Promise<void> {
+  try {
+    await context.follow();
+  } catch (error) {
+    if (!(error instanceof KVError) || error.outcome !== undefined) throw error;
+    throw new KVError(error.code, error.message, { cause: error, outcome: "not committed" });
   }
 }
 
