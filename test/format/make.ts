@@ -269,6 +269,23 @@ const golden: Readonly<Record<string, (ledger: Ledger) => Promise<void>>> = {
     await ledger.set(["c", 3]);
   },
 
+  "stumps-within-markers": async (ledger) => {
+    const frame = ledger.commitFrame("torn", "y".repeat(100));
+    await ledger.set(["a", 1]);
+    ledger.append(frame.subarray(0, 45));
+    ledger.append(frame.subarray(0, 5));
+    await ledger.set(["b", 2]);
+    ledger.append(frame.subarray(0, frame.length - 1));
+    ledger.append(frame.subarray(0, 1));
+    ledger.append(frame.subarray(0, 2));
+    await ledger.set(["c", 3]);
+    ledger.append(frame.subarray(0, 1));
+    ledger.append(frame.subarray(0, 7));
+    await ledger.set(["d", 4]);
+    ledger.append(frame.subarray(0, 46));
+    ledger.append(frame.subarray(0, 3));
+  },
+
   unfinished: async (ledger) => {
     await ledger.set(["a", 1]);
     ledger.append(ledger.commitFrame("unfinished", "z".repeat(100)).subarray(0, 100));

@@ -123,24 +123,38 @@ function wholeFrame(file: Uint8Array, offset: number): Frame | undefined {
 
 // --- bytes that are no frame ---------------------------------------------------------------------------------------------
 
-function judge(
-  file: Uint8Array,
-  offset: number,
-): { readonly verdict: "unfinished" | "stump" | "lost" | "damage"; readonly end: number } {
+interface Judged {
+  readonly verdict: "unfinished" | "stump" | "lost" | "damage";
+  readonly end: number;
+}
+
+function judge(file: Uint8Array, offset: number): Judged {
   const marker = nextMarker(file, offset + 1);
-  const isLast = marker < 0;
-  const end = isLast ? file.length : marker;
+  const end = marker < 0 ? file.length : marker;
+  return judgePiece(file, offset, end, marker < 0);
+}
+
+function judgePiece(file: Uint8Array, offset: number, end: number, isLast: boolean): Judged {
+  const verdict = verdictOf(file, offset, end, isLast);
+  if (verdict !== "damage") return { verdict, end };
+  for (let cut = end - 1; cut > offset && cut > end - 8; cut--) {
+    if (agreesWithMarker(file.subarray(cut, end))) return judgePiece(file, offset, cut, false);
+  }
+  return { verdict, end };
+}
+
+function verdictOf(file: Uint8Array, offset: number, end: number, isLast: boolean): Judged["verdict"] {
   const length = end - offset;
   const header = validHeader(file.subarray(0, end), offset);
   const declared = header === undefined ? undefined : header.payloadLength + 53;
   let content = length;
   while (content > 0 && file[offset + content - 1] === 0) content--;
-  if (isLast && (length < 48 || (declared !== undefined && declared > length))) return { verdict: "unfinished", end };
-  if (content === 0) return { verdict: "lost", end };
-  if (content < 48 && agreesWithMarker(file.subarray(offset, offset + content))) return { verdict: "stump", end };
-  if (declared === undefined) return { verdict: "damage", end };
-  if (length < declared) return { verdict: "stump", end };
-  return { verdict: content < declared ? "lost" : "damage", end };
+  if (isLast && (length < 48 || (declared !== undefined && declared > length))) return "unfinished";
+  if (content === 0) return "lost";
+  if (content < 48 && agreesWithMarker(file.subarray(offset, offset + content))) return "stump";
+  if (declared === undefined) return "damage";
+  if (length < declared) return "stump";
+  return content < declared ? "lost" : "damage";
 }
 
 function agreesWithMarker(bytes: Uint8Array): boolean {

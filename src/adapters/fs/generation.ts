@@ -1,11 +1,11 @@
 import { MalformedBytes, toHex } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
-import { indexOfMarker } from "../../core/mask.ts";
+import { indexOfMarker, MARKER } from "../../core/mask.ts";
 import { type ReadableFile, readAt } from "./file.ts";
 import { FrameKind, frameBytes, readHeader, readPayload, writeFrame } from "./frame.ts";
 import { decodeGenerationHeader, encodeGenerationHeader, FORMAT, type GenerationHeader, ID_BYTES } from "./payloads.ts";
-import { agreesWithMarker, judge } from "./verdict.ts";
+import { agreesWithMarker, judge, markerBytesAtEnd } from "./verdict.ts";
 
 /** A whole header lies within so many bytes from the start, or there is none. */
 const SEARCH_BYTES = 64 * 1024;
@@ -91,23 +91,30 @@ function decodeHeader(payload: Uint8Array, name: string): GenerationHeader {
 function holdsOnlyHeaderStumps(bytes: Uint8Array, crc32: Environment["crc32"], toTheEnd: boolean): boolean {
   for (let at = 0; at < bytes.length;) {
     const marker = indexOfMarker(bytes, at + 1);
-    const end = marker < 0 ? bytes.length : marker;
-    const piece = bytes.subarray(at, end);
-    const header = readHeader(piece, 0, crc32);
-    if (header !== undefined && header.kind !== FrameKind.header) return false;
-    let content = piece.length;
-    while (content > 0 && piece[content - 1] === 0) content--;
-    const verdict = judge({
-      bytes: piece.length,
-      contentBytes: content,
-      isLast: toTheEnd && end === bytes.length,
-      beginning: piece,
-      declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
-    });
-    if (verdict !== "stump" && !(verdict === "wait" && agreesWithMarker(piece, piece.length))) return false;
+    let end = marker < 0 ? bytes.length : marker;
+    while (!isHeaderStump(bytes.subarray(at, end), crc32, toTheEnd && end === bytes.length)) {
+      const cut = markerBytesAtEnd(bytes.subarray(Math.max(at, end - MARKER.length + 1), end));
+      if (cut === 0) return false;
+      end -= cut;
+    }
     at = end;
   }
   return true;
+}
+
+function isHeaderStump(piece: Uint8Array, crc32: Environment["crc32"], isLast: boolean): boolean {
+  const header = readHeader(piece, 0, crc32);
+  if (header !== undefined && header.kind !== FrameKind.header) return false;
+  let content = piece.length;
+  while (content > 0 && piece[content - 1] === 0) content--;
+  const verdict = judge({
+    bytes: piece.length,
+    contentBytes: content,
+    isLast,
+    beginning: piece,
+    declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
+  });
+  return verdict === "stump" || (verdict === "wait" && agreesWithMarker(piece, piece.length));
 }
 
 /** The first generation of a new ledger: both copies of its header, to be appended in one write. */

@@ -10,7 +10,7 @@ import {
   readHeader,
   readPayload,
 } from "./frame.ts";
-import { judge, type Verdict } from "./verdict.ts";
+import { judge, markerBytesAtEnd, type Verdict } from "./verdict.ts";
 
 /** What lies at an offset of a ledger file. */
 export type Scanned =
@@ -85,17 +85,23 @@ export class Scanner {
   }
 
   #judge(offset: number, size: number): Judged {
-    const { end, contentEnd } = this.#pieceFrom(offset, size);
-    const beginning = this.#bytes(offset, Math.min(HEADER_BYTES, size - offset), size);
-    const header = readHeader(beginning, 0, this.#crc32);
-    const verdict = judge({
-      bytes: end - offset,
-      contentBytes: contentEnd - offset,
-      isLast: end === size,
-      beginning,
-      declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
-    });
-    return { verdict, end };
+    for (let limit = size; ;) {
+      const { end, contentEnd } = this.#pieceFrom(offset, limit);
+      const beginning = this.#bytes(offset, Math.min(HEADER_BYTES, limit - offset), size);
+      const header = readHeader(beginning, 0, this.#crc32);
+      const verdict = judge({
+        bytes: end - offset,
+        contentBytes: contentEnd - offset,
+        isLast: end === size,
+        beginning,
+        declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
+      });
+      if (verdict !== "damage") return { verdict, end };
+      const tailBytes = Math.min(MARKER.length - 1, end - offset);
+      const cut = markerBytesAtEnd(readAt(this.#file, end - tailBytes, tailBytes));
+      if (cut === 0) return { verdict, end };
+      limit = end - cut;
+    }
   }
 
   /** The piece that begins at `offset`: up to the next marker, or to the end. */

@@ -32,6 +32,17 @@ export function judge({ bytes, contentBytes, isLast, beginning, declaredBytes }:
   return "damage";
 }
 
+/**
+ * How many bytes at the end of `tail` are the beginning of a marker, and not all of it. A piece that would be damage may end in the stump of a
+ * second writer that died, or is still writing, within its marker: it is cut before these bytes and judged anew, as one that is not the last.
+ */
+export function markerBytesAtEnd(tail: Uint8Array): number {
+  // The marker's first byte occurs nowhere else in it: only its last occurrence can begin one.
+  const bytes = tail.length - tail.lastIndexOf(MARKER[0]);
+  if (bytes > tail.length || bytes >= MARKER.length) return 0;
+  return agreesWithMarker(tail.subarray(tail.length - bytes), bytes) ? bytes : 0;
+}
+
 /** True if the first bytes are those of a marker, as far as they go. */
 export function agreesWithMarker(beginning: Uint8Array, bytes: number): boolean {
   for (let i = 0; i < Math.min(bytes, MARKER.length); i++) if (beginning[i] !== MARKER[i]) return false;
