@@ -128,10 +128,21 @@ export class Scanner {
   #bytes(offset: number, length: number, size: number): Uint8Array {
     const from = offset - this.#windowAt;
     if (from < 0 || from + length > this.#window.length) {
-      this.#window = readAt(this.#file, offset, Math.min(Math.max(length, this.#windowBytes), size - offset));
+      this.#window = this.#readWindow(offset, length, size);
       this.#windowAt = offset;
       return this.#window.subarray(0, length);
     }
     return this.#window.subarray(from, from + length);
+  }
+
+  #readWindow(offset: number, length: number, size: number): Uint8Array {
+    const ahead = Math.min(Math.max(length, this.#windowBytes), size - offset);
+    try {
+      return readAt(this.#file, offset, ahead);
+    } catch (error) {
+      // A block further on cannot be read: what was asked for perhaps can.
+      if (ahead === length) throw error;
+      return readAt(this.#file, offset, length);
+    }
   }
 }

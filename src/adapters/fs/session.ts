@@ -59,6 +59,8 @@ const MASKED = 2 ** 52;
 const BUFFER_KEPT_BYTES = 1024 * 1024;
 /** A read takes at least so much at once, if there is so much. */
 const WINDOW_BYTES_MIN = 4096;
+/** A last piece that is no longer than this is read again at every look. */
+const PIECE_SEARCHED_ALWAYS_BYTES = 64 * 1024;
 
 /**
  * A ledger file, opened. Positions and versions are logical addresses: offset in the file plus the generation's delta.
@@ -75,10 +77,12 @@ export class FileSession implements LedgerSession {
   /** The present file; for a read-only session on a blank one, it has no generation yet. */
   #blank: FileHandle | undefined;
   #buffer = new Uint8Array(4096);
-  /** The frame that was read or written last: its offset and what identifies it. */
-  #lastFrame: { offset: number; fingerprint: number } = { offset: -1, fingerprint: 0 };
+  /** The frame that was read or written last, the header at first: its offset and what identifies it. */
+  #lastFrame: { readonly offset: number; readonly fingerprint: number } = { offset: -1, fingerprint: 0 };
   /** Size of the file when its end was last read. */
   #endSize = -1;
+  /** Where the piece begins that was the last one then, and may still be in the writing. */
+  #endOffset = -1;
   /** The path has to be looked at before anything else is believed. */
   #suspect = false;
   #missing = false;
@@ -136,26 +140,31 @@ export class FileSession implements LedgerSession {
   }
 
   #read(position: number, budget: ReadBudget): ReadResult {
-    const current = this.#current ?? this.#beBorn();
-    if (current === undefined) return { commits: [], next: position, status: "end" };
+    this.#counts.reads++;
+    if (this.#blank !== undefined) {
+      const state = this.#readBlank(this.#blank, budget.verify);
+      if (state !== "born") return { commits: [], next: position, status: state };
+    }
+    const current = this.#current as OpenFile;
     const { file, generation } = current;
     const from = Math.max(position, this.start);
     let offset = from - generation.delta;
-    const size = file.status().size;
+    let { size } = file.status();
     this.#readTo = Math.max(this.#readTo, from);
-    this.#counts.reads++;
     if (budget.verify || this.#suspect) {
       const path = this.#lookAtPath(current);
       if (path === "same" && (size < offset || !this.#lastFrameUnchanged(file)))
         return { commits: [], next: from, status: "moved" };
       if (path !== "same") {
+        // Asked afterwards: a vacuum seals the file before it moves the path.
+        ({ size } = file.status());
         // Without a seal ahead, what is behind the position belongs to a file that is nobody's ledger any more.
         if (!this.#sealAhead(current, offset, size)) {
           if (path === "missing") throw missing(this.#options.path);
           return { commits: [], next: from, status: "moved" };
         }
-        this.#pathMoved = path === "other";
       }
+      this.#pathMoved = path === "other";
     }
     const scanner = new Scanner(file, size, windowFor(size - offset, budget.bytes), this.#crc32);
     const commits: LedgerCommit[] = [];
@@ -163,24 +172,27 @@ export class FileSession implements LedgerSession {
     const begin = offset;
     if (this.#seals?.winning !== undefined) {
       this.#readBehindSeal(scanner);
-      return result(commits, from, this.#pathMoved ? "moved" : "sealed", notices);
+      return this.#atSeal(commits, from, notices);
     }
+    if (this.#isStillWaiting(offset, size)) return result(commits, from, "end", notices);
     for (;;) {
-      const scanned = scanner.scan(offset);
+      let scanned: Scanned;
+      try {
+        scanned = scanner.scan(offset);
+      } catch (error) {
+        // What lies before a block that cannot be read is handed out first; the next read stops there again, and says why.
+        if (commits.length === 0) throw error;
+        return result(commits, this.#passed(offset + generation.delta), "more", notices);
+      }
       if (scanned.found === "nothing") {
         this.#endSize = size;
+        this.#endOffset = offset;
         if (this.#missing && commits.length === 0 && notices.length === 0) throw missing(this.#options.path);
         return result(commits, this.#passed(offset + generation.delta), "end", notices);
       }
       if (scanned.found === "frame") {
         const seen = this.#takeFrame(scanned, offset, generation, commits);
-        if (seen === "sealed")
-          return result(
-            commits,
-            this.#passed(offset + generation.delta),
-            this.#pathMoved ? "moved" : "sealed",
-            notices,
-          );
+        if (seen === "sealed") return this.#atSeal(commits, this.#passed(offset + generation.delta), notices);
         if (seen === "unknown") {
           if (commits.length > 0 || notices.length > 0)
             return result(commits, this.#passed(offset + generation.delta), "more", notices);
@@ -196,6 +208,18 @@ export class FileSession implements LedgerSession {
       if (offset - begin >= budget.bytes)
         return result(commits, this.#passed(offset + generation.delta), "more", notices);
     }
+  }
+
+  /** Everything before the seal is read: the next generation is there, or not yet, or all of it is gone. */
+  #atSeal(commits: readonly LedgerCommit[], next: number, notices: readonly LedgerNotice[]): ReadResult {
+    this.#endSize = this.#current?.file.status().size ?? -1;
+    if (this.#missing && commits.length === 0 && notices.length === 0) throw missing(this.#options.path);
+    return result(commits, next, this.#pathMoved ? "moved" : "sealed", notices);
+  }
+
+  /** True if a large piece lies at the end, as it did before: a dead writer's stump is not searched for markers at every poll. */
+  #isStillWaiting(offset: number, size: number): boolean {
+    return offset === this.#endOffset && size === this.#endSize && size - offset > PIECE_SEARCHED_ALWAYS_BYTES;
   }
 
   #passed(address: number): number {
@@ -279,22 +303,30 @@ export class FileSession implements LedgerSession {
   }
 
   hasNews(): boolean {
-    const current = this.#current;
-    if (current === undefined) return true;
-    const { size, links } = current.file.status();
+    const file = this.#current?.file ?? this.#blank;
+    if (file === undefined) return true;
+    const { size, links } = file.status();
     // Nobody can see at the descriptor where the path leads, but a file without a name has lost it.
     if (links === 0) this.#suspect = true;
     return size !== this.#endSize || links === 0;
   }
 
-  /** A blank file that a read-only session looks at may have become a ledger. */
-  #beBorn(): OpenFile | undefined {
-    const file = this.#blank as FileHandle;
+  /** A blank file that a read-only session looks at may have become a ledger, or something else. */
+  #readBlank(file: FileHandle, verify: boolean): "born" | "end" | "moved" {
+    const { size } = file.status();
+    if (verify || this.#suspect) {
+      const path = this.#lookAtPath(file.identity());
+      if (path === "missing") throw missing(this.#options.path);
+      if (path === "other") return "moved";
+    }
     const beginning = readBeginning(file, this.#options.path, this.#crc32);
-    if (beginning.is !== "ledger") return undefined;
+    this.#endSize = size;
+    if (beginning.is === "blank") return "end";
+    // Whoever opens it anew says what it is.
+    if (beginning.is !== "ledger") return "moved";
     this.#blank = undefined;
     this.#enter(file, beginning.generation);
-    return this.#current;
+    return "born";
   }
 
   /** Makes a generation's file the present one. */
@@ -303,12 +335,15 @@ export class FileSession implements LedgerSession {
     this.#files = [...this.#files.filter((each) => each.isOpen), new OpenFile(file, generation)];
     this.#seals = new Seals(generation.header);
     this.#behindSeal = -1;
+    this.#lastFrame = generation.headerFrame;
+    this.#endSize = -1;
+    this.#endOffset = -1;
     this.#readTo = generation.start + generation.delta;
   }
 
   // --- identity ----------------------------------------------------------------------------------------------------
 
-  #lookAtPath(current: OpenFile): PathState {
+  #lookAtPath(current: { readonly device: bigint; readonly inode: bigint }): PathState {
     const status = this.#options.calls.stat(this.#options.path);
     this.#missing = status === undefined;
     const same = status !== undefined && status.device === current.device && status.inode === current.inode;
@@ -319,7 +354,6 @@ export class FileSession implements LedgerSession {
 
   #lastFrameUnchanged(file: FileHandle): boolean {
     const { offset, fingerprint } = this.#lastFrame;
-    if (offset < 0) return true;
     const header = readAt(file, offset, HEADER_BYTES);
     return header.length === HEADER_BYTES && headerFingerprint(header, 0) === fingerprint;
   }
@@ -367,14 +401,7 @@ export class FileSession implements LedgerSession {
     if (this.#suspect) {
       // Known to be gone or replaced: look again rather than write to what nobody will read.
       const state = this.#lookAtPath(current);
-      if (
-        state !== "same" &&
-        !this.#sealAhead(
-          current,
-          this.#lastFrame.offset < 0 ? current.generation.start : this.#lastFrame.offset,
-          current.file.status().size,
-        )
-      ) {
+      if (state !== "same" && !this.#sealAhead(current, this.#lastFrame.offset, current.file.status().size)) {
         throw new KVError("LedgerMissing", `${path} is gone, or something else is in its place`, {
           outcome: "not committed",
         });
@@ -413,24 +440,24 @@ export class FileSession implements LedgerSession {
     position: number,
   ): AppendResult {
     const { path } = this.#options;
-    let count: number;
-    let status: { readonly size: number; readonly links: number };
+    let count = 0;
+    let failure: KVError | undefined;
     try {
       this.#counts.writes++;
       count = file.append(batch);
       this.#counts.bytesWritten += count;
-      status = file.status();
     } catch (error) {
-      return { status: "read-on", error: fromSystem(error, `${path} cannot be written`, "not committed") };
+      failure = fromSystem(error, `${path} cannot be written`, "not committed");
     }
-    if (count < batch.length) {
+    const status = this.#statusAfterWrite(file);
+    // A file without a name: what is in it is acknowledged only if its seal shows that it was left in order.
+    if (status === undefined || status.links === 0) this.#suspect = true;
+    if (failure === undefined && count < batch.length) {
       const message = `${path} took ${count} of ${batch.length} bytes: there is no room`;
-      return { status: "read-on", error: new KVError("NoSpace", message, { outcome: "not committed" }) };
+      failure = new KVError("NoSpace", message, { outcome: "not committed" });
     }
-    if (status.links === 0) {
-      this.#suspect = true;
-      return { status: "read-on" };
-    }
+    if (failure !== undefined) return { status: "read-on", error: failure };
+    if (status === undefined || status.links === 0) return { status: "read-on" };
     const begin = position - generation.delta;
     if (status.size !== begin + batch.length) return { status: "read-on" };
     this.#endSize = status.size;
@@ -444,6 +471,15 @@ export class FileSession implements LedgerSession {
       places.push(version + HEADER_BYTES + (readU32(batch, starts[i] + 8) === 0 ? 0 : MASKED));
     }
     return { status: "appended", versions, places, next: position + batch.length };
+  }
+
+  #statusAfterWrite(file: FileHandle): { readonly size: number; readonly links: number } | undefined {
+    try {
+      return file.status();
+    } catch {
+      // Reading on finds out what there is to know.
+      return undefined;
+    }
   }
 
   /** Waits until what was written, and everything before it, is durable. A failed sync is never made a success by another. */
@@ -495,7 +531,8 @@ export class FileSession implements LedgerSession {
           return this.#continueIn(file, beginning.generation, position);
       }
       file.close();
-      return { status: "replaced", ownCommits: "unknown" };
+      // What lies behind the seal that was read up to is void for everyone, whatever came after it.
+      return { status: "replaced", ownCommits: position === this.#seals?.sealedAt ? "not committed" : "unknown" };
     } catch (error) {
       file.close();
       throw fromSystem(error, `${path} cannot be opened again`);
@@ -508,8 +545,6 @@ export class FileSession implements LedgerSession {
     this.#suspect = false;
     this.#missing = false;
     this.#directorySynced = false;
-    this.#lastFrame = { offset: -1, fingerprint: 0 };
-    this.#endSize = -1;
     return { status: "continued", position };
   }
 

@@ -1,0 +1,192 @@
+import { appendFileSync, copyFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
+import { FrameKind, frameBytes, writeFrame } from "../../../src/adapters/fs/frame.ts";
+import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
+import { KV } from "../../../src/index.node.ts";
+import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
+import { inFolder } from "../../support/folder.ts";
+import { changingFiles, nextGeneration, openSession } from "../../support/generations.ts";
+
+const still = { autoSync: false } as const;
+const verified = { bytes: 1 << 20, verify: true } as const;
+
+async function write(path: string, entries: Readonly<Record<string, unknown>>): Promise<void> {
+  await using db = await KV.open(path, still);
+  for (const [key, value] of Object.entries(entries)) await db.set([key], value);
+}
+
+describe("a file's path", () => {
+  it("that a vacuum moves between two system calls of a look was left in order", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1 });
+      const next = await nextGeneration(path);
+      let during: (() => void) | undefined;
+      const session = await openSession(path, {
+        calls: {
+          ...nodeFileSystem,
+          stat: (file) => {
+            during?.();
+            during = undefined;
+            return nodeFileSystem.stat(file);
+          },
+        },
+      });
+      during = () => {
+        next.seal();
+        next.replace();
+      };
+      const result = await session.read(session.start, verified);
+      expect(result).toMatchObject({ status: "moved", commits: [{ counter: 1 }] });
+      expect(await session.reopen(result.next)).toEqual({ status: "continued", position: result.next });
+      await session.close();
+    }));
+
+  it("is found to hold another ledger that was copied over it, even if nothing was read of the first one but its header", () =>
+    inFolder(async (folder) => {
+      const [path, other] = [join(folder, "a.db"), join(folder, "b.db")];
+      await write(other, { b: 2 });
+      await using db = await KV.open(path, still);
+      const results: string[] = [];
+      db.on("sync", ({ result }) => results.push(result));
+      copyFileSync(other, path);
+      await db.sync();
+      expect(results).toEqual(["ledgerInvalidated"]);
+      expect(await db.get(["b"])).toBe(2);
+      await using right = await KV.open(other, still);
+      expect(db.stats().ledgerId).toBe(right.stats().ledgerId);
+    }));
+
+  it("that is deleted between seal and replacement is missing, and is not waited for", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1 });
+      const next = await nextGeneration(path);
+      const session = await openSession(path);
+      next.seal();
+      const sealed = await session.read(session.start, verified);
+      expect(sealed.status).toBe("sealed");
+      unlinkSync(path);
+      const reading = async (): Promise<unknown> => session.read(sealed.next, verified);
+      await expect(reading()).rejects.toMatchObject({ code: "LedgerMissing" });
+      await expect(reading()).rejects.toMatchObject({ code: "LedgerMissing" });
+      await session.close();
+    }));
+});
+
+describe("a read-only open of an empty file", () => {
+  it("finds the ledger that is born in it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      writeFileSync(path, "");
+      await using reader = await KV.open(path, { ...still, readOnly: true });
+      expect(await reader.get(["a"])).toBeNull();
+      await write(path, { a: 1 });
+      await reader.sync();
+      expect(await reader.get(["a"])).toBe(1);
+    }));
+
+  it("finds the ledger that is moved to its place", () =>
+    inFolder(async (folder) => {
+      const [path, other] = [join(folder, "a.db"), join(folder, "b.db")];
+      writeFileSync(path, "");
+      await using reader = await KV.open(path, { ...still, readOnly: true });
+      await write(other, { a: 1 });
+      renameSync(other, path);
+      await reader.sync();
+      expect(await reader.get(["a"])).toBe(1);
+    }));
+
+  it("says so when the file becomes something else, or goes away", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      writeFileSync(path, "");
+      await using reader = await KV.open(path, { ...still, readOnly: true });
+      appendFileSync(path, "a list of things to buy");
+      await expect(reader.sync()).rejects.toMatchObject({ code: "NotALedger" });
+      unlinkSync(path);
+      await expect(reader.sync()).rejects.toMatchObject({ code: "LedgerMissing" });
+    }));
+});
+
+describe("a large piece at the end of a file", () => {
+  it("is searched once, not at every look, and skipped once something follows", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1 });
+      const payload = new Uint8Array(8 * 1024 * 1024);
+      const frame = new Uint8Array(frameBytes(payload.length));
+      const record = { writer: new Uint8Array(12), counter: 1, timestamp: 0, payload };
+      writeFrame(frame, 0, FrameKind.commit, record, nodeEnvironment.crc32);
+      appendFileSync(path, frame.subarray(0, frame.length - 1));
+      let bytesRead = 0;
+      const counting = changingFiles((file) => ({
+        read: (target, position) => {
+          const count = file.read(target, position);
+          bytesRead += count;
+          return count;
+        },
+      }));
+      const session = await openSession(path, { calls: counting });
+      let { next } = await session.read(session.start, verified);
+      bytesRead = 0;
+      for (let i = 0; i < 10; i++) {
+        const again = await session.read(next, verified);
+        expect(again).toEqual({ commits: [], next, status: "end" });
+      }
+      expect(bytesRead).toBeLessThan(100 * 1024);
+      await write(path, { b: 2 });
+      const behind = await session.read(next, { ...verified, bytes: 1 << 30 });
+      expect(behind.commits).toHaveLength(1);
+      expect(behind.notices).toMatchObject([{ kind: "stump" }]);
+      ({ next } = behind);
+      await session.close();
+    }));
+});
+
+describe("a block that cannot be read", () => {
+  it("stops the replica before it, with everything in front of it delivered", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: "x".repeat(100_000), b: 2, c: 3 });
+      const healthy = await openSession(path);
+      const bad = (await healthy.read(healthy.start, verified)).commits[1].version;
+      await healthy.close();
+      const failing = changingFiles((file) => ({
+        read: (target, position) => {
+          if (position > bad || position + target.length <= bad) return file.read(target, position);
+          if (position < bad) return file.read(target.subarray(0, bad - position), position);
+          throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+        },
+      }));
+      const session = await openSession(path, { calls: failing });
+      const first = await session.read(session.start, verified);
+      expect(first).toMatchObject({ status: "more", next: bad, commits: [{ counter: 1 }] });
+      const further = async (): Promise<unknown> => session.read(bad, verified);
+      await expect(further()).rejects.toMatchObject({ code: "InputOutput" });
+      await session.close();
+    }));
+});
+
+describe("a write that fails and lands all the same", () => {
+  it("is no acknowledgement when the file has lost its name", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      let deleted = false;
+      const calls = changingFiles((file) => ({
+        append: (bytes) => {
+          const count = file.append(bytes);
+          if (!deleted) return count;
+          throw Object.assign(new Error("EIO: i/o error, write"), { code: "EIO" });
+        },
+      }));
+      await using db = await KV.open(createFsLedger(path, {}, calls), still);
+      await db.set(["a"], 1);
+      unlinkSync(path);
+      deleted = true;
+      await expect(db.set(["a"], 2)).rejects.toMatchObject({ outcome: "unknown" });
+      await expect(db.set(["a"], 3)).rejects.toMatchObject({ code: "LedgerMissing", outcome: "not committed" });
+    }));
+});
