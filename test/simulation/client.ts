@@ -1,0 +1,281 @@
+import type { Entry } from "../../src/core/entry.ts";
+import { encodeKey, type Key } from "../../src/core/key.ts";
+import type { CoreKV } from "../../src/core/kv.ts";
+import type { Ledger } from "../../src/core/ledger.ts";
+import { encodeValue } from "../../src/core/value.ts";
+import type { WatchEntry } from "../../src/core/watch.ts";
+import type { Check, Journal, Log, Outcome, Write } from "./journal.ts";
+import type { Model, ModelRow } from "./model.ts";
+import { describe, type Process, type World } from "./world.ts";
+
+/** Errors that a run's faults explain. Any other one is a finding. */
+export interface Expected {
+  readonly codes: ReadonlySet<string>;
+  /** True if something in this run can leave a commit's fate in the dark. */
+  readonly unknown: boolean;
+}
+
+/** What a reader may see: a range of versions, and of readings of its clock. */
+interface Window {
+  readonly from: number;
+  readonly readings: number;
+  readonly after: Write | undefined;
+}
+
+/** One process as its program sees it: a database, and the record of what it was told. */
+export class Client {
+  readonly process: Process;
+  readonly world: World;
+  readonly db: CoreKV;
+  readonly ledger: Ledger;
+  readonly log: Log;
+  readonly #journal: Journal;
+  readonly #expected: Expected;
+  #tokens = 0;
+  #calls = 0;
+  #version = 0;
+  /** The newest version among own commits that the caller was told of. */
+  #acknowledged = 0;
+  /** The last queued write to each key. */
+  readonly #lastWrite = new Map<string, Write>();
+  /** A transaction between begin and end is open: reads belong to it. */
+  inTransaction = false;
+  /** Loops that go on writing without waiting. */
+  issuing = 0;
+  isOpen = false;
+  isClosed = false;
+
+  constructor(process: Process, db: CoreKV, ledger: Ledger, log: Log, journal: Journal, expected: Expected) {
+    this.process = process;
+    this.world = process.world;
+    this.db = db;
+    this.ledger = ledger;
+    this.log = log;
+    this.#journal = journal;
+    this.#expected = expected;
+  }
+
+  /** Called as soon as the database is open: from here on everything is to be told. */
+  begin(): void {
+    this.isOpen = true;
+    const { db, log, process } = this;
+    process.syncFailedAt = Infinity;
+    db.on("error", (error) => this.world.fail(`${process.name}: error event ${describe(error)}`));
+    db.on("sync", (event) => {
+      process.record(() => (log.applied += event.applied));
+      if (event.result === "error") this.allow("sync event", event.error);
+      if (event.result === "ledgerInvalidated") this.world.fail(`${process.name}: ledgerInvalidated without reason`);
+    });
+    if (!log.indexed) return;
+    const from = this.version();
+    process.record(() => (log.watchedFrom = from));
+    db.watch([], (entry) => this.#saw(entry));
+  }
+
+  #saw(entry: WatchEntry): void {
+    if (entry.reset === true || entry.reloaded === true)
+      return this.world.fail(`${this.process.name}: a reload without reason`);
+    const seen = {
+      key: encodeKey(entry.key),
+      version: entry.version,
+      timestamp: entry.timestamp,
+      value: stored(entry.value),
+    };
+    this.process.record(() => this.log.seen.push(seen));
+    this.#noteVersion(entry.version);
+    if (this.process.random.chance(0.05) && !this.inTransaction && this.isOpen)
+      void this.get(entry.key, { least: entry.version });
+  }
+
+  /** The version that reads see now. */
+  version(): number {
+    const { version } = this.db.stats();
+    this.#noteVersion(version);
+    return version;
+  }
+
+  #noteVersion(version: number): void {
+    if (version < this.#version)
+      this.world.fail(`${this.process.name}: the version went back from ${this.#version} to ${version}`);
+    this.#version = Math.max(this.#version, version);
+  }
+
+  newToken(): string {
+    return `${this.process.name}.${++this.#tokens}`;
+  }
+
+  // --- writes --------------------------------------------------------------------------------------------------------
+
+  /** Puts a write on record, and what becomes of it. Resolves, whatever that is, when the caller was told. */
+  async write(
+    what: string,
+    token: string | undefined,
+    keys: readonly Key[],
+    run: (write: Write) => Promise<unknown>,
+    options: { readonly queued: boolean } = { queued: true },
+  ): Promise<Write> {
+    const { process, log } = this;
+    const write: Write = {
+      process,
+      what,
+      token,
+      queued: options.queued,
+      calledAt: this.world.steps,
+      toldAt: undefined,
+      behindFailedSync: process.syncFailedAt < this.world.steps,
+      outcome: undefined,
+      version: undefined,
+      error: undefined,
+      reads: new Map(),
+      ownError: undefined,
+    };
+    process.record(() => log.writes.push(write));
+    if (options.queued) for (const key of keys) this.#lastWrite.set(encodeKey(key), write);
+    let outcome: Outcome;
+    let version: number | undefined;
+    const call = this.#call(what);
+    try {
+      const result = await run(write);
+      outcome = result === 0 ? "nothing" : "committed";
+      if (typeof result === "object" && result !== null) {
+        if ("ok" in result && result.ok === false) outcome = "conflict";
+        if ("version" in result && typeof result.version === "number") version = result.version;
+      }
+    } catch (error) {
+      write.error = error;
+      outcome = this.#outcomeOf(write, error);
+    }
+    this.log.pending.delete(call);
+    this.world.note(
+      process.name,
+      () =>
+        `${what} ${token ?? ""} is ${outcome} ${version ?? ""} ${write.error === undefined ? "" : describe(write.error)}`,
+    );
+    if (version !== undefined) this.#acknowledged = Math.max(this.#acknowledged, version);
+    const toldAt = this.world.steps;
+    process.record(() => {
+      write.outcome = outcome;
+      write.version = version;
+      write.toldAt = toldAt;
+      if (version !== undefined) this.#journal.acknowledged = Math.max(this.#journal.acknowledged, version);
+    });
+    return write;
+  }
+
+  #outcomeOf(write: Write, error: unknown): Outcome {
+    const { what } = write;
+    const { code, outcome } = error as { code?: string; outcome?: string };
+    if (code === "TypeMismatch") return "mismatch";
+    this.allow(what, error);
+    if (outcome === "unknown" && !this.#expected.unknown)
+      this.world.fail(`${this.process.name}: ${what}: an unknown outcome without reason: ${describe(error)}`);
+    if (outcome !== "not committed" && outcome !== "unknown" && write.ownError !== error)
+      this.world.fail(`${this.process.name}: ${what}: an error that tells no outcome: ${describe(error)}`);
+    return outcome === "unknown" ? "unknown" : "not committed";
+  }
+
+  allow(what: string, error: unknown): void {
+    const code = (error as { code?: string } | undefined)?.code;
+    if (code === undefined || !this.#expected.codes.has(code))
+      this.world.fail(`${this.process.name}: ${what}: ${describe(error)}`);
+  }
+
+  #call(what: string): string {
+    const call = `${what} #${++this.#calls}`;
+    this.log.pending.add(call);
+    this.world.note(this.process.name, () => `calls ${what}`);
+    return call;
+  }
+
+  // --- reads ---------------------------------------------------------------------------------------------------------
+
+  /** Runs a read and puts a check of its result on record. Undefined if it failed for a reason that the run explains. */
+  async read<T>(
+    what: string,
+    run: () => Promise<T>,
+    check: (result: T, model: Model, version: number, clock: Clock) => boolean,
+    options: { readonly strong?: boolean; readonly key?: Key; readonly least?: number } = {},
+  ): Promise<T | undefined> {
+    const { process } = this;
+    const window: Window = {
+      from: Math.max(
+        this.version(),
+        options.least ?? 0,
+        options.strong === true ? Math.max(this.#journal.acknowledged, this.#acknowledged) : 0,
+      ),
+      readings: Math.max(0, process.clockReadings.length - 1),
+      after: options.key === undefined ? undefined : this.#lastWrite.get(encodeKey(options.key)),
+    };
+    process.environment.now();
+    const call = this.#call(what);
+    let result: T;
+    try {
+      result = await run();
+    } catch (error) {
+      this.log.pending.delete(call);
+      this.allow(what, error);
+      return undefined;
+    }
+    this.log.pending.delete(call);
+    if (!this.isOpen) return result;
+    const to = this.version();
+    const readings = process.clockReadings.slice(window.readings);
+    const clock = { from: Math.min(...readings), to: Math.max(...readings) };
+    this.world.note(process.name, () => `${what} answers, between versions ${window.from} and ${to}`);
+    this.#later(what, (model) => {
+      const own = window.after?.outcome === "committed" ? (window.after.version ?? 0) : 0;
+      const from = Math.max(window.from, own);
+      if (from > to) return `read at version ${to}, though ${from} was to be seen`;
+      if (model.versionsBetween(from, to).some((version) => check(result, model, version, clock))) return undefined;
+      return `fits no version from ${from} to ${to}: ${JSON.stringify(result, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value)).slice(0, 300)}`;
+    });
+    return result;
+  }
+
+  #later(what: string, check: Check): void {
+    this.process.record(() => this.#journal.checks.push({ who: this.process.name, what, check }));
+  }
+
+  get(
+    key: Key,
+    options: { readonly strong?: boolean; readonly least?: number } = {},
+  ): Promise<Entry | null | undefined> {
+    const consistency = options.strong === true ? "strong" : "eventual";
+    return this.read(
+      `get ${key.join("/")}`,
+      () => this.db.getEntry(key, { consistency }),
+      (entry, model, version, clock) => entryFits(entry, model, encodeKey(key), version, clock),
+      { ...options, key },
+    );
+  }
+}
+
+/** Readings of a clock while something was going on. */
+export interface Clock {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** True if an entry, or null, is what the model holds. An entry that expires within the clock's readings may be there or not. */
+export function entryFits(entry: Entry | null, model: Model, key: string, version: number, clock: Clock): boolean {
+  const row = model.at(key, version);
+  const isGone = row === undefined || (row.expiresAt !== 0 && row.expiresAt <= clock.from);
+  const mayBeGone = isGone || (row.expiresAt !== 0 && row.expiresAt <= clock.to);
+  if (entry === null) return mayBeGone;
+  return row !== undefined && !isGone && sameEntry(entry, row);
+}
+
+export function sameEntry(entry: Entry, row: ModelRow): boolean {
+  return (
+    entry.version === row.version &&
+    entry.timestamp === row.timestamp &&
+    (entry.expiresAt ?? 0) === row.expiresAt &&
+    Object.is(stored(entry.value), row.value)
+  );
+}
+
+/** A value in the form in which the model keeps it. */
+export function stored(value: unknown): number | bigint | string | undefined {
+  if (value === undefined || typeof value === "number" || typeof value === "bigint") return value;
+  return Buffer.from(encodeValue(value)).toString("hex");
+}

@@ -1,0 +1,175 @@
+import { registerHooks } from "node:module";
+import { fileURLToPath } from "node:url";
+
+/**
+ * Defects that the simulation has to find, each a small change of the source: they prove that its checks have teeth. The product holds
+ * nothing of them: they are put in while its files are loaded.
+ */
+export interface Defect {
+  readonly name: string;
+  readonly changes: readonly Change[];
+}
+
+interface Change {
+  /** Below `src/`. */
+  readonly file: string;
+  /** Occurs exactly once in the file. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+const ENGINE = "core/engine.ts";
+const SESSION = "adapters/fs/session.ts";
+const SCANNER = "adapters/fs/scanner.ts";
+const QUEUE = "core/commit-queue.ts";
+
+export const defects: readonly Defect[] = [
+  defect("a commit is acknowledged before it is followed", {
+    file: ENGINE,
+    find: "await this.#follow(false, state);",
+    replace: `for (const pending of batch) pending.settle("applied", this.#position); await this.#follow(false, state);`,
+  }),
+  defect("two stumps are judged as one piece", {
+    file: SCANNER,
+    find: "const marker = indexOfMarker(bytes, at === offset ? 1 : 0);",
+    replace: "const marker = indexOfMarker(bytes, at === offset ? HEADER_BYTES : 0);",
+  }),
+  defect("a stump that ends in the beginning of a marker is not cut before it", {
+    file: SCANNER,
+    find: "if (cut === 0) return { verdict, end };",
+    replace: "return { verdict, end };",
+  }),
+  defect("nobody searches for the next marker", {
+    file: SCANNER,
+    find: "const marker = indexOfMarker(bytes, at === offset ? 1 : 0);",
+    replace: "const marker = -1;",
+  }),
+  defect("a value that holds a marker is not masked", {
+    file: "adapters/fs/frame.ts",
+    find: "if (indexOfMarker(rest, 0) >= 0)",
+    replace: "if (false)",
+  }),
+  defect("versions are used twice", {
+    file: SESSION,
+    find: "commits.push({ version, place,",
+    replace: "commits.push({ version: version - (version % 256), place,",
+  }),
+  defect("commits are resolved by the reader's clock", {
+    file: ENGINE,
+    find: "timestamp: record.timestamp, place }",
+    replace: "timestamp: this.#environment.now(), place }",
+  }),
+  defect("queued commits share one buffer", {
+    file: "core/bytes.ts",
+    find: "return this.#bytes.slice(0, this.#length);",
+    replace: "return this.#bytes.subarray(0, this.#length);",
+  }),
+  defect("windows of the file are read into one buffer", {
+    file: "adapters/fs/file.ts",
+    find: "const bytes = new Uint8Array(length);",
+    replace:
+      "const bytes = ((globalThis as { shared?: Uint8Array }).shared ??= new Uint8Array(2 ** 21)).subarray(0, length);",
+  }),
+  defect(
+    "a short write passes for a whole one",
+    {
+      file: SESSION,
+      find: "count = file.append(batch);",
+      replace: "count = batch.length + 0 * file.append(batch);",
+    },
+    {
+      file: SESSION,
+      find: "if (status.size !== begin + batch.length)",
+      replace: "if (status.size > begin + batch.length)",
+    },
+  ),
+  defect("a short write is said to be whole, wherever the file ends", {
+    file: SESSION,
+    find: "if (failure === undefined && count < batch.length) {",
+    replace: "if (false) {",
+  }),
+  defect("own frames are taken to lie where the ledger was read to", {
+    file: SESSION,
+    find: "if (status.size !== begin + batch.length)",
+    replace: "if (false)",
+  }),
+  defect("watches are told twice", {
+    file: ENGINE,
+    find: "if (replica === this.#replica) this.#listener.applied(record, version, resolution.changes);",
+    replace:
+      "for (let i = version % 7 === 0 ? 2 : 1; i > 0; i--) this.#listener.applied(record, version, resolution.changes);",
+  }),
+  defect("the last commit of a large batch is not written", {
+    file: SESSION,
+    find: "for (const commit of commits) {",
+    replace: "for (const commit of commits.length > 3 ? commits.slice(0, -1) : commits) {",
+  }),
+  defect("what is queued behind a failed write goes on", {
+    file: ENGINE,
+    find: "this.queue.reject(batch, error);\n    this.queue.rejectWaiting(error);",
+    replace: "this.queue.reject(batch, error);",
+  }),
+  defect("a failed sync is forgotten", {
+    file: SESSION,
+    find: "if (this.#writeClosed !== undefined) {",
+    replace: "if (false) {",
+  }),
+  defect("transactions check nothing", {
+    file: "core/run-transaction.ts",
+    find: "for (const check of checks) builder.check(check);",
+    replace: "",
+  }),
+  defect("a transaction checks only the first entry that it read", {
+    file: "core/run-transaction.ts",
+    find: "for (const check of checks) builder.check(check);",
+    replace: "for (const check of checks.slice(0, 1)) builder.check(check);",
+  }),
+  defect("reads do not wait for own writes", {
+    file: "core/kv.ts",
+    find: "if (strong || pending !== undefined)",
+    replace: "if (strong)",
+  }),
+  defect("the queue is emptied from its end", {
+    file: QUEUE,
+    find: "return batch;\n  }\n\n  /** Puts back",
+    replace: "return batch.toReversed();\n  }\n\n  /** Puts back",
+  }),
+  defect("a promise is forgotten when its commit has to be read back", {
+    file: ENGINE,
+    find: "this.queue.inFlight.delete(commit.counter);\n    return own;",
+    replace: "this.queue.inFlight.delete(commit.counter);\n    return commit.version % 5 === 0 ? undefined : own;",
+  }),
+];
+
+function defect(name: string, ...changes: readonly Change[]): Defect {
+  return { name, changes };
+}
+
+const SOURCE = new URL("../../src/", import.meta.url).href;
+
+/**
+ * Puts a defect into every file of `src` that is loaded from now on. Returns a function that throws unless each of its changes was
+ * made: a source that has moved on must not pass for one without the defect.
+ */
+export function putIn({ name, changes }: Defect): () => void {
+  const made = new Set<Change>();
+  registerHooks({
+    load(url, context, next) {
+      const loaded = next(url, context);
+      if (!url.startsWith(SOURCE) || loaded.source === undefined || loaded.source === null) return loaded;
+      const file = fileURLToPath(url).slice(fileURLToPath(SOURCE).length);
+      let source = Buffer.from(loaded.source as Uint8Array).toString();
+      for (const change of changes.filter((each) => each.file === file)) {
+        const parts = source.split(change.find);
+        if (parts.length !== 2) throw new Error(`${name}: found ${parts.length - 1} times in ${file}: ${change.find}`);
+        source = parts.join(change.replace);
+        made.add(change);
+      }
+      return { ...loaded, source };
+    },
+  });
+  return () => {
+    const missing = changes.find((change) => !made.has(change));
+    if (missing !== undefined) throw new Error(`${name}: ${missing.file} was not loaded`);
+  };
+}

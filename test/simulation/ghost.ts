@@ -1,0 +1,102 @@
+import { posix } from "node:path";
+import type { System } from "./calls.ts";
+import { encodeKey } from "../../src/core/key.ts";
+import { encodeValue } from "../../src/core/value.ts";
+import type { Inode, Party } from "./disk.ts";
+import type { Journal, Write } from "./journal.ts";
+import { encodeFrame, encodeSet, holdsHeader } from "./model.ts";
+import type { Random } from "./random.ts";
+import { Process, type World } from "./world.ts";
+
+/**
+ * Stands for all the processes of which nobody looks at the inside: its frames, made by hand, come at any moment, also in the middle of
+ * somebody's step between two of its system calls. It dies in mid-write as others do, and is somebody else afterwards.
+ */
+export class Ghost implements Party {
+  readonly name = "ghost";
+  readonly #world: World;
+  readonly #system: System;
+  readonly #journal: Journal;
+  readonly #random: Random;
+  /** Whom its writes are put on record for. */
+  readonly #author: Process;
+  #writer: Uint8Array;
+  #counter = 0;
+  #tokens = 0;
+  #ledgerBegun = false;
+  #underWay: Write[] = [];
+
+  constructor(world: World, system: System, journal: Journal) {
+    this.#world = world;
+    this.#system = system;
+    this.#journal = journal;
+    this.#random = world.random.fork();
+    this.#author = new Process(world, "ghost");
+    this.#writer = this.#random.bytes(12);
+    journal.begin(this.#author, { readOnly: false, indexed: false });
+  }
+
+  /** Appends a commit or two to the ledger at `path`, if there is one. */
+  append(path: string, slowWrite: number): void {
+    const inode = this.#world.disk.lookup(path);
+    if (inode === undefined || inode.transit?.author === this) return;
+    // Only behind a whole header: it is no creator of ledgers.
+    this.#ledgerBegun ||= holdsHeader(inode.read(undefined, 0, Infinity));
+    if (!this.#ledgerBegun) return;
+    const frames: Uint8Array[] = [];
+    const writes: Write[] = [];
+    inode.finish();
+    let at = inode.size(undefined);
+    for (let i = this.#random.between(1, 2); i > 0; i--) {
+      const token = `ghost.${++this.#tokens}`;
+      const value = encodeValue({ t: token, v: "z".repeat(this.#random.between(0, 90)) });
+      const payload = encodeSet(encodeKey(["k", this.#random.between(0, 4)]), value);
+      const frame = encodeFrame(this.#writer, ++this.#counter, this.#author.environment.now(), payload);
+      writes.push({
+        process: this.#author,
+        what: "set",
+        token,
+        queued: true,
+        calledAt: this.#world.steps,
+        toldAt: undefined,
+        behindFailedSync: false,
+        outcome: undefined,
+        version: at,
+        error: undefined,
+        reads: new Map(),
+        ownError: undefined,
+      });
+      frames.push(frame);
+      at += frame.length;
+    }
+    const batch = Buffer.concat(frames);
+    const slow = this.#random.chance(slowWrite);
+    this.#world.note(this.name, () => `writes ${batch.length} at ${inode.size(undefined)}${slow ? ", slowly" : ""}`);
+    inode.append(this, batch, slow);
+    this.#underWay = writes;
+    if (inode.transit === undefined) this.writeOver();
+    this.#system.changed(posix.basename(path));
+  }
+
+  writeOver(): void {
+    for (const write of this.#underWay.splice(0)) {
+      write.outcome = "committed";
+      this.#journal.logs.find((log) => log.process === this.#author)?.writes.push(write);
+      this.#journal.acknowledged = Math.max(this.#journal.acknowledged, write.version ?? 0);
+    }
+  }
+
+  /** Dies in the middle of its write. */
+  die(inode: Inode): void {
+    if (inode.transit?.author !== this) return;
+    this.#world.note(this.name, () => `dies with ${inode.transit?.visible} visible`);
+    for (const write of this.#underWay.splice(0)) {
+      // Whether a frame became whole is for the reader to say.
+      write.version = undefined;
+      this.#journal.logs.find((log) => log.process === this.#author)?.writes.push(write);
+    }
+    inode.tear();
+    this.#writer = this.#random.bytes(12);
+    this.#counter = 0;
+  }
+}

@@ -1,0 +1,81 @@
+import type { Model } from "./model.ts";
+import type { Process } from "./world.ts";
+
+/** `"nothing"`: there was nothing to do, and nothing was written. */
+export type Outcome = "committed" | "nothing" | "conflict" | "mismatch" | "not committed" | "unknown";
+
+/** One call that may have made a commit, and what the caller was told. */
+export interface Write {
+  readonly process: Process;
+  readonly what: string;
+  /** Found in a value that the commit writes, and in no other commit; undefined for deletes. */
+  readonly token: string | undefined;
+  /** True for calls that enter the queue before they return: their order is the order of the calls. */
+  readonly queued: boolean;
+  /** Steps of the world at which it was called, and at which the caller was told. */
+  readonly calledAt: number;
+  toldAt: number | undefined;
+  /** A sync had failed before: nothing may be committed any more. */
+  readonly behindFailedSync: boolean;
+  /** Undefined until the caller is told; for ever, if its process dies before. */
+  outcome: Outcome | undefined;
+  version: number | undefined;
+  error: unknown;
+  /** What a transaction read, by encoded key: the version, 0 for absent. */
+  reads: ReadonlyMap<string, number>;
+  /** What the function of a transaction has thrown itself: passed on as it is. */
+  ownError: unknown;
+}
+
+/** One call to a watch callback. */
+export interface Seen {
+  readonly key: string;
+  readonly version: number;
+  readonly timestamp: number;
+  readonly value: number | bigint | string | undefined;
+}
+
+/** What one process has seen and done, as far as it came. */
+export interface Log {
+  readonly process: Process;
+  readonly name: string;
+  readonly readOnly: boolean;
+  readonly indexed: boolean;
+  readonly writes: Write[];
+  /** Version at which the watch began; undefined if it never did. */
+  watchedFrom: number | undefined;
+  readonly seen: Seen[];
+  /** Sum of `applied` of the `sync` events since the watch began. */
+  applied: number;
+  /** Set when it had followed to the end of the run: the version that it had reached, and whether its events must add up. */
+  final: { readonly version: number; readonly allTold: boolean } | undefined;
+  /** Calls under way. */
+  readonly pending: Set<string>;
+}
+
+/** What is looked at when the run is over: undefined if all is well, else what is not. */
+export type Check = (model: Model) => string | undefined;
+
+/** Everything that was put on record in a run. */
+export class Journal {
+  readonly logs: Log[] = [];
+  readonly checks: { readonly who: string; readonly what: string; readonly check: Check }[] = [];
+  /** The newest version that any caller was told of. */
+  acknowledged = 0;
+
+  begin(process: Process, traits: { readonly readOnly: boolean; readonly indexed: boolean }): Log {
+    const log: Log = {
+      process,
+      name: process.name,
+      ...traits,
+      writes: [],
+      watchedFrom: undefined,
+      seen: [],
+      applied: 0,
+      final: undefined,
+      pending: new Set(),
+    };
+    this.logs.push(log);
+    return log;
+  }
+}

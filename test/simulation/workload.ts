@@ -1,0 +1,409 @@
+import type { Entry } from "../../src/core/entry.ts";
+import { decodeKey, encodeKey, type Key, type KeyPart } from "../../src/core/key.ts";
+import type { Query } from "../../src/core/query.ts";
+import type { Transaction } from "../../src/core/transaction.ts";
+import { type Client, type Clock, entryFits, sameEntry } from "./client.ts";
+import type { Model, ModelRow } from "./model.ts";
+
+/** What programs do with a database, drawn at random: each function is one thing to do. */
+
+type Action = (client: Client) => Promise<unknown>;
+
+/** Does `count` things one after the other, some without waiting for the end. */
+export async function work(client: Client, count: number): Promise<void> {
+  const { process } = client;
+  const { random } = process;
+  const pace = random.pick([0, 2, 20]);
+  const begun: Promise<unknown>[] = [];
+  for (let i = 0; i < count && client.isOpen; i++) {
+    if (random.chance(0.7)) await process.sleep(random.next() * pace);
+    if (!client.isOpen) break;
+    const action = random.pick(actionsFor(client))(client);
+    begun.push(action);
+    if (client.inTransaction || random.chance(0.6)) await action;
+  }
+  await Promise.all(begun);
+}
+
+function actionsFor(client: Client): readonly Action[] {
+  if (!client.log.indexed) return [set, set, remove, burst, sync];
+  return client.log.readOnly ? readers : everything;
+}
+
+const readers: readonly Action[] = [get, get, list, list, iterate, many, sync, strongGet, count];
+// prettier-ignore
+const everything: readonly Action[] = [
+  ...readers, set, set, set, set, burst, burst, remove, expiring, checked, checked, combined, combined, mismatching,
+  increment, increment, ranged, staged, staged, removeAll, readBack,
+];
+
+// --- keys and values ---------------------------------------------------------------------------------------------------
+
+function anyKey(client: Client): Key {
+  const { random } = client.process;
+  return random.pick<Key>([
+    ["k", random.between(0, 4)],
+    ["k", random.between(0, 4), "below"],
+    ["c", random.between(0, 1)],
+    ["s", random.between(0, 1)],
+    ["e", random.between(0, 2)],
+  ]);
+}
+
+const plainKey = (client: Client): Key => ["k", client.process.random.between(0, 4)];
+
+/** A value with a name in it that occurs in no other commit. Some hold bytes of the ledger itself. */
+function valueOf(client: Client, token: string): unknown {
+  const { random } = client.process;
+  const kind = random.next();
+  if (kind < 0.4) return { t: token, v: random.between(0, 99) };
+  if (kind < 0.6) return { t: token, v: "x".repeat(random.between(0, 400)) };
+  if (kind < 0.65) return { t: token, v: "y".repeat(random.between(1000, 9000)) };
+  if (kind < 0.75) return { t: token, v: new Uint8Array(random.between(0, 60)) };
+  return { t: token, v: ledgerBytes(client) };
+}
+
+const MARKER = Uint8Array.of(0xfc, 0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76);
+
+/** A piece of the file as it is, from some frame on, or a marker that announces nothing. */
+function ledgerBytes(client: Client): Uint8Array {
+  const { random } = client.process;
+  const file = client.world.disk.lookup(client.ledger.name);
+  const bytes = Buffer.from(file?.read(undefined, 0, file.size(undefined)) ?? []);
+  const from = bytes.indexOf(MARKER, random.between(0, bytes.length));
+  if (from < 0 || random.chance(0.2))
+    return Uint8Array.from([...random.bytes(random.between(0, 9)), ...MARKER, ...random.bytes(9)]);
+  return Uint8Array.from(bytes.subarray(from, from + random.between(8, 400)));
+}
+
+// --- writes ------------------------------------------------------------------------------------------------------------
+
+function set(client: Client): Promise<unknown> {
+  const token = client.newToken();
+  const key = plainKey(client);
+  return client.write(`set ${key.join("/")}`, token, [key], () => client.db.set(key, valueOf(client, token)));
+}
+
+async function burst(client: Client): Promise<unknown> {
+  const writes: Promise<unknown>[] = [];
+  const { random } = client.process;
+  client.issuing++;
+  for (let i = random.between(2, 20); i > 0 && client.isOpen; i--) {
+    writes.push(random.chance(0.9) ? set(client) : remove(client));
+    if (random.chance(0.1)) await Promise.resolve();
+  }
+  client.issuing--;
+  return Promise.all(writes);
+}
+
+function remove(client: Client): Promise<unknown> {
+  const key = plainKey(client);
+  return client.write(`delete ${key.join("/")}`, undefined, [key], () => client.db.delete(key));
+}
+
+function expiring(client: Client): Promise<unknown> {
+  const token = client.newToken();
+  const key = ["e", client.process.random.between(0, 2)];
+  const expireIn = client.process.random.between(1, 400);
+  return client.write(`set ${key.join("/")} for ${expireIn}`, token, [key], () =>
+    client.db.set(key, { t: token }, { expireIn }),
+  );
+}
+
+/** Get, then set if nothing has changed. */
+async function checked(client: Client): Promise<unknown> {
+  const key = anyKey(client);
+  const entry = await client.get(key);
+  if (entry === undefined || !client.isOpen) return;
+  const token = client.newToken();
+  if (client.process.random.chance(0.3)) await client.process.sleep(client.process.random.next() * 5);
+  if (!client.isOpen) return;
+  const target = plainKey(client);
+  return client.write(
+    `check ${key.join("/")} at ${entry?.version ?? 0}, set ${target.join("/")}`,
+    token,
+    [target],
+    (write) => {
+      write.reads = new Map([[encodeKey(key), entry?.version ?? 0]]);
+      return client.db
+        .atomic()
+        .check({ key, version: entry?.version ?? null })
+        .set(target, valueOf(client, token))
+        .commit();
+    },
+  );
+}
+
+function combined(client: Client): Promise<unknown> {
+  const { random } = client.process;
+  const token = client.newToken();
+  const key = ["s", random.between(0, 1)];
+  const mark = ["k", 9, client.process.name];
+  return client.write(`sum ${key.join("/")}`, token, [key, mark], () => {
+    const atomic = client.db.atomic();
+    const kind = random.between(1, 4);
+    if (key[1] === 0) atomic.sum(key, random.between(-5, 9) / 4);
+    else if (kind === 1) atomic.min(key, BigInt(random.between(-99, 99)));
+    else if (kind === 2) atomic.max(key, BigInt(random.between(-99, 99)), { expireIn: random.between(1, 300) });
+    else atomic.sum(key, BigInt(random.between(-9, 9)) * 10n ** 18n);
+    return atomic.set(mark, { t: token }).commit();
+  });
+}
+
+/** Often void: what is stored is no number, or one of the other kind. */
+function mismatching(client: Client): Promise<unknown> {
+  const { random } = client.process;
+  const token = client.newToken();
+  const key = anyKey(client);
+  const target = plainKey(client);
+  return client.write(`max ${key.join("/")}, set ${target.join("/")}`, token, [key, target], () =>
+    client.db.atomic().set(target, { t: token }).max(key, random.between(0, 9)).commit(),
+  );
+}
+
+/** Read, add one, write: none of them may be lost. */
+function increment(client: Client): Promise<unknown> {
+  const key = ["c", client.process.random.between(0, 1)];
+  return inTransaction(client, `increment ${key.join("/")}`, async (transaction, token, noteRead) => {
+    const entry = await transaction.getEntry<{ n?: number }>(key);
+    noteRead(key, entry);
+    if (client.process.random.chance(0.2)) await client.process.sleep(client.process.random.next() * 3);
+    transaction.set(key, { t: token, n: (entry?.value.n ?? 0) + 1 });
+  });
+}
+
+/** Reads a range, writes what it has found. */
+function ranged(client: Client): Promise<unknown> {
+  return inTransaction(client, "sum up k", async (transaction, token, noteRead) => {
+    const entries = await transaction.listAll(["k"], { limit: client.process.random.between(1, 9) });
+    for (const entry of entries) noteRead(entry.key, entry);
+    transaction.set(["k", 8], { t: token, n: entries.length });
+    transaction.sum(["s", 0], 1);
+  });
+}
+
+function inTransaction(
+  client: Client,
+  what: string,
+  run: (transaction: Transaction, token: string, noteRead: (key: Key, entry: Entry | null) => void) => Promise<void>,
+): Promise<unknown> {
+  const token = client.newToken();
+  return client.write(
+    what,
+    token,
+    [],
+    (write) =>
+      client.db.transaction(async (transaction) => {
+        const reads = new Map<string, number>();
+        try {
+          await run(transaction, token, (key, entry) => reads.set(encodeKey(key), entry?.version ?? 0));
+        } catch (error) {
+          write.ownError = error;
+          throw error;
+        }
+        write.reads = reads;
+      }),
+    { queued: false },
+  );
+}
+
+/** Several writes that take effect together, with reads that see them before anybody else does. */
+async function staged(client: Client): Promise<unknown> {
+  const { db, process } = client;
+  const { random } = process;
+  // Writes that others are about to make would belong to it.
+  if (client.inTransaction || client.issuing > 0) return;
+  client.inTransaction = true;
+  try {
+    await db.beginTransaction();
+  } catch (error) {
+    client.inTransaction = false;
+    return client.isOpen ? client.world.fail(`${process.name}: beginTransaction: ${String(error)}`) : undefined;
+  }
+  const token = client.newToken();
+  const keys: Key[] = [];
+  for (let i = random.between(0, 6); i > 0 && client.isOpen; i--) {
+    const key = plainKey(client);
+    const value = { t: token, i };
+    keys.push(key);
+    if (random.chance(0.5)) await db.set(key, value);
+    else void db.set(key, value);
+    if (random.chance(0.3)) await process.sleep(random.next() * 5);
+    if (!client.isOpen) break;
+    const got = await db.get<{ i: number }>(key);
+    if (got?.i !== i)
+      client.world.fail(`${process.name}: an open transaction does not see its own write of ${key.join("/")}`);
+  }
+  client.inTransaction = false;
+  if (!client.isOpen) return;
+  if (random.chance(0.2)) return db.abortTransaction();
+  if (keys.length === 0) return db.endTransaction();
+  return client.write(`transaction of ${keys.length}`, token, keys, () => db.endTransaction());
+}
+
+function removeAll(client: Client): Promise<unknown> {
+  const query = client.process.random.pick<Query>([["k", {}, "below"], ["k", { from: 2, to: 3 }], ["e"]]);
+  return client.write(`deleteAll ${show(query)}`, undefined, [], () => client.db.deleteAll(query));
+}
+
+// --- reads -------------------------------------------------------------------------------------------------------------
+
+function get(client: Client): Promise<unknown> {
+  return client.get(anyKey(client));
+}
+
+function strongGet(client: Client): Promise<unknown> {
+  return client.get(anyKey(client), { strong: true });
+}
+
+/** What was just written, without having waited for it. */
+function readBack(client: Client): Promise<unknown> {
+  const key = plainKey(client);
+  const token = client.newToken();
+  const write = client.write(`set ${key.join("/")}`, token, [key], () => client.db.set(key, valueOf(client, token)));
+  return Promise.all([write, client.get(key)]);
+}
+
+function many(client: Client): Promise<unknown> {
+  const keys = [anyKey(client), anyKey(client), anyKey(client)];
+  return client.read(
+    `getMany ${keys.map((key) => key.join("/")).join(" ")}`,
+    () => client.db.getMany(keys),
+    (entries, model, version, clock) =>
+      entries.every((entry, i) => entryFits(entry, model, encodeKey(keys[i]), version, clock)),
+  );
+}
+
+interface Listing {
+  readonly query: Query;
+  readonly limit: number;
+  readonly reverse: boolean;
+  readonly order: "key" | "version";
+}
+
+function anyListing(client: Client): Listing {
+  const { random } = client.process;
+  return {
+    query: random.pick<Query>([
+      [],
+      ["k"],
+      ["k", {}, "below"],
+      ["k", { from: 1, to: 3 }],
+      ["c"],
+      ["e"],
+      ["k", 2],
+      [{ to: "d" }, 1],
+    ]),
+    limit: random.chance(0.5) ? Infinity : random.between(0, 5),
+    reverse: random.chance(0.3),
+    order: random.chance(0.2) ? "version" : "key",
+  };
+}
+
+function list(client: Client): Promise<unknown> {
+  const listing = anyListing(client);
+  const { query, ...options } = listing;
+  return client.read(
+    `listAll ${show(query)} ${show(options)}`,
+    () => client.db.listAll(query, options),
+    (entries, model, version, clock) => listingFits(entries, listing, model, version, clock),
+  );
+}
+
+function count(client: Client): Promise<unknown> {
+  const listing = { ...anyListing(client), limit: Infinity };
+  return client.read(
+    `count ${show(listing.query)}`,
+    () => client.db.count(listing.query),
+    (found, model, version, clock) => {
+      const rows = rowsOf(listing, model, version, clock);
+      return rows === undefined || rows.length === found;
+    },
+  );
+}
+
+/** Takes its time, and sees one version all the while. */
+async function iterate(client: Client): Promise<void> {
+  const listing = { ...anyListing(client), order: "key" as const };
+  const { query, ...options } = listing;
+  const iterator = client.db.iterate(query, options);
+  const entries: Entry[] = [];
+  // Only when all have come can they be compared with the version that the first one was read at.
+  let complete = false;
+  const first = await client.read(
+    `iterate ${show(query)} ${show(options)}`,
+    () => iterator.next(),
+    (_, model, version, clock) => !complete || listingFits(entries, listing, model, version, clock),
+  );
+  if (first?.done === false) entries.push(first.value);
+  for (let done = first === undefined || first.done === true; !done;) {
+    await client.process.sleep(client.process.random.next() * 4);
+    try {
+      const next = await iterator.next();
+      done = next.done === true;
+      if (next.done !== true) entries.push(next.value);
+    } catch (error) {
+      if (client.isOpen) client.allow("iterate", error);
+      return;
+    }
+  }
+  complete = true;
+}
+
+async function sync(client: Client): Promise<unknown> {
+  return client.read(
+    "sync",
+    () => client.db.sync(),
+    () => true,
+  );
+}
+
+/** True if these are the entries of that version. Whatever may have expired meanwhile is not judged. */
+export function listingFits(
+  entries: readonly Entry[],
+  listing: Listing,
+  model: Model,
+  version: number,
+  clock: Clock,
+): boolean {
+  const rows = rowsOf(listing, model, version, clock);
+  if (rows === undefined) return true;
+  return (
+    rows.length === entries.length &&
+    rows.every(({ key, row }, i) => encodeKey(entries[i].key) === key && sameEntry(entries[i], row))
+  );
+}
+
+interface Keyed {
+  readonly key: string;
+  readonly row: ModelRow;
+}
+
+/** What a listing must give, by looking at every key; undefined if the clock leaves that open. */
+function rowsOf(listing: Listing, model: Model, version: number, clock: Clock): Keyed[] | undefined {
+  const rows: Keyed[] = [];
+  for (const key of model.keys) {
+    if (!matches(decodeKey(key), listing.query)) continue;
+    const row = model.at(key, version);
+    if (row === undefined || (row.expiresAt !== 0 && row.expiresAt <= clock.from)) continue;
+    if (row.expiresAt !== 0 && row.expiresAt <= clock.to) return undefined;
+    rows.push({ key, row });
+  }
+  if (listing.order === "version") rows.sort((a, b) => a.row.version - b.row.version || a.row.order - b.row.order);
+  if (listing.reverse) rows.reverse();
+  return rows.slice(0, listing.limit);
+}
+
+/** A query asked of a key part by part. The workload's ranges are over numbers and strings. */
+function matches(key: readonly KeyPart[], query: Query): boolean {
+  if (key.length < query.length) return false;
+  return query.every((wanted, i) => {
+    const part = key[i];
+    if (typeof wanted !== "object" || wanted instanceof Uint8Array) return part === wanted;
+    const bounds = [wanted.from, wanted.to].filter((bound) => bound !== undefined);
+    if (bounds.some((bound) => typeof bound !== typeof part)) return false;
+    return (wanted.from === undefined || wanted.from <= part) && (wanted.to === undefined || part <= wanted.to);
+  });
+}
+
+const show = (value: unknown): string => JSON.stringify(value);
