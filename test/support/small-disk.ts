@@ -1,0 +1,20 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { temporaryFolder } from "./folder.ts";
+
+/** A file system in memory of this many bytes, until disposed; or why there is none. */
+export function smallDisk(bytes: number): (Disposable & { file(name: string): string }) | { readonly reason: string } {
+  const folder = temporaryFolder();
+  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", folder.path]);
+  if (mounted.status !== 0) {
+    folder[Symbol.dispose]();
+    return { reason: `no tmpfs can be mounted here: ${mounted.error?.message ?? mounted.stderr.toString().trim()}` };
+  }
+  return {
+    file: (name) => join(folder.path, name),
+    [Symbol.dispose]: () => {
+      spawnSync("umount", ["--lazy", folder.path]);
+      folder[Symbol.dispose]();
+    },
+  };
+}
