@@ -69,13 +69,19 @@ function compilePart(part: KeyPart | KeyRange, index: number): PartRange {
       return { from: exact, to: exact + BEYOND, exact };
     }
     const unknown = Object.keys(part).find((name) => name !== "from" && name !== "to");
-    if (unknown !== undefined || Array.isArray(part))
+    if (unknown !== undefined || !isPlain(part))
       throw new InvalidArgumentError("InvalidQuery", "a range has from and to, nothing else");
     return compileRange(part);
   } catch (error) {
     if (!(error instanceof InvalidArgumentError)) throw error;
     throw new InvalidArgumentError("InvalidQuery", `Part ${index} of the query: ${error.message}`);
   }
+}
+
+/** A Date or a Map has no names of its own either, and is not meant to match everything. */
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 function compileRange({ from, to }: KeyRange): PartRange {

@@ -1,0 +1,82 @@
+import { describe, expect, test } from "vitest";
+import { decodeKey, encodeKey, type Key, keyBytesMax } from "../../src/core/key.ts";
+import { CLOSE_PARTS, compareKeys, Draw, drawPart } from "../support/random.ts";
+
+const refused = { name: "InvalidArgumentError", code: "InvalidKey", outcome: "not committed" };
+
+describe("the encoding of keys", () => {
+  test("orders keys as their values are ordered, type by type", () => {
+    const draw = new Draw(1);
+    const keys = [
+      ...CLOSE_PARTS.map((part) => [part]),
+      ...draw.many(600, () => draw.many(1 + draw.below(3), () => drawPart(draw))),
+    ].map((key) => ({ key, encoded: encodeKey(key) }));
+    keys.sort((a, b) => compareKeys(a.key, b.key));
+    for (let i = 1; i < keys.length; i++) {
+      const expected = Math.sign(compareKeys(keys[i - 1].key, keys[i].key));
+      const found = keys[i - 1].encoded < keys[i].encoded ? -1 : keys[i - 1].encoded === keys[i].encoded ? 0 : 1;
+      expect({ pair: [keys[i - 1].key, keys[i].key], order: found }).toEqual({
+        pair: [keys[i - 1].key, keys[i].key],
+        order: expected,
+      });
+    }
+  });
+
+  test("gives back what went in", () => {
+    const draw = new Draw(2);
+    for (let i = 0; i < 500; i++) {
+      const key = draw.many(1 + draw.below(4), () => drawPart(draw));
+      expect(decodeKey(encodeKey(key))).toEqual(key);
+    }
+  });
+
+  test("tells parts of different types apart", () => {
+    const encoded = [1, 1n, "1", true, Uint8Array.of(1)].map((part) => encodeKey([part]));
+    expect(new Set(encoded).size).toBe(encoded.length);
+  });
+
+  test("takes -0 for 0", () => {
+    expect(encodeKey([-0])).toBe(encodeKey([0]));
+    expect(Object.is(decodeKey(encodeKey([-0]))[0], 0)).toBe(true);
+  });
+
+  test("takes a Buffer for the bytes that it holds", () => {
+    const [part] = decodeKey(encodeKey([Buffer.from("ab")]));
+    expect(Object.getPrototypeOf(part)).toBe(Uint8Array.prototype);
+    expect(encodeKey([Buffer.from("ab")])).toBe(encodeKey([Uint8Array.of(97, 98)]));
+  });
+
+  test("takes keys up to its limit, and none above", () => {
+    // A string has a byte before and a byte behind it.
+    expect(encodeKey(["a".repeat(keyBytesMax - 2)])).toHaveLength(keyBytesMax);
+    const long: Key[] = [
+      ["a".repeat(keyBytesMax - 1)],
+      ["ä".repeat(keyBytesMax / 2)],
+      ["\0".repeat(keyBytesMax / 2)],
+      ["a".repeat(keyBytesMax / 2), "b".repeat(keyBytesMax / 2)],
+      [new Uint8Array(keyBytesMax)],
+      [2n ** BigInt(8 * keyBytesMax)],
+      [-(2n ** BigInt(8 * keyBytesMax))],
+    ];
+    for (const key of long) expect(() => encodeKey(key)).toThrow(expect.objectContaining(refused));
+  });
+
+  test.each([
+    ["no part", []],
+    ["no array", "a"],
+    ["a missing part", [undefined]],
+    ["null", ["a", null]],
+    ["NaN", [NaN]],
+    ["a symbol", [Symbol("a")]],
+    ["an object", [{}]],
+    ["a Date", [new Date(0)]],
+    ["an array", [["a"]]],
+    ["another typed array", [new Uint16Array(1)]],
+    ["a lone surrogate at the end", ["a\ud800"]],
+    ["a lone surrogate at the beginning", ["\udc00a"]],
+    ["a hole", [, "a"]], // oxlint-disable-line no-sparse-arrays
+  ])("refuses %s", (_, key) => {
+    expect(() => encodeKey(key as unknown as Key)).toThrow(expect.objectContaining(refused));
+    expect(() => encodeKey(key as unknown as Key)).toThrow(TypeError);
+  });
+});
