@@ -75,6 +75,8 @@ interface DurableRequest {
 
 interface FollowState {
   invalidated: boolean;
+  /** What kept some of the commits in flight from being appended: those not met are not tried again. */
+  readonly error?: unknown;
 }
 
 const microtask = Promise.resolve();
@@ -101,6 +103,10 @@ export class Engine {
   #idle: (() => void)[] = [];
   #damage: AddressRange[] = [];
   #stopped: KVError | undefined;
+  /** What was read is not, or no longer, what lies at the ledger's place: nothing is read or written before it was reopened. */
+  #moved = false;
+  /** The last attempt to follow failed: nothing is written before one succeeds. */
+  #astray = false;
   readonly #sealWait: SealWait;
   /** A vacuum of this instance is under way: its seal is not left for others to act on. */
   #vacuuming = false;
@@ -259,13 +265,18 @@ export class Engine {
     while (this.queue.last !== undefined) await this.queue.last.whenDone();
   }
 
-  /** Lets the step under way end and releases the session. Pending commits are rejected. */
-  async stop(): Promise<void> {
+  /**
+   * Lets the step under way end and releases the session. Pending commits are rejected. Without `patient` it does not wait for the step: the
+   * session is released whenever that ends.
+   */
+  async stop(options: { readonly patient: boolean } = { patient: true }): Promise<void> {
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
     this.#sealWait.over();
-    if (this.#running) await new Promise<void>((resolve) => this.#idle.push(resolve));
-    this.#source.retire();
+    const idle = this.#running ? new Promise<void>((resolve) => this.#idle.push(resolve)) : Promise.resolve();
+    const released = idle.then(() => this.#source.retire());
+    if (options.patient) await released;
+    else released.catch(() => undefined);
   }
 
   /** Gives up waiting for appended commits whose fate is not known. */
@@ -274,6 +285,7 @@ export class Engine {
       outcome: "unknown",
     });
     this.queue.reject(this.queue.takeInFlight(), error);
+    this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
   }
 
   // --- the loop ----------------------------------------------------------------------------------------------------
@@ -301,12 +313,16 @@ export class Engine {
   #run(): void {
     if (this.#running) return;
     this.#running = true;
-    while (this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush()) {
-      const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
-      if (isPromise(step)) {
-        void step.then(this.#resume, this.#crash);
-        return;
+    try {
+      while (this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush()) {
+        const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
+        if (isPromise(step)) {
+          void step.then(this.#resume, this.#crash);
+          return;
+        }
       }
+    } catch (error) {
+      return this.#crash(error);
     }
     this.#running = false;
     this.#becomeIdle();
@@ -354,6 +370,7 @@ export class Engine {
   #flush(): MaybePromise<void> {
     const refusal = this.refusal();
     if (refusal !== undefined) return this.queue.rejectWaiting(refusal);
+    if (this.#astray) return this.#followFirst();
     const batch = this.queue.take(BATCH_BYTES_MAX);
     let result: MaybePromise<AppendResult>;
     try {
@@ -373,18 +390,43 @@ export class Engine {
     );
   }
 
+  /** Nothing is written to a ledger that could not be followed: nobody could tell what became of it. */
+  async #followFirst(): Promise<void> {
+    const state: FollowState = { invalidated: false };
+    try {
+      await this.#follow(true, state);
+    } catch (error) {
+      this.queue.rejectWaiting(asKVError(error));
+    }
+    if (state.invalidated) this.#listener.flushed(state);
+  }
+
   #appended(batch: readonly PendingCommit[], result: AppendResult): MaybePromise<void> {
+    // Given up meanwhile: nobody asks any more.
+    if (batch.length === 0) return undefined;
     if (result.status === "read-on") return this.#readOn(batch, result.error);
     if (result.status === "behind") {
       return this.#appendFailed(batch, new KVError("UnsupportedTarget", "A compare-and-swap ledger is not supported"));
     }
-    const state: FollowState = { invalidated: false };
-    for (let i = 0; i < batch.length; i++) {
-      const pending = batch[i];
-      this.#apply(this.#replica, pending.record, pending.commit, result.versions[i], result.places[i], pending);
+    let done = 0;
+    try {
+      for (; done < batch.length; done++) {
+        const pending = batch[done];
+        this.#apply(this.#replica, pending.record, pending.commit, result.versions[done], result.places[done], pending);
+      }
+    } catch (error) {
+      return this.#stopAt(batch.slice(done), error);
     }
     this.#position = result.next;
-    this.#listener.flushed(state);
+    this.#listener.flushed({ invalidated: false });
+  }
+
+  /** These commits are in the ledger, and nobody here can tell what the first of them does. */
+  #stopAt(batch: readonly PendingCommit[], cause: unknown): void {
+    this.#stopped = asKVError(cause);
+    this.queue.reject(batch, unknownOutcome(this.#stopped.message, cause));
+    this.queue.rejectWaiting(this.#stopped);
+    this.#listener.problem(this.#stopped);
   }
 
   /** Nothing of the batch was appended, or nobody can know. What waits behind it goes with it, so that order holds. */
@@ -401,7 +443,7 @@ export class Engine {
   /** Finds an appended batch by reading to the end; then everything about it is known. */
   async #readOn(batch: readonly PendingCommit[], error: unknown): Promise<void> {
     for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);
-    const state: FollowState = { invalidated: false };
+    const state: FollowState = { invalidated: false, error };
     try {
       await this.#follow(false, state);
       if (this.queue.inFlight.size > 0 && !this.#sealWait.isWaiting && error === undefined)
@@ -410,7 +452,7 @@ export class Engine {
     } catch (cause) {
       const message = `Reading ${this.#ledger.name} failed before the commit was found: ${String(cause)}`;
       this.queue.reject(this.queue.takeInFlight(), unknownOutcome(message, cause));
-      this.queue.rejectWaiting(cause instanceof KVError ? cause : new KVError("InputOutput", message, { cause }));
+      this.queue.rejectWaiting(asKVError(cause));
     }
     this.#listener.flushed(state);
   }
@@ -461,7 +503,18 @@ export class Engine {
 
   /** Applies everything up to the present end of the ledger. */
   async #follow(verify: boolean, state: FollowState): Promise<void> {
+    try {
+      await this.#followToEnd(verify, state);
+      this.#astray = false;
+    } catch (error) {
+      this.#astray = true;
+      throw error;
+    }
+  }
+
+  async #followToEnd(verify: boolean, state: FollowState): Promise<void> {
     if (this.#stopped !== undefined) throw this.#stopped;
+    if (this.#moved) await this.#move(state);
     for (let check = verify; ; check = false) {
       const read = this.session.read(this.#position, { bytes: READ_BYTES, verify: check });
       const result = isPromise(read) ? await read : read;
@@ -485,8 +538,8 @@ export class Engine {
       this.#apply(replica, commit, decoded, commit.version, commit.place, own);
     } catch (error) {
       // Whoever cannot tell what a commit does stops before it for good, and never guesses.
-      if (error instanceof KVError) this.#stopped = error;
-      throw error;
+      this.#stopped = asKVError(error);
+      throw this.#stopped;
     }
   }
 
@@ -528,7 +581,8 @@ export class Engine {
   #settle(own: PendingCommit, verdict: Verdict, version: number): void {
     this.queue.release(own);
     this.#remember(version);
-    if (this.#damage.length > 0) own.reject(unknownOutcome(`The commit lies behind damage in ${this.#ledger.name}`));
+    if (this.#damage.some(({ from }) => from < version))
+      own.reject(unknownOutcome(`The commit lies behind damage in ${this.#ledger.name}`));
     else own.settle(verdict, version);
   }
 
@@ -567,20 +621,32 @@ export class Engine {
   // --- seals and replaced ledgers ----------------------------------------------------------------------------------
 
   async #move(state: FollowState): Promise<void> {
+    this.#moved = true;
     const reopened = this.session.reopen(this.#position);
     const result = isPromise(reopened) ? await reopened : reopened;
     state.invalidated = true;
     if (result.status === "continued") {
       this.#position = result.position;
       this.#sealWait.over();
-      this.queue.putBack(this.queue.takeInFlight());
+      this.#moved = false;
+      this.#tryAgain(state);
       return;
     }
-    const replaced = `${this.#ledger.name} was replaced by something else`;
-    const unmet = this.queue.takeInFlight();
-    if (result.ownCommits === "unknown") this.queue.reject(unmet, unknownOutcome(replaced));
-    else this.queue.reject(unmet, new KVError("LedgerMissing", replaced, { outcome: "not committed" }));
+    if (result.ownCommits === "not committed") this.#tryAgain(state);
+    else
+      this.queue.reject(
+        this.queue.takeInFlight(),
+        unknownOutcome(`${this.#ledger.name} was replaced by something else`),
+      );
     await this.#reload();
+    this.#moved = false;
+  }
+
+  /** What was appended, not met, and is certain not to be in what was read, is appended again, before everything that waits. */
+  #tryAgain({ error }: FollowState): void {
+    const unmet = this.queue.takeInFlight();
+    if (error === undefined) this.queue.putBack(unmet);
+    else if (unmet.length > 0) this.#appendFailed(unmet, error);
   }
 
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
@@ -629,6 +695,10 @@ export class Engine {
 
 function unknownOutcome(message: string, cause?: unknown): KVError {
   return new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
+}
+
+function asKVError(error: unknown): KVError {
+  return error instanceof KVError ? error : new KVError("InputOutput", String(error), { cause: error });
 }
 
 function describe(ranges: readonly AddressRange[]): string {

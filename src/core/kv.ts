@@ -236,12 +236,12 @@ export class CoreKV {
     if (wasOpen) this.#emitter.emit("closing");
     this.#poller.stop();
     if (this.#open !== undefined) {
-      await this.#drain(this.#open.engine, timeoutMs);
+      const drained = await this.#drain(this.#open.engine, timeoutMs);
       for (const iterator of [...this.#iterators]) iterator.close(closedError());
       this.#watches.clear();
       for (const iterator of [...this.#watchIterators]) iterator.end();
       if (staged !== undefined) this.#release(staged.snapshot);
-      await this.#open.engine.stop();
+      await this.#open.engine.stop({ patient: drained });
     }
     this.#state = "closed";
     if (staged !== undefined) {
@@ -255,15 +255,18 @@ export class CoreKV {
     }
   }
 
-  async #drain(engine: Engine, timeoutMs: number): Promise<void> {
-    const everything = Promise.allSettled([engine.drained(), ...this.#deferred]).then(() => undefined);
+  /** Waits for everything that was accepted. False if that took too long. */
+  async #drain(engine: Engine, timeoutMs: number): Promise<boolean> {
+    const everything = Promise.allSettled([engine.drained(), ...this.#deferred]).then(() => true);
     if (timeoutMs === Infinity) return everything;
     let timer: { cancel(): void } | undefined;
-    const timeout = new Promise<"late">((resolve) => {
-      timer = this.#environment.setTimer(() => resolve("late"), timeoutMs, { ref: true });
+    const timeout = new Promise<false>((resolve) => {
+      timer = this.#environment.setTimer(() => resolve(false), timeoutMs, { ref: true });
     });
-    if ((await Promise.race([everything, timeout])) === "late") engine.abandon();
+    const inTime = await Promise.race([everything, timeout]);
     timer?.cancel();
+    if (!inTime) engine.abandon();
+    return inTime;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import type { FileHandle, FileSystemCalls } from "../../src/adapters/fs/file.ts";
 import { nodeFileSystem } from "../../src/adapters/fs/file-node.ts";
 import { readHeader, readPayload } from "../../src/adapters/fs/frame.ts";
+import { readBeginning } from "../../src/adapters/fs/generation.ts";
 import { createFsLedger } from "../../src/adapters/fs/ledger.ts";
 import { decodeSeal } from "../../src/adapters/fs/payloads.ts";
 import type { LedgerSession } from "../../src/core/ledger.ts";
@@ -49,7 +50,7 @@ export function changingFiles(change: (file: FileHandle, path: string) => Partia
 
 /**
  * Writes the sibling of a vacuum that finds nothing to leave out, and holds the seal back: `seal` appends it, `replace` completes the
- * sibling and renames it. Both at once, so that a test can put them between any two system calls. For a ledger that was never vacuumed otherwise.
+ * sibling and renames it. Both at once, so that a test can put them between any two system calls.
  */
 export async function nextGeneration(path: string): Promise<{ seal(): void; replace(): void }> {
   let frame = new Uint8Array(0);
@@ -74,6 +75,11 @@ export async function nextGeneration(path: string): Promise<{ seal(): void; repl
     check: () => undefined,
   });
   await session.close();
+  const opened = nodeFileSystem.open(path, { write: false, create: false });
+  const beginning = readBeginning(opened, path, nodeEnvironment.crc32);
+  opened.close();
+  if (beginning.is !== "ledger") throw new Error("There is no ledger");
+  const { delta } = beginning.generation;
   const header = readHeader(frame, 0, nodeEnvironment.crc32);
   const payload = header && readPayload(frame, 0, header, nodeEnvironment.crc32);
   if (payload === undefined) throw new Error("There was no seal");
@@ -87,7 +93,7 @@ export async function nextGeneration(path: string): Promise<{ seal(): void; repl
     replace: () => {
       const sibling = join(dirname(path), siblingName);
       const file = openSync(sibling, "r+");
-      const rest = readFileSync(path).subarray(syncedMark, sealedAt);
+      const rest = readFileSync(path).subarray(syncedMark - delta, sealedAt);
       writeSync(file, rest, 0, rest.length, framesAt + syncedMark - base);
       closeSync(file);
       renameSync(sibling, path);

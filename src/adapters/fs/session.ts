@@ -610,8 +610,15 @@ export class FileSession implements LedgerSession {
     if (this.#closed) return;
     this.#closed = true;
     for (const notifier of this.#notifiers) notifier.stop();
-    this.#blank?.close();
-    for (const file of this.#files) file.close();
+    const failures: unknown[] = [];
+    for (const file of [this.#blank, ...this.#files]) {
+      try {
+        file?.close();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw fromSystem(failures[0], `${this.#options.path} cannot be closed`);
   }
 }
 
