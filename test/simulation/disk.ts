@@ -75,7 +75,8 @@ export class Inode {
 export class Disk {
   readonly #names = new Map<string, Inode>();
   readonly #directories = new Set<string>(["/"]);
-  #inodes = 0n;
+  /** All that ever were. */
+  readonly inodes: Inode[] = [];
   /** Bytes that still fit. */
   freeBytes = Infinity;
 
@@ -84,9 +85,18 @@ export class Disk {
   }
 
   create(path: string): Inode {
-    const inode = new Inode(++this.#inodes);
+    this.unlink(path);
+    const inode = new Inode(BigInt(this.inodes.length + 1));
+    this.inodes.push(inode);
     this.#names.set(path, inode);
     return inode;
+  }
+
+  /** Takes the name away. Who has the file open goes on with it. */
+  unlink(path: string): void {
+    const inode = this.#names.get(path);
+    if (inode !== undefined) inode.links--;
+    this.#names.delete(path);
   }
 
   isDirectory(path: string): boolean {
@@ -99,6 +109,6 @@ export class Disk {
 
   /** Every file whose writing is under way. */
   inTransit(): Inode[] {
-    return [...this.#names.values()].filter((inode) => inode.transit !== undefined);
+    return this.inodes.filter((inode) => inode.transit !== undefined);
   }
 }

@@ -23,7 +23,8 @@ export class Ghost implements Party {
   #writer: Uint8Array;
   #counter = 0;
   #tokens = 0;
-  #ledgerBegun = false;
+  /** A file that is known to be a ledger. */
+  #ledger: Inode | undefined;
   #underWay: Write[] = [];
 
   constructor(world: World, system: System, journal: Journal) {
@@ -41,8 +42,8 @@ export class Ghost implements Party {
     const inode = this.#world.disk.lookup(path);
     if (inode === undefined || inode.transit?.author === this) return;
     // Only behind a whole header: it is no creator of ledgers.
-    this.#ledgerBegun ||= holdsHeader(inode.read(undefined, 0, Infinity));
-    if (!this.#ledgerBegun) return;
+    if (this.#ledger !== inode && !holdsHeader(inode.read(undefined, 0, Infinity))) return;
+    this.#ledger = inode;
     const frames: Uint8Array[] = [];
     const writes: Write[] = [];
     inode.finish();

@@ -3,7 +3,7 @@ import { simulate } from "./simulation.ts";
 
 /** In blocks, so that a failure names its neighbourhood and a block its time. */
 const BLOCK = 50;
-const BLOCKS = 8;
+const BLOCKS = 10;
 const TRACE_LINES = 200;
 
 describe("several databases over one simulated file keep every promise", () => {
@@ -42,6 +42,9 @@ const INCIDENTS = [
   "sync fails",
   "no room",
   "dies with",
+  "deletes the file",
+  "puts back the file",
+  "ledgerInvalidated",
   "is conflict",
   "is mismatch",
   "is not committed",
@@ -50,7 +53,7 @@ const INCIDENTS = [
 
 test("all that can go wrong does, within a few runs", async () => {
   const happened = new Set<string>();
-  for (let seed = 1; seed <= 60; seed++) {
+  for (let seed = 1; seed <= 100; seed++) {
     const { trace } = await simulate(seed, { traced: true });
     for (const incident of INCIDENTS) if (trace.some((line) => line.includes(incident))) happened.add(incident);
   }

@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import { System, type SystemFaults } from "./calls.ts";
-import { Client, type Expected } from "./client.ts";
+import { Client, clockOf, type Expected } from "./client.ts";
 import { Ghost } from "./ghost.ts";
-import { Journal } from "./journal.ts";
+import { type Check, Journal } from "./journal.ts";
 import { Model } from "./model.ts";
 import type { Random } from "./random.ts";
 import { makeReplica, type ReplicaOptions } from "./replica.ts";
-import { verify } from "./verify.ts";
+import { verify, verifyReplaced } from "./verify.ts";
 import { listingFits, work } from "./workload.ts";
 import { describe, Process, World } from "./world.ts";
 
@@ -33,9 +33,10 @@ import { describe, Process, World } from "./world.ts";
  * - A process can be stopped, and go on later with its own clock hours ahead. Wall clocks differ, jump forwards and backwards; monotonic ones
  *   only leap.
  * - A notification can be late, lost, or for nothing.
+ * - In some runs somebody deletes the file, or puts an older copy in its place, under everybody's hands.
  * - Processes are opened and closed at any time; several create the same ledger at once.
  *
- * Not simulated: loss of power (bytes written are never taken back), bytes that change by themselves, replaced files.
+ * Not simulated: loss of power (bytes written are never taken back), bytes that change by themselves, files cut in place.
  *
  * What must hold afterwards stands in verify.ts and, for reads, where the workload makes them. Besides: every call of a living process is
  * answered within bounded time, no contract between engine and ledger is broken, nothing is reported as damaged, no descriptor leaks.
@@ -70,6 +71,7 @@ interface Profile {
   readonly ghost: number;
   readonly asynchronous: number;
   readonly strict: number;
+  readonly replace: number;
 }
 
 /** Each fault is on in some runs and off in others: one that is always on hides what others would show. */
@@ -89,7 +91,7 @@ function drawProfile(random: Random): Profile {
     },
     processes: random.between(1, 4),
     processesMax: random.between(4, 9),
-    actions: random.between(4, 30),
+    actions: random.chance(0.03) ? 150 : random.between(4, 30),
     kill: sometimes(0.5, 0.01),
     tear: sometimes(0.6, 0.1),
     close: sometimes(0.4, 0.01),
@@ -99,6 +101,7 @@ function drawProfile(random: Random): Profile {
     ghost: sometimes(0.5, 0.02),
     asynchronous: sometimes(0.2, 0.3),
     strict: random.chance(0.3) ? 1 : sometimes(0.3, 1),
+    replace: sometimes(0.12, 0.04),
   };
 }
 
@@ -120,6 +123,10 @@ class Run {
   readonly #expected: Expected;
   readonly #clients: { readonly client: Client; done: boolean }[] = [];
   #calm = false;
+  /** What everybody must agree on at the end, whatever has happened. */
+  readonly #ends: Check[] = [];
+  /** What a backup has kept. */
+  #backup: Uint8Array | undefined;
   #found: readonly string[] = [];
   #commits = 0;
   #digest = "";
@@ -159,12 +166,16 @@ class Run {
     if (!(await world.runUntil(idle, PATIENCE_MS))) this.#reportHanging("answered");
     await this.#bringToEnd();
     if (world.violations.length > 0) return;
-    const file = world.disk.lookup(PATH);
-    const bytes = file?.read(undefined, 0, Infinity) ?? new Uint8Array(0);
-    const model = new Model(bytes);
-    this.#commits = model.commits.length;
-    this.#digest = createHash("sha256").update(bytes).update(`${world.steps} ${world.now}`).digest("hex").slice(0, 16);
-    this.#found = verify(this.#journal, model);
+    const files = world.disk.inodes.map((inode) => inode.read(undefined, 0, Infinity));
+    const hash = createHash("sha256").update(`${world.steps} ${world.now}`);
+    for (const bytes of files) hash.update(bytes);
+    this.#digest = hash.digest("hex").slice(0, 16);
+    const models = files.map((bytes) => new Model(bytes));
+    this.#commits = models[models.length - 1].commits.length;
+    this.#found = this.#expected.replaced
+      ? verifyReplaced(this.#journal, models)
+      : verify(this.#journal, models[models.length - 1]);
+    this.#found = [...this.#found, ...this.#ends.flatMap((check) => check(models[models.length - 1]) ?? [])];
     for (const found of this.#found) world.note("!", () => found);
   }
 
@@ -240,10 +251,24 @@ class Run {
     if (random.chance(profile.stop)) this.#stop(random.pick(this.#living()));
     if (random.chance(profile.fill)) disk.freeBytes = random.chance(0.5) ? Infinity : random.between(0, 3000);
     if (random.chance(profile.ghost)) this.#ghost.append(PATH, profile.system.slowWrite);
+    if (random.chance(profile.replace)) this.#replaceFile();
     if (random.chance(profile.clock)) {
       const client = random.pick(this.#living());
       if (client !== undefined) client.process.wallOffset += (random.next() - 0.5) * random.pick([10, 1000, 7_200_000]);
     }
+  }
+
+  /** Deletes the file, takes a copy of it, or puts the copy back. */
+  #replaceFile(): void {
+    const { random, disk } = this.#world;
+    const inode = disk.lookup(PATH);
+    const what = random.pick(["copies", "deletes", "puts back"] as const);
+    if (inode === undefined || (what === "puts back" && this.#backup === undefined)) return;
+    this.#world.note("world", () => `${what} the file`);
+    if (what === "copies") this.#backup = inode.read(undefined, 0, inode.size(undefined)).slice();
+    else if (what === "deletes") disk.unlink(PATH);
+    else if (this.#backup !== undefined) disk.create(PATH).append(this.#ghost, this.#backup, false);
+    this.#system.changed("ledger.db");
   }
 
   /** In the middle of somebody's step. */
@@ -339,14 +364,16 @@ class Run {
     const newcomer = new Client(last, db, ledger, log, this.#journal, this.#expected);
     const clients = [...this.#living().filter((client) => client.isOpen), newcomer];
     let ended = 0;
+    if (this.#expected.replaced) await this.#open(newcomer);
     for (const client of clients) {
       client.process.later("the end", 0, () => {
-        const run =
-          client === newcomer ? this.#openNewcomer(newcomer).then(() => this.#look(client)) : this.#look(client);
-        void run.then(
-          () => ended++,
-          (error: unknown) => world.fail(`${client.log.name}: at the end: ${describe(error)}`),
-        );
+        const opened = client.isOpen ? Promise.resolve() : this.#openNewcomer(client);
+        void opened
+          .then(() => this.#look(client))
+          .then(
+            () => ended++,
+            (error: unknown) => world.fail(`${client.log.name}: at the end: ${describe(error)}`),
+          );
       });
     }
     const over = (): boolean =>
@@ -359,17 +386,20 @@ class Run {
     }
   }
 
+  /** First of all, so that there is a file for the others to find. */
+  async #open(client: Client): Promise<void> {
+    client.process.later("comes", 0, () => void this.#openNewcomer(client));
+    await this.#world.runUntil(() => client.isOpen, PATIENCE_MS);
+  }
+
   async #openNewcomer(client: Client): Promise<void> {
     await client.db.open(PATH);
     client.begin();
     // Its verdicts on what was torn must be those of the model.
     const { counts } = client.db.stats();
-    this.#journal.checks.push({
-      who: "last",
-      what: "stumps",
-      check: (model) =>
-        counts.stumps === model.stumps ? undefined : `${counts.stumps} counted, there are ${model.stumps}`,
-    });
+    this.#ends.push((model) =>
+      counts.stumps === model.stumps ? undefined : `${counts.stumps} stumps were counted, there are ${model.stumps}`,
+    );
   }
 
   async #look(client: Client): Promise<void> {
@@ -383,14 +413,18 @@ class Run {
     }
     if (log.indexed) {
       const everything = { query: [], limit: Infinity, reverse: false, order: "key" } as const;
-      await client.read(
-        "everything",
-        () => db.listAll([], { consistency: "strong" }),
-        (entries, model, version, clock) =>
-          version === model.lastVersion && listingFits(entries, everything, model, version, clock),
-        { strong: true },
-      );
-      log.final = { version: client.version(), allTold };
+      const readings = client.process.clockReadings.length;
+      client.process.environment.now();
+      const entries = await db.listAll([], { consistency: "strong" });
+      const clock = clockOf(client.process.clockReadings.slice(Math.max(0, readings - 1)));
+      const version = client.version();
+      this.#ends.push((model) => {
+        if (version !== model.lastVersion) return `${log.name} ends at version ${version} of ${model.lastVersion}`;
+        return listingFits(entries, everything, model, version, clock)
+          ? undefined
+          : `${log.name} ends in another state`;
+      });
+      log.final = { version, allTold };
     }
     await this.#end(client);
   }
@@ -410,7 +444,9 @@ function expectedOf(profile: Profile): Expected {
   const codes = new Set(["Closed", "TransactionConflict", "ReadOnly"]);
   if (profile.fill > 0 || system.shortWrite > 0) codes.add("NoSpace");
   if (system.writeError + system.readError + system.syncError > 0) codes.add("InputOutput");
-  const unknown = system.readError + system.syncError > 0;
+  const replaced = profile.replace > 0;
+  if (replaced) for (const code of ["LedgerMissing", "SnapshotExpired"]) codes.add(code);
+  const unknown = replaced || system.readError + system.syncError > 0;
   if (unknown) codes.add("CommitOutcomeUnknown");
-  return { codes, unknown };
+  return { codes, unknown, replaced };
 }

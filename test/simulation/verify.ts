@@ -3,20 +3,12 @@ import type { Model, ModelCommit, ModelRow } from "./model.ts";
 
 /** Compares what everybody was told with what the file holds. Returns what does not fit. */
 export function verify(journal: Journal, model: Model): string[] {
-  const found: string[] = [...model.bad];
-  const byToken = new Map<string, ModelCommit[]>();
-  for (const commit of model.commits) {
-    for (const token of commit.tokens) byToken.set(token, [...(byToken.get(token) ?? []), commit]);
-  }
-  found.push(...eachOnce(model));
+  const found: string[] = [...model.bad, ...eachOnce(model)];
+  const byToken = commitsByToken(model);
   const writers = new Map<string, string>();
   for (const log of journal.logs) {
     for (const write of log.writes)
-      found.push(
-        ...checkWrite(write, model, byToken, writers).map(
-          (each) => `${log.name}: ${write.what} ${write.token ?? ""} (${write.outcome ?? "no answer"}): ${each}`,
-        ),
-      );
+      found.push(...checkWrite(write, model, byToken, writers).map((each) => `${told(log, write)}: ${each}`));
     for (const each of [...inOrder(log.writes), ...noneOvertakes(log.writes)]) found.push(`${log.name}: ${each}`);
     if (log.watchedFrom !== undefined)
       found.push(...checkWatch(log, log.watchedFrom, model).map((each) => `${log.name}: ${each}`));
@@ -26,6 +18,38 @@ export function verify(journal: Journal, model: Model): string[] {
     if (wrong !== undefined) found.push(`${who}: ${what}: ${wrong}`);
   }
   return found;
+}
+
+/**
+ * The same where somebody has replaced the file: `models` are all the files that ever lay there. Commits that a file has taken with it are
+ * nobody's fault, and a new file is trusted whose predecessor could not be synced; but none may be where nobody was told of it, and what was acknowledged must be in one of them.
+ */
+export function verifyReplaced(journal: Journal, models: readonly Model[]): string[] {
+  const found: string[] = models.flatMap((model) => [...model.bad, ...eachOnce(model)]);
+  const byToken = models.map(commitsByToken);
+  for (const log of journal.logs) {
+    for (const write of log.writes) {
+      // By file, what is wrong if it is meant: of an acknowledged commit one file must tell nothing wrong, of others all.
+      const wrong = models.map((model, i) =>
+        checkWrite({ ...write, reads: new Map(), behindFailedSync: false }, model, byToken[i], new Map()),
+      );
+      const isFine = write.outcome === "committed" ? wrong.some((each) => each.length === 0) : true;
+      const isVoid = write.outcome === "not committed" ? wrong.every((each) => each.length === 0) : true;
+      if (!isFine || !isVoid) found.push(`${told(log, write)}: ${wrong.flat().join(", ")}`);
+    }
+  }
+  return found;
+}
+
+const told = (log: Log, { what, token, outcome }: Write): string =>
+  `${log.name}: ${what} ${token ?? ""} (${outcome ?? "no answer"})`;
+
+function commitsByToken(model: Model): Map<string, ModelCommit[]> {
+  const byToken = new Map<string, ModelCommit[]>();
+  for (const commit of model.commits) {
+    for (const token of commit.tokens) byToken.set(token, [...(byToken.get(token) ?? []), commit]);
+  }
+  return byToken;
 }
 
 /** No commit is in the ledger twice, and each writer's commits are in its order. */

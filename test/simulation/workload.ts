@@ -1,8 +1,9 @@
 import type { Entry } from "../../src/core/entry.ts";
+import type { HistoryEntry } from "../../src/core/history.ts";
 import { decodeKey, encodeKey, type Key, type KeyPart } from "../../src/core/key.ts";
 import type { Query } from "../../src/core/query.ts";
 import type { Transaction } from "../../src/core/transaction.ts";
-import { type Client, type Clock, entryFits, sameEntry } from "./client.ts";
+import { type Client, type Clock, entryFits, sameEntry, stored } from "./client.ts";
 import type { Model, ModelRow } from "./model.ts";
 
 /** What programs do with a database, drawn at random: each function is one thing to do. */
@@ -26,11 +27,11 @@ export async function work(client: Client, count: number): Promise<void> {
 }
 
 function actionsFor(client: Client): readonly Action[] {
-  if (!client.log.indexed) return [set, set, remove, burst, sync];
+  if (!client.log.indexed) return [set, set, remove, burst, sync, scan];
   return client.log.readOnly ? readers : everything;
 }
 
-const readers: readonly Action[] = [get, get, list, list, iterate, many, sync, strongGet, count];
+const readers: readonly Action[] = [get, get, list, list, iterate, many, sync, strongGet, count, scan];
 // prettier-ignore
 const everything: readonly Action[] = [
   ...readers, set, set, set, set, burst, burst, remove, expiring, checked, checked, combined, combined, mismatching,
@@ -348,6 +349,41 @@ async function iterate(client: Client): Promise<void> {
     }
   }
   complete = true;
+}
+
+/** The whole history of some keys, read from the file anew. */
+function scan(client: Client): Promise<unknown> {
+  const { query } = anyListing(client);
+  return client.read(
+    `scan ${show(query)}`,
+    async () => {
+      const entries: HistoryEntry[] = [];
+      for await (const entry of client.db.scan(query)) {
+        entries.push(entry);
+        if (client.process.random.chance(0.02)) await client.process.sleep(client.process.random.next());
+      }
+      return entries;
+    },
+    (entries, model, version) => {
+      const history = model.commits
+        .filter((commit) => commit.version <= version)
+        .flatMap((commit) => [...commit.changes].map(([key, row]) => ({ key, row })))
+        .filter(({ key }) => matches(decodeKey(key), query));
+      return (
+        history.length === entries.length &&
+        history.every(({ key, row }, i) => encodeKey(entries[i].key) === key && sameHistory(entries[i], row))
+      );
+    },
+  );
+}
+
+function sameHistory(entry: HistoryEntry, row: ModelRow): boolean {
+  return (
+    entry.version === row.version &&
+    entry.timestamp === row.timestamp &&
+    entry.operation === (row.value === undefined ? "delete" : "set") &&
+    Object.is(stored(entry.value), row.value)
+  );
 }
 
 async function sync(client: Client): Promise<unknown> {
