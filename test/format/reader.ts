@@ -51,7 +51,10 @@ export function readLedger(given: Uint8Array, now: number): ReadLedger {
   const state = new State();
   const pieces: ReadPiece[] = [];
   const dropped = new Set<string>();
-  if (header.damagedCopy !== undefined) pieces.push({ kind: "copy", from: delta, to: delta + header.damagedCopy });
+  if (header.damagedCopy !== undefined) {
+    const [from, to] = header.damagedCopy;
+    pieces.push({ kind: "copy", from: from + delta, to: to + delta });
+  }
   for (let offset = header.framesFrom; offset < file.length;) {
     const frame = wholeFrame(file, offset);
     if (frame === undefined) {
@@ -171,8 +174,8 @@ interface LedgerHeader {
   readonly framesFrom: number;
   readonly copyFrom: number;
   readonly copyTo: number;
-  /** Length of a damaged first copy. */
-  readonly damagedCopy: number | undefined;
+  /** Offsets of a damaged first copy. */
+  readonly damagedCopy: readonly [number, number] | undefined;
 }
 
 function findHeader(file: Uint8Array): LedgerHeader {
@@ -180,13 +183,15 @@ function findHeader(file: Uint8Array): LedgerHeader {
     const frame = wholeFrame(file, at);
     if (frame?.kind !== 1) continue;
     const { payload, end } = frame;
+    const length = end - at;
+    const isSecond = !onlyStumpsOfHeaders(file.subarray(0, at));
+    if (isSecond && (at < length || !onlyStumpsOfHeaders(file.subarray(0, at - length)))) continue;
     const view = viewOf(payload);
     const format = view.getUint16(0, true);
     if (format !== 1) throw new Error(`format ${format}`);
     const generation = u64(view, 18);
     const framesAt = u64(view, 50);
     if (u64(view, 66) > 0) throw new Error("a snapshot run");
-    const isSecond = !onlyStumpsOfHeaders(file.subarray(0, at));
     return {
       ledgerId: hex(payload.subarray(2, 18)),
       generation,
@@ -194,8 +199,8 @@ function findHeader(file: Uint8Array): LedgerHeader {
       delta: u64(view, 42) - framesAt,
       framesFrom: generation === 1 ? end : Math.max(end, framesAt),
       copyFrom: end,
-      copyTo: isSecond ? end : end + (end - at),
-      damagedCopy: isSecond ? at : undefined,
+      copyTo: isSecond ? end : end + length,
+      damagedCopy: isSecond ? [at - length, at] : undefined,
     };
   }
   throw new Error("no ledger");

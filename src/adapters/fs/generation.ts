@@ -36,17 +36,19 @@ export type Beginning =
   | { readonly is: "foreign"; readonly beginning: Uint8Array };
 
 /**
- * Looks for the header: the first whole one wins. Throws `UnsupportedFormat` for a newer format.
+ * Looks for the header: the first whole one wins that is at the beginning of a file. Throws `UnsupportedFormat` for a newer format.
  */
 export function readBeginning(file: ReadableFile, name: string, crc32: Environment["crc32"]): Beginning {
   const bytes = readAt(file, 0, SEARCH_BYTES + 1024);
   for (let at = indexOfMarker(bytes, 0); at >= 0 && at < SEARCH_BYTES; at = indexOfMarker(bytes, at + 1)) {
     const payload = headerPayload(bytes, at, crc32);
     if (payload === undefined) continue;
-    const header = decodeHeader(payload, name);
     const length = frameBytes(payload.length);
-    // Stumps of headers that never became whole may lie before it; anything else there was the first copy.
-    const isSecondCopy = at > 0 && !holdsOnlyHeaderStumps(bytes.subarray(0, at), crc32, false);
+    // Stumps of headers that never became whole may lie before it; what else lies there must be the first copy, and nothing but it.
+    const isSecondCopy = !holdsOnlyHeaderStumps(bytes.subarray(0, at), crc32, false);
+    // Otherwise it is a ledger within something else, an archive for example, which is not ours to write to.
+    if (isSecondCopy && (at < length || !holdsOnlyHeaderStumps(bytes.subarray(0, at - length), crc32, false))) continue;
+    const header = decodeHeader(payload, name);
     const start = header.generation === 1 ? at + length : Math.max(at + length, header.framesAt);
     return {
       is: "ledger",
@@ -57,7 +59,7 @@ export function readBeginning(file: ReadableFile, name: string, crc32: Environme
         headerFrame: { offset: at, fingerprint: headerFingerprint(bytes, at) },
         copyFrom: at + length,
         copyTo: isSecondCopy ? at + length : at + 2 * length,
-        damagedCopy: isSecondCopy ? { from: 0, to: at } : undefined,
+        damagedCopy: isSecondCopy ? { from: at - length, to: at } : undefined,
       },
     };
   }

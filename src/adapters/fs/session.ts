@@ -273,10 +273,10 @@ export class FileSession implements LedgerSession {
     return { kind: piece.verdict, ...range };
   }
 
-  #copyNotice({ damagedCopy }: Generation): LedgerNotice[] {
+  #copyNotice({ damagedCopy, delta }: Generation): LedgerNotice[] {
     if (damagedCopy === undefined || this.#copyReported) return [];
     this.#copyReported = true;
-    return [{ kind: "copy", ...damagedCopy }];
+    return [{ kind: "copy", from: damagedCopy.from + delta, to: damagedCopy.to + delta }];
   }
 
   readValue(version: number, place: number, length: number): Uint8Array {
