@@ -48,7 +48,7 @@ export interface EngineListener {
   applied(record: CommitRecord, version: number, changes: readonly Change[]): void;
   /** The state was built anew. `before` is the old one; versions can be compared if `sameLedger`. */
   reloaded(before: FrozenMap<Row>, sameLedger: boolean): Promise<void>;
-  /** A batch of own commits was appended and followed. */
+  /** A batch of own commits was appended and followed, or what follows a seal was found. */
   flushed(round: Round): void;
   /** Something to report that belongs to no call: bytes lost, damage. */
   problem(error: KVError): void;
@@ -138,7 +138,7 @@ export class Engine {
         return queue.waiting;
       },
       // A failed look is reported by the next poll.
-      look: () => void this.round({ verify: true }).catch(() => undefined),
+      look: () => void this.#look().catch(() => undefined),
       help: options.readOnly || session.help === undefined ? undefined : async () => this.session.help?.(),
       expired: (error) => queue.rejectWaiting(error),
     });
@@ -194,6 +194,7 @@ export class Engine {
     const record = { writer: this.#writer, counter: ++this.#counter, timestamp: this.#environment.now(), payload };
     const pending = new PendingCommit(record, commit, settled, rejected);
     this.queue.add(pending);
+    this.#sealWait.commitsWait();
     this.#schedule();
     return pending;
   }
@@ -232,6 +233,12 @@ export class Engine {
       this.#rounds.push({ verify: options.verify, resolve, reject });
       this.#run();
     });
+  }
+
+  /** A round that nobody asked for. */
+  async #look(): Promise<void> {
+    const round = await this.round({ verify: true });
+    if (round.invalidated) this.#listener.flushed(round);
   }
 
   /**

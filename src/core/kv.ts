@@ -130,6 +130,10 @@ export class CoreKV {
   #staged: OpenTransaction | undefined;
   /** Commits that took effect and that a `sync` event has told of, or that were there at open. */
   #told = 0;
+  /** The round that a `sync` event told of last: several may wait for one. */
+  #toldRound: Round | undefined;
+  /** A round that nobody told of found the ledger replaced. */
+  #invalidationUntold = false;
   #writer = new ByteWriter();
   #lastTimerError: string | undefined;
 
@@ -874,7 +878,7 @@ export class CoreKV {
   /** Follows, and leaves it to the next `sync` event to tell of it. */
   async #followUntold(engine: Engine, options: { readonly verify: boolean }): Promise<void> {
     const round = await engine.round(options);
-    if (round.invalidated) this.#tell(engine, round);
+    if (round.invalidated) this.#tellUnasked(engine, round);
   }
 
   // What a read sees: the transaction that was open when it was called, if one was, whatever began while it waited.
@@ -965,14 +969,23 @@ export class CoreKV {
 
   #flushed(round: Round): void {
     const engine = this.#open?.engine;
-    // Without `autoSync` it is for `sync()` to tell.
-    if (engine !== undefined && this.#autoSync) this.#tell(engine, round);
+    if (engine !== undefined) this.#tellUnasked(engine, round);
+  }
+
+  /** Without `autoSync` it is for `sync()` to tell. */
+  #tellUnasked(engine: Engine, round: Round): void {
+    if (this.#autoSync) this.#tell(engine, round);
+    else if (round.invalidated) this.#invalidationUntold = true;
   }
 
   #tell(engine: Engine, round: Round): void {
+    if (round === this.#toldRound) return;
+    this.#toldRound = round;
+    const invalidated = round.invalidated || this.#invalidationUntold;
+    this.#invalidationUntold = false;
     const applied = this.#takeUntold(engine);
     if (this.#emitter.count("sync") === 0) return;
-    const result = round.invalidated ? "ledgerInvalidated" : applied > 0 ? "success" : "ready";
+    const result = invalidated ? "ledgerInvalidated" : applied > 0 ? "success" : "ready";
     this.#emitter.emit("sync", { result, applied, version: engine.replica.version });
   }
 

@@ -1,4 +1,4 @@
-import type { Environment } from "./environment.ts";
+import type { Environment, Timer } from "./environment.ts";
 import { KVError } from "./errors.ts";
 
 /** How often a sealed ledger is looked at while commits wait for the next generation, and while none do. */
@@ -35,6 +35,9 @@ export class SealWait {
   /** Told apart from an earlier seal's timers and helpers. */
   #seal = 0;
   #helping = false;
+  #lookTimer: Timer | undefined;
+  #looksOften = false;
+  #helpTimer: Timer | undefined;
   #failure: Error | undefined;
   #waiters: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
 
@@ -61,9 +64,20 @@ export class SealWait {
     if (this.#environment.monotonic() - this.#since > WAIT_MS) this.#expire();
   }
 
+  /** Commits have begun to wait: from now on it is looked at often, and the process stays alive for them. */
+  commitsWait(): void {
+    if (this.#since === undefined || this.#looksOften) return;
+    this.#lookTimer?.cancel();
+    this.#lookLater();
+  }
+
   /** The next generation is there, or something else. */
   over(): void {
     this.#since = undefined;
+    this.#lookTimer?.cancel();
+    if (this.#helpTimer !== undefined) this.#helping = false;
+    this.#helpTimer?.cancel();
+    this.#helpTimer = undefined;
     for (const waiter of this.#waiters.splice(0)) waiter.resolve();
   }
 
@@ -83,15 +97,15 @@ export class SealWait {
 
   #lookLater(): void {
     const seal = this.#seal;
-    const waiting = this.#host.waiting > 0;
-    this.#environment.setTimer(
+    this.#looksOften = this.#host.waiting > 0;
+    this.#lookTimer = this.#environment.setTimer(
       () => {
         if (this.#since === undefined || seal !== this.#seal) return;
         this.#host.look();
         this.#lookLater();
       },
-      waiting ? BUSY_POLL_MS : IDLE_POLL_MS,
-      { ref: waiting },
+      this.#looksOften ? BUSY_POLL_MS : IDLE_POLL_MS,
+      { ref: this.#looksOften },
     );
   }
 
@@ -99,7 +113,11 @@ export class SealWait {
     if (this.#helping || this.#host.help === undefined) return;
     this.#helping = true;
     const seal = this.#seal;
-    this.#environment.setTimer(() => void this.#help(seal), ms, { ref: this.#host.waiting > 0 });
+    const begin = (): void => {
+      this.#helpTimer = undefined;
+      void this.#help(seal);
+    };
+    this.#helpTimer = this.#environment.setTimer(begin, ms, { ref: this.#host.waiting > 0 });
   }
 
   async #help(seal: number): Promise<void> {

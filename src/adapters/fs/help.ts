@@ -47,6 +47,8 @@ export async function help(host: HelpHost): Promise<void> {
       if (!isAt(host, path, sibling)) return assertReplaced(host, path);
       throw lost(host, `${path} has ${sibling.status().size} bytes and should have ${length}`);
     }
+    // What the path leads to may no longer be what was sealed: somebody has put something else there, or taken it away, and means it.
+    if (!isAt(host, host.realPath, host.file)) return;
     if (!host.replacing.rename(path, host.realPath)) assertReplaced(host, path);
   } catch (error) {
     throw fromSystem(error, `${path} could not be put in the place of ${host.realPath}`);
@@ -94,7 +96,7 @@ function assertReplaced(host: HelpHost, path: string): void {
   throw lost(host, `${path}, which a seal names as what follows ${host.realPath}, is gone`);
 }
 
-function isAt(host: HelpHost, path: string, file: WritableFile): boolean {
+function isAt(host: HelpHost, path: string, file: ReadableFile): boolean {
   const at = host.calls.stat(path);
   const { device, inode } = file.identity();
   return at !== undefined && at.device === device && at.inode === inode;
