@@ -105,11 +105,12 @@ export class CommitQueue {
       this.#unindexed = this.#unindexed.filter((each) => !each.released);
   }
 
-  /** Takes the oldest waiting commits, at least one, up to `bytesMax` of payload. */
-  take(bytesMax: number): PendingCommit[] {
+  /** Takes the oldest waiting commits, at least one, up to `bytesMax` of payload and `countMax` of them. */
+  take({ bytesMax, countMax }: { readonly bytesMax: number; readonly countMax: number }): PendingCommit[] {
     let end = this.#head;
     let bytes = 0;
-    while (end < this.#waiting.length) {
+    const endMax = Math.min(this.#waiting.length, this.#head + countMax);
+    while (end < endMax) {
       bytes += this.#waiting[end].record.payload.length;
       if (bytes > bytesMax && end > this.#head) break;
       end++;
@@ -170,7 +171,7 @@ export class CommitQueue {
             cause: error,
             outcome: "not committed",
           });
-    this.reject(this.take(Infinity), failure);
+    this.reject(this.take({ bytesMax: Infinity, countMax: Infinity }), failure);
   }
 
   /** The operations of all pending commits, in order. */

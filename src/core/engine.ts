@@ -13,6 +13,7 @@ import type {
 } from "./ledger.ts";
 import type { FrozenMap } from "./ordered-map.ts";
 import type { Pacer } from "./pacer.ts";
+import { Portion } from "./portion.ts";
 import { Replica, Source } from "./replica.ts";
 import { type Change, type Row, resolve } from "./resolve.ts";
 import { SealWait } from "./seal-wait.ts";
@@ -28,8 +29,10 @@ import { SealWait } from "./seal-wait.ts";
 
 /** Payload bytes of one batch. A single larger commit goes alone. */
 const BATCH_BYTES_MAX = 16 * 1024 * 1024;
-/** How much of the ledger is applied between two looks at the clock. */
-const READ_BYTES = 512 * 1024;
+/** Commits of one batch, as many as are appended and applied in a few milliseconds. */
+const BATCH_COMMITS = { first: 1024, min: 16, max: 16 * 1024 } as const;
+/** How much of the ledger is applied between two looks at the clock: likewise. */
+const READ_BYTES = { first: 16 * 1024, min: 512, max: 512 * 1024 } as const;
 /** Microtask turns that a flush waits while more commits keep arriving in the same macrotask. */
 const GATHER_TURNS_MAX = 16;
 /** A look at the ledger's end that is younger serves a read. */
@@ -99,6 +102,8 @@ export class Engine {
   #scheduled = false;
   #gathered = 0;
   #turns = 0;
+  readonly #batchCommits = new Portion(BATCH_COMMITS);
+  readonly #readBytes = new Portion(READ_BYTES);
   #flushedLast = false;
   #idle: (() => void)[] = [];
   #damage: AddressRange[] = [];
@@ -218,6 +223,12 @@ export class Engine {
       return new KVError(this.#stopped.code, this.#stopped.message, { cause: this.#stopped, outcome: "not committed" });
     }
     return undefined;
+  }
+
+  /** Commits may cost more from now on than they did: somebody watches them. */
+  measureAnew(): void {
+    this.#batchCommits.startAnew();
+    this.#readBytes.startAnew();
   }
 
   // --- following ---------------------------------------------------------------------------------------------------
@@ -378,7 +389,8 @@ export class Engine {
     const refusal = this.refusal();
     if (refusal !== undefined) return this.queue.rejectWaiting(refusal);
     if (this.#astray) return this.#followFirst();
-    const batch = this.queue.take(BATCH_BYTES_MAX);
+    const batch = this.queue.take({ bytesMax: BATCH_BYTES_MAX, countMax: this.#batchCommits.size });
+    const began = this.#environment.monotonic();
     let result: MaybePromise<AppendResult>;
     try {
       result = this.session.append(
@@ -389,7 +401,12 @@ export class Engine {
       return this.#appendFailed(batch, error);
     }
     this.counts.batches++;
-    if (!isPromise(result)) return this.#appended(batch, result);
+    if (!isPromise(result)) {
+      const applied = this.#appended(batch, result);
+      if (!isPromise(applied) && batch.length === this.#batchCommits.size)
+        this.#batchCommits.took(this.#environment.monotonic() - began);
+      return applied;
+    }
     for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);
     return result.then(
       (settled) => this.#appended(this.queue.takeInFlight(), settled),
@@ -523,11 +540,14 @@ export class Engine {
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#moved) await this.#move(state);
     for (let check = verify; ; check = false) {
-      const read = this.session.read(this.#position, { bytes: READ_BYTES, verify: check });
+      let began = this.#environment.monotonic();
+      const read = this.session.read(this.#position, { bytes: this.#readBytes.size, verify: check });
       const result = isPromise(read) ? await read : read;
+      if (isPromise(read)) began = this.#environment.monotonic();
       if (result.notices !== undefined) this.#note(result.notices);
       for (const commit of result.commits) this.#meet(this.#replica, commit);
       this.#position = result.next;
+      if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
       if (result.status === "moved") await this.#move(state);
       else if (result.status === "sealed")
         // Reads go on, commits wait.
@@ -671,7 +691,7 @@ export class Engine {
     try {
       this.#damage = [];
       for (;;) {
-        const read = session.read(position, { bytes: READ_BYTES, verify: false });
+        const read = session.read(position, { bytes: this.#readBytes.size, verify: false });
         const result = isPromise(read) ? await read : read;
         if (result.notices !== undefined) this.#note(result.notices);
         for (const commit of result.commits) this.#meet(replica, commit);

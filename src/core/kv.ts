@@ -148,7 +148,10 @@ export class CoreKV {
     this.#pacer = new Pacer(this.#environment);
     this.#watches = new Watches(
       (error) => this.#emitter.emit("error", error),
-      () => this.#adjustPoller(),
+      () => {
+        this.#open?.engine.measureAnew();
+        this.#adjustPoller();
+      },
     );
     this.#poller = new Poller({
       environment: this.#environment,
