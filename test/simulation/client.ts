@@ -62,7 +62,7 @@ export class Client {
     this.isOpen = true;
     const { db, log, process } = this;
     process.syncFailedAt = Infinity;
-    db.on("error", (error) => this.world.fail(`${process.name}: error event ${describe(error)}`));
+    db.on("error", (error) => this.allow("error event", error));
     db.on("sync", (event) => {
       this.world.note(process.name, () => `sync event ${event.result}, ${event.applied} applied`);
       process.record(() => (log.applied += event.applied));
