@@ -25,6 +25,11 @@ export class ByteWriter {
     this.#length = 0;
   }
 
+  /** Drops what was written behind the first `length` bytes. */
+  truncate(length: number): void {
+    this.#length = Math.min(this.#length, length);
+  }
+
   u8(value: number): void {
     this.#reserve(1);
     this.#bytes[this.#length++] = value;
@@ -169,9 +174,9 @@ export class ByteWriter {
     return true;
   }
 
-  /** What was written; valid until the next write. */
-  view(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+  /** What was written, from `from` on; valid until the next write. */
+  view(from = 0): Uint8Array {
+    return this.#bytes.subarray(from, this.#length);
   }
 
   /** A copy of what was written. */
@@ -287,6 +292,10 @@ export function fromBinaryString(text: string): Uint8Array {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return bytes;
+}
+
+export function readU32(bytes: Uint8Array, at: number): number {
+  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
 export function toHex(bytes: Uint8Array): string {

@@ -117,14 +117,19 @@ export const NOT_PLAIN: unique symbol = Symbol("not plain");
 
 let bytes: Uint8Array;
 let at = 0;
+let end = 0;
 const float = new DataView(new ArrayBuffer(8));
 
-/** Decodes what `encodePlain` writes; `NOT_PLAIN` for everything else, malformed bytes included. Shares no memory with the input. */
-export function decodePlain(source: Uint8Array): unknown {
+/**
+ * Decodes what `encodePlain` writes, in [from, to) of `source`; `NOT_PLAIN` for everything else, malformed bytes included. Shares no memory with
+ * the input.
+ */
+export function decodePlain(source: Uint8Array, from: number, to: number): unknown {
   bytes = source;
-  at = 0;
+  at = from;
+  end = to;
   const value = read();
-  return at === source.length ? value : NOT_PLAIN;
+  return at === to ? value : NOT_PLAIN;
 }
 
 function read(): unknown {
@@ -154,14 +159,14 @@ function readLength(first: number): number {
   if (low === 24) return bytes[at++] ?? NaN;
   if (low === 25) {
     at += 2;
-    return at > bytes.length ? NaN : (bytes[at - 2] << 8) | bytes[at - 1];
+    return at > end ? NaN : (bytes[at - 2] << 8) | bytes[at - 1];
   }
   if (low !== 26) {
     at = Infinity;
     return NaN;
   }
   at += 4;
-  if (at > bytes.length) return NaN;
+  if (at > end) return NaN;
   return ((bytes[at - 4] << 24) | (bytes[at - 3] << 16) | (bytes[at - 2] << 8) | bytes[at - 1]) >>> 0;
 }
 
@@ -186,7 +191,7 @@ function readSimple(first: number): unknown {
 function readArray(first: number): unknown {
   const length = readLength(first);
   // Each item has a byte at least: a length that was damaged allocates nothing.
-  if (!(length <= bytes.length - at)) return NOT_PLAIN;
+  if (!(length <= end - at)) return NOT_PLAIN;
   const array: unknown[] = [];
   for (let i = 0; i < length; i++) {
     const item = read();
@@ -198,7 +203,7 @@ function readArray(first: number): unknown {
 
 function readObject(first: number): unknown {
   const length = readLength(first);
-  if (!(length <= bytes.length - at)) return NOT_PLAIN;
+  if (!(length <= end - at)) return NOT_PLAIN;
   const record: Record<string, unknown> = {};
   for (let i = 0; i < length; i++) {
     const key = readName();
@@ -222,7 +227,7 @@ const SHORT_BYTES = 32;
 
 function readText(first: number): unknown {
   const length = readLength(first);
-  if (!(length <= bytes.length - at)) return NOT_PLAIN;
+  if (!(length <= end - at)) return NOT_PLAIN;
   const from = at;
   at += length;
   if (length <= SHORT_BYTES) {
@@ -273,25 +278,25 @@ function readName(): string | undefined {
   const first = bytes[at++];
   if (first >> 5 !== 3) return undefined;
   const length = readLength(first);
-  if (!(length <= bytes.length - at)) return undefined;
+  if (!(length <= end - at)) return undefined;
   if (length > NAME_BYTES_MAX) {
     const from = at;
     at += length;
     return utf8.decode(bytes.subarray(from, at));
   }
   let hash = length;
-  const end = at + length;
-  for (let i = at; i < end; i++) hash = (hash * 31 + bytes[i]) | 0;
+  const nameEnd = at + length;
+  for (let i = at; i < nameEnd; i++) hash = (hash * 31 + bytes[i]) | 0;
   const slot = (hash ^ (hash >>> 10)) & (NAMES - 1);
   const known = names[slot];
   if (known !== undefined && isName(known, length)) {
-    at = end;
+    at = nameEnd;
     return known;
   }
-  const text = ascii(at, end);
+  const text = ascii(at, nameEnd);
   if (text !== undefined) names[slot] = text;
-  const name = text ?? utf8.decode(bytes.subarray(at, end));
-  at = end;
+  const name = text ?? utf8.decode(bytes.subarray(at, nameEnd));
+  at = nameEnd;
   return name;
 }
 

@@ -72,12 +72,12 @@ function checkSize(bytes: Uint8Array): Uint8Array {
   );
 }
 
-/** Decodes a value. The result shares no memory with `bytes`. Throws `MalformedBytes`. */
-export function decodeValue(bytes: Uint8Array): unknown {
-  const plain = decodePlain(bytes);
+/** Decodes a value, which lies in [from, to) of `bytes`. The result shares no memory with them. Throws `MalformedBytes`. */
+export function decodeValue(bytes: Uint8Array, from = 0, to: number = bytes.length): unknown {
+  const plain = decodePlain(bytes, from, to);
   if (plain !== NOT_PLAIN) return plain;
   try {
-    return decoder.decode(bytes);
+    return decoder.decode(bytes.subarray(from, to));
   } catch (error) {
     throw new MalformedBytes(`not a value: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -1,3 +1,4 @@
+import { readU32 } from "../../core/bytes.ts";
 import type { CommitRecord } from "../../core/ledger.ts";
 import { findMask, indexOfMarker, isMarkerAt, MARKER, xorMask } from "../../core/mask.ts";
 
@@ -114,10 +115,6 @@ export function unmask(bytes: Uint8Array, offset: number, mask: number): void {
 /** The checksum field of a frame's header as it is stored: enough to tell whether a frame is still the one that was read. */
 export function headerFingerprint(bytes: Uint8Array, at: number): number {
   return readU32(bytes, at + HEADER_CHECKSUM_AT);
-}
-
-export function readU32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
 /** Masks a frame in which the marker occurs. */

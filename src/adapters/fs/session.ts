@@ -1,3 +1,4 @@
+import { readU32 } from "../../core/bytes.ts";
 import type { Environment, MaybePromise } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import type {
@@ -22,7 +23,6 @@ import {
   HEADER_BYTES,
   headerFingerprint,
   PAYLOAD_BYTES_MAX,
-  readU32,
   unmask,
   writeFrame,
 } from "./frame.ts";
