@@ -9,6 +9,8 @@ import { encodeNumeric } from "./value.ts";
 
 /** Holds values outside the ledger: a run, for the rows that it gives out. */
 export interface ValueHome {
+  /** The decoded value, the receiver's own. Otherwise as `valueBytes`. */
+  value(row: Row): unknown;
   /**
    * The encoded value of a row that names this home. A view, not to be changed, and valid until the next call: whoever keeps it copies it.
    * Throws `LedgerDamaged` where the bytes fail their checksum, `NotLoaded` where they have yet to arrive.

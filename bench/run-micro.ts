@@ -1,0 +1,212 @@
+/**
+ * What a sorted run does by itself, without the engine: `node bench/run-micro.ts [entries] [cache MiB]`. Values as in the other benchmarks, by
+ * default with fewer bytes (`--long` keeps all of them). Each measurement starts on a run opened anew, whose file the system has in memory.
+ */
+import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BlockCache } from "../src/core/block-cache.ts";
+import type { BytesAt } from "../src/core/bytes-at.ts";
+import { encodeKey } from "../src/core/key.ts";
+import { Row } from "../src/core/resolve.ts";
+import { Run } from "../src/core/run.ts";
+import { RunBuilder } from "../src/core/run-builder.ts";
+import { decodeValue, encodeValue } from "../src/core/value.ts";
+import { nodeEnvironment } from "../src/platform/environment-node.ts";
+import { entryOf, shuffled } from "./entries.ts";
+
+const numbers = process.argv.slice(2).filter((each) => !each.startsWith("--"));
+const entries = Number(numbers[0] ?? 1_000_000);
+const cacheBytes = Number(numbers[1] ?? 32) * 1024 * 1024;
+const long = process.argv.includes("--long");
+const references = process.argv.includes("--references");
+const { crc32 } = nodeEnvironment;
+
+const folder = mkdtempSync(join(tmpdir(), "run-micro-"));
+const path = join(folder, "run");
+
+function valueOf(i: number): unknown {
+  const entry = entryOf(i);
+  return long ? entry : { ...entry, name: `User ${i}`, address: `${i} Long St, 1${i % 1000}` };
+}
+
+function report(name: string, value: number, unit: string): void {
+  console.log(`${name.padEnd(34)} ${value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(2)} ${unit}`);
+}
+
+function rate(name: string, count: number, work: () => void): void {
+  const start = performance.now();
+  work();
+  report(name, (count / (performance.now() - start)) * 1000, "/s");
+}
+
+function build(): number {
+  const file = openSync(path, "w");
+  const builder = new RunBuilder({ crc32, sink: (chunk) => void writeSync(file, chunk) });
+  const begin = Date.UTC(2026, 0, 1);
+  let valueBytes = 0;
+  let longest = 0;
+  const heap = process.memoryUsage.rss();
+  const start = performance.now();
+  for (let i = 0; i < entries; i++) {
+    const value = encodeValue(valueOf(i));
+    valueBytes += value.length;
+    const row = new Row(1000 + i * 250, 0, begin + Math.floor(i / 80), 0, false, 20, value.length, i * 250, undefined);
+    builder.add(encodeKey(["user", i]), row, references ? undefined : value);
+  }
+  const added = performance.now();
+  const finishing = builder.finish({ base: 0, upto: 1000 + entries * 250 });
+  for (;;) {
+    const before = performance.now();
+    const step = finishing.next();
+    longest = Math.max(longest, performance.now() - before);
+    if (step.done === true) {
+      report(
+        "bytes an entry",
+        step.value.length / entries,
+        `B, of which values ${(valueBytes / entries).toFixed(1)} B`,
+      );
+      report("build, encoding the values", (entries / (performance.now() - start)) * 1000, "/s");
+      break;
+    }
+  }
+  report("  finishing it", performance.now() - added, "ms");
+  report("  longest step of finishing", longest, "ms");
+  report("  resident memory grew by", (process.memoryUsage.rss() - heap) / 1024 / 1024, "MiB");
+  closeSync(file);
+  return entries;
+}
+
+class FileBytes implements BytesAt {
+  readonly smallReads = true;
+  readonly file = openSync(path, "r");
+  reads = 0;
+
+  read(place: number, length: number, target?: Uint8Array): Uint8Array {
+    this.reads++;
+    const into = target ?? new Uint8Array(length);
+    const count = readSync(this.file, into, 0, length, place);
+    return count === into.length ? into : into.subarray(0, count);
+  }
+}
+
+function open(): { readonly run: Run; readonly bytes: FileBytes; readonly cache: BlockCache } {
+  const bytes = new FileBytes();
+  const cache = new BlockCache(cacheBytes);
+  const run = Run.open(bytes, { crc32, cache, name: "run", length: fstatSync(bytes.file).size });
+  return { run, bytes, cache };
+}
+
+function get(run: Run, i: number): void {
+  const row = run.get(encodeKey(["user", i]));
+  if (row === undefined || row.version !== 1000 + i * 250) throw new Error(`entry ${i} is missing`);
+  if (!references && (run.value(row) as { readonly age: number }).age !== 18 + (i % 60))
+    throw new Error(`entry ${i} is another`);
+}
+
+function gets(run: Run): void {
+  for (const i of shuffled(entries)) get(run, i);
+}
+
+function scan(run: Run, decode: boolean): void {
+  const cursor = run.cursor();
+  let count = 0;
+  let previous = "";
+  for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
+    if (cursor.key <= previous) throw new Error("order");
+    previous = cursor.key;
+    if (decode && (run.value(cursor.value) as { readonly age: number }).age >= 0) count++;
+    else if (!decode) count++;
+  }
+  if (count !== entries) throw new Error(`${count} entries`);
+}
+
+function backward(run: Run): void {
+  const cursor = run.cursor();
+  let count = 0;
+  for (let ok = cursor.seekBefore(undefined); ok; ok = cursor.previous()) count++;
+  if (count !== entries) throw new Error(`${count} entries`);
+}
+
+function ranges(run: Run, count: number): void {
+  let left = count;
+  for (const i of shuffled(entries - 100)) {
+    const upper = encodeKey(["user", i + 100]);
+    const cursor = run.cursor();
+    let found = 0;
+    for (let ok = cursor.seek(encodeKey(["user", i])); ok && cursor.key < upper; ok = cursor.next()) {
+      if (references) found++;
+      else if ((run.value(cursor.value) as { readonly age: number }).age >= 0) found++;
+    }
+    if (found !== 100) throw new Error("a range is incomplete");
+    if (--left === 0) return;
+  }
+}
+
+function measure(): void {
+  {
+    const times: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const start = performance.now();
+      const { bytes } = open();
+      times.push(performance.now() - start);
+      closeSync(bytes.file);
+    }
+    report("open, the first time", times[0], "ms");
+    report("open, median", times.sort((a, b) => a - b)[10], "ms");
+  }
+  {
+    const { run, cache, bytes } = open();
+    rate("get, first pass", entries, () => gets(run));
+    report("  reads a get", bytes.reads / entries, "");
+    bytes.reads = 0;
+    rate("get, second pass", entries, () => gets(run));
+    report("  reads a get", bytes.reads / entries, "");
+    rate("get of a missing key, first pass", entries, () => misses(run));
+    rate("get of a missing key, second pass", entries, () => misses(run));
+    report("  cache holds", cache.stats().bytes / 1024 / 1024, "MiB");
+    closeSync(bytes.file);
+  }
+  {
+    const { run, bytes } = open();
+    rate("scan with decoded values", entries, () => scan(run, !references));
+    rate("scan with decoded values, again", entries, () => scan(run, !references));
+    rate("scan of keys", entries, () => scan(run, false));
+    rate("scan backward, counting", entries, () => backward(run));
+    closeSync(bytes.file);
+  }
+  {
+    const { run, bytes } = open();
+    const count = Math.floor(Math.min(entries / 20, 20_000));
+    rate("ranges of 100, first pass", count, () => ranges(run, count));
+    rate("ranges of 100, second pass", count, () => ranges(run, count));
+    closeSync(bytes.file);
+  }
+  report("resident memory at the end", process.memoryUsage.rss() / 1024 / 1024, "MiB");
+}
+
+function misses(run: Run): void {
+  let found = 0;
+  // Keys that lie between those that are there: nothing but the hash tells them apart.
+  for (let i = 0; i < entries; i++) if (run.get(encodeKey(["user", i + 0.5])) !== undefined) found++;
+  if (found > 0) throw new Error("found what is not there");
+}
+
+/** What the rows above contain that is not the run's: making the key, decoding the value. */
+function baseline(): void {
+  const count = Math.min(entries, 100_000);
+  const values = Array.from({ length: count }, (_, i) => encodeValue(valueOf(i)).slice());
+  for (let pass = 0; pass < 2; pass++) {
+    rate("baseline: decode a value", count, () => {
+      for (const value of values) decodeValue(value);
+    });
+    rate("baseline: encode a key", count, () => {
+      for (let i = 0; i < count; i++) if (encodeKey(["user", i]).length === 0) throw new Error("no key");
+    });
+  }
+}
+
+build();
+measure();
+baseline();
+rmSync(folder, { recursive: true });

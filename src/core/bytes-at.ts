@@ -1,0 +1,99 @@
+import type { MaybePromise } from "./environment.ts";
+
+/**
+ * Bytes that are read by place: a run in a file, in memory or in a bucket. Places count from the beginning of what is read.
+ *
+ * Everything above reads synchronously. Where bytes take time to arrive, `read` throws `NotLoaded`; whoever is outermost awaits its promise and
+ * calls the same operation again (see `whenLoaded`). So every operation on a run leaves its state as it was when it throws.
+ */
+export interface BytesAt {
+  /** True where reading a few hundred bytes costs clearly less than reading some KiB, as in a file; not where every read is a round trip. */
+  readonly smallReads?: boolean;
+  /**
+   * `length` bytes at `place`, fewer where there are no more. The receiver does not change them; they stay as they are, except that with
+   * `target` (at least `length` long) they may lie at its beginning, until its owner uses it again.
+   *
+   * Throws `NotLoaded` for what has yet to arrive; once its promise has resolved, the next read of the same place and length succeeds
+   * at once, so that a retry makes progress whatever a cache has let go in the meantime. Throws a `KVError` where reading fails.
+   */
+  read(place: number, length: number, target?: Uint8Array): Uint8Array;
+}
+
+/** Thrown by an operation whose bytes are on their way: await the promise, then do the same again. If the promise rejects, so does the operation. */
+export class NotLoaded extends Error {
+  override readonly name = "NotLoaded";
+  readonly promise: Promise<unknown>;
+
+  constructor(promise: Promise<unknown>) {
+    super("the bytes have yet to arrive");
+    this.promise = promise;
+  }
+}
+
+/** Does `operation`, as often as bytes have to arrive for it. Synchronous if they are all there. */
+export function whenLoaded<T>(operation: () => T): MaybePromise<T> {
+  try {
+    return operation();
+  } catch (error) {
+    if (error instanceof NotLoaded) return again(operation, error);
+    throw error;
+  }
+}
+
+async function again<T>(operation: () => T, first: NotLoaded): Promise<T> {
+  for (let missing = first; ;) {
+    await missing.promise;
+    try {
+      return operation();
+    } catch (error) {
+      if (!(error instanceof NotLoaded)) throw error;
+      missing = error;
+    }
+  }
+}
+
+/** Bytes that arrived and were not asked for again (their reader gave up) are let go beyond this many. */
+const UNCLAIMED_MAX = 64;
+
+/** Turns an asynchronous read into a `BytesAt`. What arrived is kept until it is read once; keeping more is the business of a cache above. */
+export class ArrivingBytes implements BytesAt {
+  readonly #load: (place: number, length: number) => Promise<Uint8Array>;
+  readonly #arrived = new Map<string, Uint8Array>();
+  readonly #arriving = new Map<string, Promise<void>>();
+
+  constructor(load: (place: number, length: number) => Promise<Uint8Array>) {
+    this.#load = load;
+  }
+
+  read(place: number, length: number): Uint8Array {
+    const name = `${place}+${length}`;
+    const bytes = this.#arrived.get(name);
+    if (bytes !== undefined) {
+      this.#arrived.delete(name);
+      return bytes;
+    }
+    let promise = this.#arriving.get(name);
+    if (promise === undefined) {
+      promise = this.#fetch(name, place, length);
+      // Whoever asked may have given up by the time it fails.
+      promise.catch(() => undefined);
+      this.#arriving.set(name, promise);
+    }
+    throw new NotLoaded(promise);
+  }
+
+  async #fetch(name: string, place: number, length: number): Promise<void> {
+    try {
+      // In a later microtask, even if it fails at once: `read` has to note the promise first.
+      await Promise.resolve();
+      this.#arrived.set(name, await this.#load(place, length));
+    } finally {
+      this.#arriving.delete(name);
+    }
+    if (this.#arrived.size <= UNCLAIMED_MAX) return;
+    for (const oldest of this.#arrived.keys()) {
+      this.#arrived.delete(oldest);
+      break;
+    }
+  }
+}

@@ -1,0 +1,379 @@
+import { ByteWriter } from "./bytes.ts";
+import type { EncodedKey } from "./key.ts";
+import type { Row } from "./resolve.ts";
+import { writeBlock } from "./run-block.ts";
+import { type BlockEntry, commonPrefix, EntryKind } from "./run-entry.ts";
+import { FilterWriter } from "./run-filter.ts";
+import {
+  beginPiece,
+  type Crc32,
+  endPiece,
+  pieceChecksum,
+  type PiecePlace,
+  RUN_START,
+  type Section,
+  SectionId,
+  TAIL_BYTES,
+  writeFooter,
+  writeRecord,
+} from "./run-format.ts";
+import { HashCollector, hashKey, LOCATION_BITS_MAX } from "./run-hash.ts";
+import { type IndexEntry, LEAF_BLOCKS, type LeafEntry, TOP_BLOCKS_MAX, writeLeaf, writeTop } from "./run-index.ts";
+import { LookupWriter } from "./run-lookup.ts";
+import { encodeNumeric } from "./value.ts";
+
+export interface RunBuilderOptions {
+  readonly crc32: Crc32;
+  /** Takes the run's bytes, in order, as they become ready. Each chunk is the receiver's to keep. */
+  readonly sink: (chunk: Uint8Array) => void;
+  /** About so many bytes are read at once: 4 KiB by default, for files; up to 64 KiB where each read is a round trip. */
+  readonly blockBytes?: number;
+  /** Larger values lie in records of their own, so that reading around them costs nothing; 4 KiB by default. */
+  readonly inlineBytesMax?: number;
+  /** Whether there is to be a point lookup (6 bytes an entry). By default in all but the smallest runs. */
+  readonly lookup?: boolean;
+  /** Whether there is to be a filter (10 bits an entry). By default where there is no lookup, or one too large to be kept in memory. */
+  readonly filter?: boolean;
+}
+
+/** What a run covers, told at its end. */
+export interface RunCoverage {
+  /** See `RunInfo`. */
+  readonly base: number;
+  readonly upto: number;
+  readonly extra?: Uint8Array;
+}
+
+export interface BuiltRun {
+  /** Of the whole run, in bytes. */
+  readonly length: number;
+  readonly entries: number;
+  readonly tombstones: number;
+  /** CRC-32 of all its bytes. */
+  readonly checksum: number;
+  /** Of the footer alone: `Run.checksum` gives the same. */
+  readonly footerChecksum: number;
+}
+
+const BLOCK_BYTES = 4096;
+const BLOCK_BYTES_MAX = 64 * 1024;
+const INLINE_BYTES_MAX = 4096;
+const OFFSET_BITS_MIN = 12;
+/** A chunk is handed out once it has so many bytes. */
+const CHUNK_BYTES = 64 * 1024;
+/** A smaller run is searched as quickly without any section. */
+const SECTION_ENTRIES_MIN = 256;
+/** The lookup of a larger run takes 24 MiB and more. */
+const FILTER_ENTRIES_MIN = 4 * 1024 * 1024;
+/** Entries' bytes beside key and value, until a block has told. */
+const ENTRY_OVERHEAD = 16;
+const BLOCK_OVERHEAD = 24;
+/** Sorted hashes handled between two pauses of `finish`. */
+const PAUSE_HASHES = 4096;
+
+/**
+ * Builds a run from rows in the order of their keys, and hands its bytes out while they come. Synchronous: the caller paces. What it keeps in
+ * memory: one block, some 40 bytes a finished block, 8 bytes an entry for the sections.
+ */
+export class RunBuilder {
+  readonly #options: RunBuilderOptions;
+  readonly #crc32: Crc32;
+  readonly #blockBytes: number;
+  readonly #inlineBytesMax: number;
+  readonly #offsetBits: number;
+  readonly #out = new ByteWriter(CHUNK_BYTES + CHUNK_BYTES / 4);
+  #handedOut = 0;
+  #checksum = 0;
+  /** The block in the making. */
+  #entries: BlockEntry[] = [];
+  readonly #staged = new ByteWriter(BLOCK_BYTES);
+  #keyBytes = 0;
+  #entryOverhead = ENTRY_OVERHEAD;
+  #lastKey: EncodedKey | undefined;
+  #lastKeyOfBlock = "";
+  #firstKey = "";
+  /** What the index says of the finished blocks: those that are in no leaf yet, and the leaves, encoded. */
+  #indexed: LeafEntry[] = [];
+  readonly #leaves: { readonly key: EncodedKey; readonly bytes: Uint8Array }[] = [];
+  readonly #leafWriter = new ByteWriter(BLOCK_BYTES);
+  #blocks = 0;
+  readonly #hashes = new HashCollector();
+  #hashesOfBlock: number[] = [];
+  #locationMax = 0;
+  #count = 0;
+  #tombstones = 0;
+  #highestVersion = 0;
+  readonly #voids = new ByteWriter();
+  #lastVoid = 0;
+
+  constructor(options: RunBuilderOptions) {
+    this.#options = options;
+    this.#crc32 = options.crc32;
+    this.#blockBytes = options.blockBytes ?? BLOCK_BYTES;
+    this.#inlineBytesMax = options.inlineBytesMax ?? INLINE_BYTES_MAX;
+    if (!(this.#blockBytes >= 256 && this.#blockBytes <= BLOCK_BYTES_MAX)) throw new RangeError("blockBytes");
+    // An entry begins before twice the size at which a block is ended, or behind the longest key, which is a block's prefix then.
+    this.#offsetBits = Math.max(OFFSET_BITS_MIN, 33 - Math.clz32(this.#blockBytes - 1));
+    this.#out.u8(RUN_START);
+  }
+
+  /** Bytes of the run so far. */
+  get length(): number {
+    return this.#handedOut + this.#out.length;
+  }
+
+  /**
+   * Adds the row of a key above all keys before. With `value`, its encoded value, already checked, is kept in the run (and copied at once); a row
+   * without, that is neither deleted nor numeric, becomes a reference to where its value lies in the ledger.
+   */
+  add(key: EncodedKey, row: Row, value?: Uint8Array): void {
+    if (this.#lastKey !== undefined && key <= this.#lastKey) throw new RangeError("keys must come in ascending order");
+    if (this.#lastKey === undefined) this.#firstKey = key;
+    const entry = this.#stage(key, row, value);
+    const keyBytes = this.#keyBytes + key.length;
+    if (this.#entries.length > 0 && this.#sizeWith(key, keyBytes) > this.#blockBytes) {
+      const stagedAll = this.#staged.view();
+      // The new entry's value is staged behind those of the block.
+      const own = stagedAll.slice(entry.valueFrom);
+      this.#endBlock();
+      this.#staged.bytes(own);
+      this.#entries.push(own.length === 0 ? entry : { ...entry, valueFrom: 0 });
+      this.#keyBytes = key.length;
+    } else {
+      this.#entries.push(entry);
+      this.#keyBytes = keyBytes;
+    }
+    this.#hashesOfBlock.push(hashKey(key));
+    this.#lastKey = key;
+    this.#count++;
+    if (row.deleted) this.#tombstones++;
+    if (row.version > this.#highestVersion) this.#highestVersion = row.version;
+  }
+
+  /** Adds a version that history leaves out. They come in ascending order. */
+  addVoidVersion(version: number): void {
+    if (version <= this.#lastVoid) throw new RangeError("void versions must come in ascending order");
+    this.#voids.varint(version - this.#lastVoid);
+    this.#lastVoid = version;
+  }
+
+  /** Hands out the rest. Every `next` does a bounded piece of work, so that the caller may pause in between. */
+  *finish({ base, upto, extra = new Uint8Array(0) }: RunCoverage): Generator<undefined, BuiltRun> {
+    if (this.#entries.length > 0) this.#endBlock();
+    const blocksEnd = this.length;
+    const sections: Section[] = [];
+    yield* this.#writeSections(sections);
+    if (this.#voids.length > 0) sections.push({ id: SectionId.voidVersions, ...this.#piece(this.#voids.view()) });
+    const top = yield* this.#writeIndex();
+    writeFooter(
+      this.#out,
+      {
+        entries: this.#count,
+        tombstones: this.#tombstones,
+        smallestKey: this.#firstKey,
+        largestKey: this.#lastKey ?? "",
+        base,
+        upto,
+        highestVersion: this.#highestVersion,
+        extra,
+        blocks: this.#blocks,
+        blocksEnd,
+        top,
+        sections,
+      },
+      this.#crc32,
+    );
+    const written = this.#out.view();
+    const footerChecksum = pieceChecksum(written.subarray(0, written.length - TAIL_BYTES));
+    this.#handOut();
+    return {
+      length: this.#handedOut,
+      entries: this.#count,
+      tombstones: this.#tombstones,
+      checksum: this.#checksum,
+      footerChecksum,
+    };
+  }
+
+  // --- blocks ------------------------------------------------------------------------------------------------------
+
+  #stage(key: EncodedKey, row: Row, value: Uint8Array | undefined): BlockEntry {
+    const entry = { key, row, valueFrom: this.#staged.length, valueLength: 0, place: 0, checksum: 0 };
+    if (row.deleted) return { ...entry, kind: EntryKind.tombstone };
+    if (row.numeric !== undefined) {
+      const bytes = encodeNumeric(row.numeric);
+      this.#staged.bytes(bytes);
+      return { ...entry, kind: EntryKind.numeric, valueLength: bytes.length };
+    }
+    if (value === undefined) {
+      if (row.home !== undefined) throw new RangeError("a value that lies in another run has to come with its row");
+      const place = row.place + row.valueOffset;
+      return { ...entry, kind: EntryKind.reference, valueLength: row.valueLength, place };
+    }
+    if (value.length <= this.#inlineBytesMax) {
+      this.#staged.bytes(value);
+      return { ...entry, kind: EntryKind.value, valueLength: value.length };
+    }
+    const place = this.length;
+    const checksum = this.#crc32(value);
+    const record = writeRecord(value);
+    this.#handOut();
+    this.#give(record);
+    return { ...entry, kind: EntryKind.record, valueLength: value.length, place, checksum };
+  }
+
+  /** About how large the block would be with one more entry, whose value is staged. */
+  #sizeWith(key: EncodedKey, keyBytes: number): number {
+    const entries = this.#entries.length + 1;
+    const prefix = commonPrefix(this.#entries[0].key, key);
+    return keyBytes - (entries - 1) * prefix + this.#staged.length + entries * this.#entryOverhead + BLOCK_OVERHEAD;
+  }
+
+  #endBlock(): void {
+    this.#writeBlocks(this.#entries, 0);
+    this.#entries = [];
+    this.#hashesOfBlock = [];
+    this.#staged.reset();
+  }
+
+  /** Writes entries as a block, or as two where they turn out larger than was thought. `hashesFrom` is where their hashes begin. */
+  #writeBlocks(entries: readonly BlockEntry[], hashesFrom: number): void {
+    const place = this.length;
+    const before = this.#out.length;
+    const written = writeBlock(this.#out, entries, this.#staged.view(), this.#crc32);
+    const length = this.#out.length - before;
+    if (written.starts[entries.length - 1] >= 2 ** this.#offsetBits) {
+      this.#out.truncate(before);
+      const half = entries.length >>> 1;
+      this.#writeBlocks(entries.slice(0, half), hashesFrom);
+      this.#writeBlocks(entries.slice(half), hashesFrom + half);
+      return;
+    }
+    this.#learnOverhead(entries, length, written.prefixLength);
+    const number = this.#blocks++;
+    for (let i = 0; i < entries.length; i++) {
+      const location = number * 2 ** this.#offsetBits + written.starts[i];
+      if (location > this.#locationMax) this.#locationMax = location;
+      this.#hashes.add(this.#hashesOfBlock[hashesFrom + i], location % 2 ** LOCATION_BITS_MAX);
+    }
+    const first = entries[0].key;
+    const separator = number === 0 ? 0 : commonPrefix(this.#lastKeyOfBlock, first) + 1;
+    this.#lastKeyOfBlock = entries[entries.length - 1].key;
+    this.#index({
+      key: first.slice(0, Math.max(separator, written.prefixLength)),
+      place,
+      length,
+      prefixLength: written.prefixLength,
+      plain: !written.masked,
+      highestVersion: written.highestVersion,
+      lowestTimestamp: written.lowestTimestamp,
+    });
+    if (this.#out.length >= CHUNK_BYTES) this.#handOut();
+  }
+
+  /** Blocks are filled well if it is known what entries of this kind cost. */
+  #learnOverhead(entries: readonly BlockEntry[], length: number, prefixLength: number): void {
+    if (entries.length < 4) return;
+    const content = entries.reduce((sum, { key, kind, valueLength }) => {
+      const inline = kind === EntryKind.value || kind === EntryKind.numeric ? valueLength : 0;
+      return sum + key.length - prefixLength + inline;
+    }, 0);
+    const overhead = (length - content - prefixLength - BLOCK_OVERHEAD) / entries.length;
+    this.#entryOverhead = this.#entryOverhead * 0.75 + overhead * 0.25;
+  }
+
+  // --- index and sections ------------------------------------------------------------------------------------------
+
+  #index(entry: LeafEntry): void {
+    this.#indexed.push(entry);
+    const { length } = this.#indexed;
+    // The first leaves are made once it is clear that one node will not do.
+    if (this.#blocks <= TOP_BLOCKS_MAX || (this.#leaves.length > 0 && length < LEAF_BLOCKS)) return;
+    let at = 0;
+    for (; at + LEAF_BLOCKS <= length; at += LEAF_BLOCKS) this.#makeLeaf(this.#indexed.slice(at, at + LEAF_BLOCKS));
+    this.#indexed = this.#indexed.slice(at);
+  }
+
+  #makeLeaf(entries: readonly LeafEntry[]): void {
+    this.#leafWriter.reset();
+    writeLeaf(this.#leafWriter, entries, this.#crc32);
+    this.#leaves.push({ key: entries[0].key, bytes: this.#leafWriter.take() });
+  }
+
+  *#writeIndex(): Generator<undefined, PiecePlace> {
+    const top: IndexEntry[] = [];
+    if (this.#leaves.length > 0 && this.#indexed.length > 0) this.#makeLeaf(this.#indexed);
+    for (const { key, bytes } of this.#leaves) {
+      top.push({ key, place: this.length, length: bytes.length });
+      this.#out.bytes(bytes);
+      if (this.#out.length < CHUNK_BYTES) continue;
+      this.#handOut();
+      yield;
+    }
+    const place = this.length;
+    if (this.#leaves.length > 0) writeTop(this.#out, top, this.#crc32);
+    else writeLeaf(this.#out, this.#indexed, this.#crc32);
+    return { place, length: this.length - place };
+  }
+
+  *#writeSections(sections: Section[]): Generator<undefined> {
+    const entries = this.#count;
+    const worthwhile = entries >= SECTION_ENTRIES_MIN;
+    // Beyond what a location can say, the index has to do.
+    const lookup = (this.#options.lookup ?? worthwhile) && this.#locationMax < 2 ** LOCATION_BITS_MAX;
+    const filter = this.#options.filter ?? (worthwhile && (!lookup || entries >= FILTER_ENTRIES_MIN));
+    const place = (): { readonly crc32: Crc32; readonly place: number } => ({ crc32: this.#crc32, place: this.length });
+    if (lookup) {
+      const options = { ...place(), locationMax: this.#locationMax, offsetBits: this.#offsetBits };
+      sections.push(yield* this.#writeSection(SectionId.lookup, new LookupWriter(this.#out, options)));
+    }
+    if (filter) {
+      const writer = new FilterWriter(this.#out, { ...place(), entries });
+      sections.push(yield* this.#writeSection(SectionId.filter, writer));
+    }
+  }
+
+  *#writeSection(id: number, writer: SectionWriter): Generator<undefined, Section> {
+    let work = 0;
+    for (const hashed of this.#hashes.sorted()) {
+      if (hashed !== undefined) {
+        writer.add(hashed.hash, hashed.location);
+        work++;
+        continue;
+      }
+      if (this.#out.length >= CHUNK_BYTES) this.#handOut();
+      if (work < PAUSE_HASHES) continue;
+      work = 0;
+      yield;
+    }
+    const length = writer.end();
+    return { id, place: this.length - length, length };
+  }
+
+  #piece(content: Uint8Array): PiecePlace {
+    const place = this.length;
+    const start = beginPiece(this.#out);
+    this.#out.bytes(content);
+    endPiece(this.#out, start, this.#crc32);
+    return { place, length: this.length - place };
+  }
+
+  #handOut(): void {
+    if (this.#out.length === 0) return;
+    const chunk = this.#out.take();
+    this.#out.reset();
+    this.#give(chunk);
+  }
+
+  #give(chunk: Uint8Array): void {
+    this.#checksum = this.#crc32(chunk, this.#checksum);
+    this.#handedOut += chunk.length;
+    this.#options.sink(chunk);
+  }
+}
+
+interface SectionWriter {
+  add(hash: number, location: number): void;
+  /** Writes the head and returns its length. */
+  end(): number;
+}

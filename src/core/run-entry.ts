@@ -1,0 +1,379 @@
+import { type ByteWriter, MalformedBytes, readU32, toBinaryString } from "./bytes.ts";
+import type { EncodedKey } from "./key.ts";
+import { Row, type ValueHome } from "./resolve.ts";
+import { decodeNumeric } from "./value.ts";
+
+/**
+ * Entries of a run's blocks. docs/FORMAT.md gives the layout. Each can be read by itself, if one knows what its block's entries have in common,
+ * and has its own checksum: a point lookup reads it and nothing else. Reading and writing are pure.
+ */
+
+export const EntryKind = { tombstone: 0, value: 1, numeric: 2, reference: 3, record: 4 } as const;
+
+const KIND_MASK = 0x07;
+const FLAG_EXPIRES = 0x08;
+const FLAG_ORDER = 0x10;
+/** The timestamp stands as it is, because it is no integer from the block's lowest on. */
+const FLAG_TIME = 0x20;
+/** The key begins like that of an entry before. */
+const FLAG_SHARED = 0x40;
+
+/** The length of a key's stored part in the low five bits, or this and the length behind it; trailing zeros in the high three. */
+const LENGTH_FOLLOWS = 31;
+const ZEROS_MAX = 7;
+const ZEROS: readonly string[] = Array.from({ length: ZEROS_MAX + 1 }, (_, count) => "\0".repeat(count));
+
+/** Sharing with another entry costs two bytes or three, and the quick way of a point lookup. */
+const SHARED_BYTES_MIN = 8;
+const CHECKSUM_BYTES = 4;
+/** Timestamps further from the block's lowest are not told from it. */
+const TIME_DELTA_MAX = 2 ** 48;
+
+// --- integers --------------------------------------------------------------------------------------------------------
+
+/** First bytes: below the first bound the integer itself, below the second its high bits, from there on how many bytes follow. */
+const ONE_BYTE = 192;
+const TWO_BYTES = 248;
+const TWO_BYTES_MAX = ((TWO_BYTES - ONE_BYTE) << 8) + ONE_BYTE;
+
+/** A safe integer from 0, in as few bytes as what is common needs: one below 192, two below 14,528. */
+export function writeCompact(writer: ByteWriter, value: number): void {
+  if (value < ONE_BYTE) {
+    writer.u8(value);
+  } else if (value < TWO_BYTES_MAX) {
+    const rest = value - ONE_BYTE;
+    writer.u8(ONE_BYTE + (rest >>> 8));
+    writer.u8(rest & 0xff);
+  } else {
+    let bytes = 2;
+    for (let limit = 0x10000; value >= limit; limit *= 0x100) bytes++;
+    writer.u8(TWO_BYTES - 1 + bytes);
+    for (let rest = value; bytes > 0; bytes--) {
+      writer.u8(rest % 0x100);
+      rest = Math.floor(rest / 0x100);
+    }
+  }
+}
+
+/** Where `readCompact` stopped. NaN, or beyond the end, if it ran out of bytes. */
+export let next = 0;
+
+export function readCompact(bytes: Uint8Array, at: number): number {
+  const first = bytes[at];
+  if (first < ONE_BYTE) {
+    next = at + 1;
+    return first;
+  }
+  if (first < TWO_BYTES) {
+    next = at + 2;
+    return (((first - ONE_BYTE) << 8) | bytes[at + 1]) + ONE_BYTE;
+  }
+  const length = first - TWO_BYTES + 1;
+  let value = 0;
+  for (let i = length; i > 0; i--) value = value * 0x100 + bytes[at + i];
+  next = at + 1 + length;
+  return value;
+}
+
+const float = new DataView(new ArrayBuffer(8));
+
+function readF64(bytes: Uint8Array, at: number): number {
+  for (let i = 0; i < 8; i++) float.setUint8(i, bytes[at + i]);
+  return float.getFloat64(0, true);
+}
+
+// --- entries ---------------------------------------------------------------------------------------------------------
+
+/** From what the versions and timestamps of a block's entries are told. */
+export interface BlockBase {
+  readonly highestVersion: number;
+  readonly lowestTimestamp: number;
+}
+
+/** Where the parts of one entry lie. Reused for one after the other. */
+export class EntryView {
+  start = 0;
+  /** Behind the checksum. */
+  end = 0;
+  flags = 0;
+  suffixFrom = 0;
+  suffixLength = 0;
+  zeros = 0;
+  sharedFrom = 0;
+  shared = 0;
+  versionDelta = 0;
+  order = 0;
+  timeDelta = 0;
+  timeFrom = 0;
+  expiresFrom = 0;
+  valueLength = 0;
+  /** Of a value or number that stands in the entry. */
+  valueFrom = 0;
+  /** Of a reference or record. */
+  place = 0;
+  checksumFrom = 0;
+
+  /**
+   * Reads the entry at `at`. Looks at no byte behind `limit` that decides anything: false if the entry reaches beyond it. An entry that shares a
+   * part of its key needs the bytes before it as well.
+   */
+  read(bytes: Uint8Array, at: number, limit: number): boolean {
+    this.start = at;
+    const flags = bytes[at];
+    this.flags = flags;
+    const lengths = bytes[at + 1];
+    this.zeros = lengths >>> 5;
+    let length = lengths & LENGTH_FOLLOWS;
+    at += 2;
+    if (length === LENGTH_FOLLOWS) {
+      length = readCompact(bytes, at);
+      at = next;
+    }
+    if ((flags & FLAG_SHARED) !== 0) at = this.#readShared(bytes, at);
+    else this.shared = 0;
+    this.suffixFrom = at;
+    this.suffixLength = length;
+    this.versionDelta = readCompact(bytes, at + length);
+    if ((flags & FLAG_ORDER) !== 0) this.order = readCompact(bytes, next);
+    else this.order = 0;
+    if ((flags & FLAG_TIME) === 0) {
+      this.timeDelta = readCompact(bytes, next);
+      at = next;
+    } else {
+      this.timeFrom = next;
+      at = next + 8;
+    }
+    if ((flags & FLAG_EXPIRES) !== 0) {
+      this.expiresFrom = at;
+      at += 8;
+    }
+    return this.#readValue(bytes, at, limit);
+  }
+
+  #readShared(bytes: Uint8Array, at: number): number {
+    const other = this.start - readCompact(bytes, at);
+    this.shared = readCompact(bytes, next);
+    at = next;
+    this.sharedFrom = other + 2;
+    if ((bytes[other + 1] & LENGTH_FOLLOWS) === LENGTH_FOLLOWS) {
+      readCompact(bytes, other + 2);
+      this.sharedFrom = next;
+    }
+    return at;
+  }
+
+  #readValue(bytes: Uint8Array, at: number, limit: number): boolean {
+    const kind = this.flags & KIND_MASK;
+    if (kind === EntryKind.tombstone) {
+      this.valueLength = 0;
+    } else {
+      if (kind >= EntryKind.reference) {
+        this.place = readCompact(bytes, at);
+        at = next;
+      }
+      this.valueLength = readCompact(bytes, at);
+      at = next;
+      if (kind === EntryKind.record) {
+        this.checksumFrom = at;
+        at += CHECKSUM_BYTES;
+      } else if (kind !== EntryKind.reference) {
+        this.valueFrom = at;
+        at += this.valueLength;
+      }
+    }
+    this.end = at + CHECKSUM_BYTES;
+    return this.end <= limit;
+  }
+
+  get sharesKey(): boolean {
+    return this.shared > 0;
+  }
+
+  get isRecord(): boolean {
+    return (this.flags & KIND_MASK) === EntryKind.record;
+  }
+
+  /** Of the value of a record. */
+  checksum(bytes: Uint8Array): number {
+    return readU32(bytes, this.checksumFrom);
+  }
+
+  /**
+   * Compares the entry's key with another, which agrees with it in the first `from` characters, those of the block: below 0 if the entry's is the
+   * lower one.
+   */
+  compare(bytes: Uint8Array, key: EncodedKey, from: number): number {
+    const { length } = key;
+    let at = from;
+    if (this.shared > 0) {
+      for (let i = this.sharedFrom, end = i + this.shared; i < end; i++, at++) {
+        if (at >= length) return 1;
+        const difference = bytes[i] - key.charCodeAt(at);
+        if (difference !== 0) return difference;
+      }
+    }
+    for (let i = this.suffixFrom, end = i + this.suffixLength; i < end; i++, at++) {
+      if (at >= length) return 1;
+      const difference = bytes[i] - key.charCodeAt(at);
+      if (difference !== 0) return difference;
+    }
+    for (let i = 0; i < this.zeros; i++, at++) {
+      if (at >= length) return 1;
+      if (key.charCodeAt(at) !== 0) return -1;
+    }
+    return at - length;
+  }
+
+  /** The entry's key. `prefix` is the block's. */
+  key(bytes: Uint8Array, prefix: string): EncodedKey {
+    let text = prefix;
+    if (this.shared > 0) text += toBinaryString(bytes, this.sharedFrom, this.sharedFrom + this.shared);
+    text += characters(bytes, this.suffixFrom, this.suffixFrom + this.suffixLength);
+    return this.zeros === 0 ? text : text + ZEROS[this.zeros];
+  }
+
+  version(base: BlockBase): number {
+    return base.highestVersion - this.versionDelta;
+  }
+
+  /** The entry as a row. `place` is what the row's home knows the value by, `shift` is added to where it lies in `bytes`. */
+  row(bytes: Uint8Array, base: BlockBase, home: ValueHome, place: number, shift: number): Row {
+    const { flags, valueLength } = this;
+    const version = base.highestVersion - this.versionDelta;
+    const timestamp = (flags & FLAG_TIME) === 0 ? base.lowestTimestamp + this.timeDelta : readF64(bytes, this.timeFrom);
+    const expiresAt = (flags & FLAG_EXPIRES) === 0 ? 0 : readF64(bytes, this.expiresFrom);
+    switch (flags & KIND_MASK) {
+      case EntryKind.value:
+        return new Row(
+          version,
+          this.order,
+          timestamp,
+          expiresAt,
+          false,
+          this.valueFrom + shift,
+          valueLength,
+          place,
+          undefined,
+          home,
+        );
+      case EntryKind.numeric: {
+        const numeric = decodeNumeric(bytes.subarray(this.valueFrom, this.valueFrom + valueLength));
+        if (numeric === undefined) throw new MalformedBytes("a number that is none");
+        return new Row(version, this.order, timestamp, expiresAt, false, -1, valueLength, -1, numeric);
+      }
+      case EntryKind.reference:
+        return new Row(version, this.order, timestamp, expiresAt, false, 0, valueLength, this.place, undefined);
+      case EntryKind.record:
+        return new Row(version, this.order, timestamp, expiresAt, false, 0, valueLength, this.place, undefined, home);
+      case EntryKind.tombstone:
+        return new Row(version, this.order, timestamp, expiresAt, true, -1, 0, -1, undefined);
+      default:
+        throw new MalformedBytes(`an entry of unknown kind ${flags}`);
+    }
+  }
+}
+
+const character = String.fromCharCode;
+/** Up to so many characters are put together one by one: quicker than a call with an array. */
+const SHORT = 16;
+
+function characters(bytes: Uint8Array, from: number, to: number): string {
+  if (to - from > SHORT) return toBinaryString(bytes, from, to);
+  let text = "";
+  let at = from;
+  for (; at + 4 <= to; at += 4) text += character(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+  switch (to - at) {
+    case 1:
+      return text + character(bytes[at]);
+    case 2:
+      return text + character(bytes[at], bytes[at + 1]);
+    case 3:
+      return text + character(bytes[at], bytes[at + 1], bytes[at + 2]);
+    default:
+      return text;
+  }
+}
+
+// --- writing ---------------------------------------------------------------------------------------------------------
+
+/** What is to become an entry. */
+export interface BlockEntry {
+  readonly key: EncodedKey;
+  readonly row: Row;
+  readonly kind: number;
+  /** `value` and `numeric`: where the bytes lie among those staged. */
+  readonly valueFrom: number;
+  readonly valueLength: number;
+  /** `reference`: in the ledger. `record`: in the run. */
+  readonly place: number;
+  /** `record`: of the value. */
+  readonly checksum: number;
+}
+
+/** An entry with whose key later ones may begin. */
+export interface SharedKey {
+  readonly at: number;
+  readonly key: EncodedKey;
+  /** Up to where the key is stored, without trailing zeros. */
+  readonly end: number;
+}
+
+/** Returns what later entries may share, if this one shares nothing itself. */
+export function writeEntryHead(
+  writer: ByteWriter,
+  { key, row, kind }: BlockEntry,
+  at: number,
+  prefixLength: number,
+  before: SharedKey | undefined,
+  highestVersion: number,
+  lowestTimestamp: number,
+): SharedKey | undefined {
+  const timeDelta = row.timestamp - lowestTimestamp;
+  const exactTime = Number.isSafeInteger(row.timestamp) && timeDelta >= 0 && timeDelta < TIME_DELTA_MAX;
+  let shared = 0;
+  if (before !== undefined && before.end - prefixLength >= SHARED_BYTES_MIN) {
+    shared = Math.min(commonPrefix(before.key, key), before.end) - prefixLength;
+    if (shared < SHARED_BYTES_MIN) shared = 0;
+  }
+  const from = prefixLength + shared;
+  let zeros = 0;
+  while (zeros < ZEROS_MAX && key.length - zeros > from && key.charCodeAt(key.length - zeros - 1) === 0) zeros++;
+  const end = key.length - zeros;
+  writer.u8(
+    kind |
+      (row.expiresAt === 0 ? 0 : FLAG_EXPIRES) |
+      (row.order === 0 ? 0 : FLAG_ORDER) |
+      (exactTime ? 0 : FLAG_TIME) |
+      (shared === 0 ? 0 : FLAG_SHARED),
+  );
+  writer.u8((zeros << 5) | Math.min(end - from, LENGTH_FOLLOWS));
+  if (end - from >= LENGTH_FOLLOWS) writeCompact(writer, end - from);
+  if (shared > 0) {
+    writeCompact(writer, at - (before as SharedKey).at);
+    writeCompact(writer, shared);
+  }
+  for (let i = from; i < end; i++) writer.u8(key.charCodeAt(i));
+  writeCompact(writer, highestVersion - row.version);
+  if (row.order !== 0) writeCompact(writer, row.order);
+  if (exactTime) writeCompact(writer, timeDelta);
+  else writer.f64(row.timestamp);
+  if (row.expiresAt !== 0) writer.f64(row.expiresAt);
+  return shared === 0 ? { at, key, end } : undefined;
+}
+
+export function writeEntryValue(writer: ByteWriter, entry: BlockEntry, staged: Uint8Array): void {
+  const { kind, valueLength } = entry;
+  if (kind === EntryKind.tombstone) return;
+  if (kind >= EntryKind.reference) writeCompact(writer, entry.place);
+  writeCompact(writer, valueLength);
+  if (kind === EntryKind.record) writer.u32(entry.checksum);
+  else if (kind !== EntryKind.reference) writer.bytes(staged.subarray(entry.valueFrom, entry.valueFrom + valueLength));
+}
+
+/** How many characters two keys have in common at their beginning. */
+export function commonPrefix(a: EncodedKey, b: EncodedKey): number {
+  const length = Math.min(a.length, b.length);
+  let at = 0;
+  while (at < length && a.charCodeAt(at) === b.charCodeAt(at)) at++;
+  return at;
+}

@@ -1,0 +1,191 @@
+import { type ByteWriter, MalformedBytes, readU32 } from "./bytes.ts";
+import {
+  beginPiece,
+  contentOf,
+  type Crc32,
+  endPiece,
+  PIECE_HEAD_BYTES,
+  PIECE_TAIL_BYTES,
+  type PiecePlace,
+} from "./run-format.ts";
+
+/**
+ * The point lookup of a run: from the hash of a key straight to the offset of its entry. All hashes in order, cut into pages; within a page
+ * 16 bits of each and its location. Since hashes are spread evenly, where one stands can be guessed closely: in the directory of the pages as
+ * in the page. A key that the run does not hold is told in most cases by the page alone (it matches one of a hundred by chance).
+ */
+
+const PAGE_BYTES = 4096;
+const PAGE_HEAD_BYTES = 4 + 1 + 2;
+const HASH_BYTES = 2;
+const HASH_BITS = 16;
+
+/** More equal hashes than that are left to the index. */
+export const CANDIDATES_MAX = 8;
+
+/** Writes pages while hashes come in order, then the directory. */
+export class LookupWriter {
+  readonly #writer: ByteWriter;
+  readonly #crc32: Crc32;
+  readonly #locationBytes: number;
+  readonly #offsetBits: number;
+  readonly #perPage: number;
+  readonly #firstPage: number;
+  readonly #hashes: number[] = [];
+  readonly #locations: number[] = [];
+  readonly #firsts: number[] = [];
+  #pageBytes = 0;
+  #entries = 0;
+
+  /** `place` is where the first page will lie; a location is a block's number shifted by `offsetBits` plus the offset in it. */
+  constructor(writer: ByteWriter, options: LookupOptions) {
+    this.#writer = writer;
+    this.#crc32 = options.crc32;
+    this.#locationBytes = options.locationMax < 2 ** 32 ? 4 : 5;
+    this.#offsetBits = options.offsetBits;
+    this.#firstPage = options.place;
+    const room = PAGE_BYTES - PIECE_HEAD_BYTES - PIECE_TAIL_BYTES - PAGE_HEAD_BYTES;
+    this.#perPage = Math.floor(room / (HASH_BYTES + this.#locationBytes));
+  }
+
+  add(hash: number, location: number): void {
+    this.#hashes.push(hash);
+    this.#locations.push(location);
+    this.#entries++;
+    if (this.#hashes.length === this.#perPage) this.#endPage();
+  }
+
+  #endPage(): void {
+    const hashes = this.#hashes;
+    const count = hashes.length;
+    if (count === 0) return;
+    const writer = this.#writer;
+    const first = hashes[0];
+    const shift = Math.max(0, 32 - Math.clz32(hashes[count - 1] - first) - HASH_BITS);
+    const start = beginPiece(writer);
+    writer.u32(first);
+    writer.u8(shift);
+    writer.u16(count);
+    for (const hash of hashes) writer.u16((hash - first) >>> shift);
+    for (const location of this.#locations) {
+      writer.u32(location % 2 ** 32);
+      if (this.#locationBytes === 5) writer.u8(Math.floor(location / 2 ** 32));
+    }
+    endPiece(writer, start, this.#crc32);
+    if (this.#firsts.length === 0) this.#pageBytes = writer.length - start;
+    this.#firsts.push(first);
+    hashes.length = 0;
+    this.#locations.length = 0;
+  }
+
+  /** Writes the directory and returns its length. */
+  end(): number {
+    this.#endPage();
+    const writer = this.#writer;
+    const start = beginPiece(writer);
+    writer.varint(this.#entries);
+    writer.varint(this.#perPage);
+    writer.varint(this.#locationBytes);
+    writer.varint(this.#offsetBits);
+    writer.varint(this.#firstPage);
+    writer.varint(this.#pageBytes);
+    writer.varint(this.#firsts.length);
+    for (const first of this.#firsts) writer.u32(first);
+    endPiece(writer, start, this.#crc32);
+    return writer.length - start;
+  }
+}
+
+export interface LookupOptions {
+  readonly crc32: Crc32;
+  readonly place: number;
+  readonly locationMax: number;
+  readonly offsetBits: number;
+}
+
+/** Looks hashes up. `loadPage` gives an opened page by its number. */
+export class Lookup {
+  readonly offsetBits: number;
+  readonly #loadPage: (page: number) => Uint8Array;
+  readonly #entries: number;
+  readonly #perPage: number;
+  readonly #locationBytes: number;
+  readonly #firstPage: number;
+  readonly #pageBytes: number;
+  readonly #firsts: Uint32Array;
+  /** What `find` has found. */
+  readonly candidates = new Float64Array(CANDIDATES_MAX);
+
+  constructor(directory: Uint8Array, loadPage: (page: number) => Uint8Array) {
+    const reader = contentOf(directory);
+    this.#loadPage = loadPage;
+    this.#entries = reader.varint();
+    this.#perPage = reader.varint();
+    this.#locationBytes = reader.varint();
+    this.offsetBits = reader.varint();
+    this.#firstPage = reader.varint();
+    this.#pageBytes = reader.varint();
+    const pages = reader.varint();
+    if (reader.remaining !== pages * 4) throw new MalformedBytes("a directory of another length than it says");
+    this.#firsts = new Uint32Array(pages);
+    for (let i = 0; i < pages; i++) this.#firsts[i] = reader.u32();
+  }
+
+  get memoryBytes(): number {
+    return this.#firsts.byteLength;
+  }
+
+  pagePlace(page: number): PiecePlace {
+    const place = this.#firstPage + page * this.#pageBytes;
+    const last = this.#firsts.length - 1;
+    if (page < last) return { place, length: this.#pageBytes };
+    const rest = this.#entries - last * this.#perPage;
+    const overhead = PIECE_HEAD_BYTES + PIECE_TAIL_BYTES + PAGE_HEAD_BYTES;
+    return { place, length: overhead + rest * (HASH_BYTES + this.#locationBytes) };
+  }
+
+  /**
+   * Puts the locations of all entries whose keys may have this hash into `candidates` and returns how many there are; -1 if they are too
+   * many.
+   */
+  find(hash: number): number {
+    const firsts = this.#firsts;
+    const pages = firsts.length;
+    if (pages === 0 || hash < firsts[0]) return 0;
+    // The first page in which the hash can stand: it begins below it, or is the first one.
+    let page = Math.floor((hash / 2 ** 32) * pages);
+    while (page > 0 && firsts[page] >= hash) page--;
+    while (page + 1 < pages && firsts[page + 1] < hash) page++;
+    let found = this.#findInPage(page, hash, 0);
+    // Equal hashes may go on in the next page, or begin there.
+    while (found >= 0 && page + 1 < pages && firsts[page + 1] === hash) found = this.#findInPage(++page, hash, found);
+    return found;
+  }
+
+  #findInPage(number: number, hash: number, before: number): number {
+    const page = this.#loadPage(number);
+    const from = PIECE_HEAD_BYTES + PAGE_HEAD_BYTES;
+    const first = readU32(page, PIECE_HEAD_BYTES);
+    const shift = page[PIECE_HEAD_BYTES + 4];
+    const count = page[PIECE_HEAD_BYTES + 5] | (page[PIECE_HEAD_BYTES + 6] << 8);
+    const last = from + (count - 1) * 2;
+    const wanted = (hash - first) >>> shift;
+    const highest = page[last] | (page[last + 1] << 8);
+    if (hash < first || wanted > highest) return before;
+    let at = from + Math.floor((wanted / (highest + 1)) * count) * 2;
+    while (at > from && (page[at - 2] | (page[at - 1] << 8)) >= wanted) at -= 2;
+    while ((page[at] | (page[at + 1] << 8)) < wanted) at += 2;
+    let found = before;
+    for (; at <= last && (page[at] | (page[at + 1] << 8)) === wanted; at += 2) {
+      if (found === CANDIDATES_MAX) return -1;
+      this.candidates[found++] = this.#location(page, from + count * HASH_BYTES, (at - from) >>> 1);
+    }
+    return found;
+  }
+
+  #location(page: Uint8Array, from: number, index: number): number {
+    const at = from + index * this.#locationBytes;
+    const low = readU32(page, at);
+    return this.#locationBytes === 4 ? low : low + page[at + 4] * 2 ** 32;
+  }
+}

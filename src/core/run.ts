@@ -1,0 +1,481 @@
+import type { BlockCache, CacheSpace } from "./block-cache.ts";
+import { MalformedBytes, readU32 } from "./bytes.ts";
+import type { BytesAt } from "./bytes-at.ts";
+import { KVError } from "./errors.ts";
+import type { EncodedKey } from "./key.ts";
+import type { Row, ValueHome } from "./resolve.ts";
+import { RunBlock } from "./run-block.ts";
+import { RunCursor } from "./run-cursor.ts";
+import { EntryView } from "./run-entry.ts";
+import { Filter } from "./run-filter.ts";
+import {
+  contentOf,
+  type Crc32,
+  type Footer,
+  isCodecKnown,
+  openPiece,
+  openRecord,
+  PIECE_TAIL_BYTES,
+  pieceChecksum,
+  type PiecePlace,
+  readFooter,
+  readTail,
+  RECORD_BYTES,
+  RUN_FORMAT,
+  type RunInfo,
+  SectionId,
+  TAIL_BYTES,
+} from "./run-format.ts";
+import { hashKey } from "./run-hash.ts";
+import { IndexNode, LEAF_BLOCKS } from "./run-index.ts";
+import { Lookup } from "./run-lookup.ts";
+import { decodeValue } from "./value.ts";
+
+export interface RunOptions {
+  readonly crc32: Crc32;
+  /** Shared with whoever else reads. */
+  readonly cache: BlockCache;
+  /** For messages. */
+  readonly name: string;
+  /** Of the run, in bytes. */
+  readonly length: number;
+}
+
+/** The end of a run is read at once: footer and top of the index fit as a rule. */
+const OPEN_BYTES = 64 * 1024;
+/** An entry read by itself is asked for with so much behind it as entries have on average, times two, within these bounds. */
+const ENTRY_BYTES_MIN = 256;
+const ENTRY_BYTES_MAX = 2048;
+/** Read ahead in a scan. */
+const WINDOW_BYTES = 64 * 1024;
+
+const NO_BYTES = new Uint8Array(0);
+
+/** What a scan has read ahead. */
+export interface RunWindow {
+  place: number;
+  bytes: Uint8Array;
+}
+
+/**
+ * An immutable sorted image of part of the state, read on demand: `get` by way of the sections for point lookups, `cursor` by way of the sparse
+ * index. Opening reads the footer and the top of the index, whatever the size.
+ *
+ * Everything here is synchronous and throws `NotLoaded` for bytes that have yet to arrive; the same call, made again later, goes on
+ * (`whenLoaded`). Bytes that fail a check are `LedgerDamaged`, with the range of places within the run; what is read of other parts stays right.
+ */
+export class Run implements ValueHome {
+  readonly info: RunInfo;
+  /** The footer's: tells this run from every other one. */
+  readonly checksum: number;
+  /** How many blocks the entries lie in. */
+  readonly blocks: number;
+  readonly #bytes: BytesAt;
+  readonly #smallReads: boolean;
+  readonly #crc32: Crc32;
+  readonly #name: string;
+  readonly #footer: Footer;
+  readonly #top: IndexNode;
+  readonly #blockCache: CacheSpace<RunBlock>;
+  readonly #leafCache: CacheSpace<IndexNode>;
+  readonly #pageCache: CacheSpace<Uint8Array>;
+  readonly #filterCache: CacheSpace<Uint8Array>;
+  #lookup: Lookup | undefined;
+  #filter: Filter | undefined;
+  readonly #lookupPlace: PiecePlace | undefined;
+  readonly #filterPlace: PiecePlace | undefined;
+  readonly #entry = new EntryView();
+  /** The block in which a row was found last: its value is asked for next. */
+  #recent: RunBlock | undefined;
+  /** An entry that was read by itself: its block, its offset there, and its bytes, which the next one overwrites. */
+  #aloneBlock = -1;
+  #aloneOffset = 0;
+  #aloneLength = 0;
+  #alone: Uint8Array = NO_BYTES;
+  readonly #scratch: Uint8Array;
+
+  private constructor(bytes: BytesAt, options: RunOptions, footer: Footer, checksum: number, top: IndexNode) {
+    this.info = footer;
+    this.checksum = checksum;
+    this.blocks = footer.blocks;
+    this.#bytes = bytes;
+    this.#crc32 = options.crc32;
+    this.#name = options.name;
+    this.#footer = footer;
+    this.#top = top;
+    this.#smallReads = bytes.smallReads === true;
+    this.#blockCache = options.cache.space(footer.blocks);
+    this.#leafCache = options.cache.space(top.count);
+    this.#pageCache = options.cache.space();
+    this.#filterCache = options.cache.space();
+    this.#lookupPlace = footer.sections.find(({ id }) => id === SectionId.lookup);
+    this.#filterPlace = footer.sections.find(({ id }) => id === SectionId.filter);
+    const average = footer.entries === 0 ? 0 : footer.blocksEnd / footer.entries;
+    this.#scratch = new Uint8Array(Math.round(Math.min(Math.max(2 * average, ENTRY_BYTES_MIN), ENTRY_BYTES_MAX)));
+  }
+
+  /** Reads the footer and the top of the index. Throws `LedgerDamaged`, also for what is no run; `UnsupportedFormat` for a newer one. */
+  static open(bytes: BytesAt, options: RunOptions): Run {
+    const { length, name, crc32 } = options;
+    const from = Math.max(0, length - OPEN_BYTES);
+    const end = bytes.read(from, length - from);
+    const tailFrom = length - TAIL_BYTES;
+    const isWhole = tailFrom >= 0 && end.length === length - from;
+    const footerBytes = isWhole ? readTail(end.subarray(tailFrom - from)) : undefined;
+    if (footerBytes === undefined || footerBytes > tailFrom)
+      throw damaged(name, { place: from, length: length - from });
+    const load = (piece: PiecePlace): Uint8Array => {
+      const within = piece.place >= from && piece.place + piece.length <= length;
+      // Copied out, so that what is kept does not keep all that was read.
+      const raw = within
+        ? end.slice(piece.place - from, piece.place - from + piece.length)
+        : bytes.read(piece.place, piece.length);
+      return checked(raw, piece, name, crc32);
+    };
+    const footerPlace = { place: tailFrom - footerBytes, length: footerBytes };
+    const footerPiece = load(footerPlace);
+    return readingOf(name, footerPlace, () => {
+      const footer = readFooter(footerPiece);
+      if (typeof footer === "number")
+        throw new KVError("UnsupportedFormat", `${name} has format ${footer}; this version reads up to ${RUN_FORMAT}`);
+      const top = readingOf(name, footer.top, () => new IndexNode(load(footer.top)));
+      return new Run(bytes, options, footer, pieceChecksum(footerPiece), top);
+    });
+  }
+
+  // --- reading -----------------------------------------------------------------------------------------------------
+
+  /** The row of a key, a tombstone too; undefined if the run has none. */
+  get(key: EncodedKey): Row | undefined {
+    try {
+      return this.#get(key);
+    } catch (error) {
+      throw this.failure(error);
+    }
+  }
+
+  #get(key: EncodedKey): Row | undefined {
+    const { info } = this;
+    if (info.entries === 0 || key < info.smallestKey || key > info.largestKey) return undefined;
+    if (this.#filterPlace !== undefined || this.#lookupPlace !== undefined) {
+      const hash = hashKey(key);
+      if (this.#filterPlace !== undefined && !this.#openFilter(this.#filterPlace).mayHave(hash)) return undefined;
+      if (this.#lookupPlace !== undefined) {
+        const lookup = this.#openLookup(this.#lookupPlace);
+        const found = lookup.find(hash);
+        if (found === 0) return undefined;
+        if (found > 0) return this.#getAmong(key, lookup, found);
+      }
+    }
+    return this.#getByIndex(key);
+  }
+
+  /** A cursor before the first key. */
+  cursor(): RunCursor {
+    return new RunCursor(this);
+  }
+
+  /** See `ValueHome`: for rows that this run gave out. */
+  value(row: Row): unknown {
+    const { place: number, valueOffset, valueLength } = row;
+    if (this.#isAlone(number, valueOffset, valueLength)) {
+      const from = valueOffset - this.#aloneOffset;
+      return decodeValue(this.#alone, from, from + valueLength);
+    }
+    return decodeValue(this.#blockOf(number).bytes, valueOffset, valueOffset + valueLength);
+  }
+
+  /** See `ValueHome`: for rows that this run gave out. */
+  valueBytes(row: Row): Uint8Array {
+    const { place: number, valueOffset, valueLength } = row;
+    if (this.#isAlone(number, valueOffset, valueLength)) {
+      const from = valueOffset - this.#aloneOffset;
+      return this.#alone.subarray(from, from + valueLength);
+    }
+    return this.#blockOf(number).bytes.subarray(valueOffset, valueOffset + valueLength);
+  }
+
+  /** True if the value lies in the entry that was read by itself last. */
+  #isAlone(block: number, offset: number, length: number): boolean {
+    const from = offset - this.#aloneOffset;
+    return block === this.#aloneBlock && from >= 0 && from + length <= this.#aloneLength;
+  }
+
+  #blockOf(number: number): RunBlock {
+    const recent = this.#recent;
+    return recent !== undefined && recent.number === number ? recent : this.block(number);
+  }
+
+  /** Versions of commits that were void, ascending. */
+  voidVersions(): number[] {
+    const section = this.#footer.sections.find(({ id }) => id === SectionId.voidVersions);
+    if (section === undefined) return [];
+    const piece = this.#piece(section);
+    return readingOf(this.#name, section, () => {
+      const reader = contentOf(piece);
+      const versions: number[] = [];
+      let version = 0;
+      while (reader.remaining > 0) versions.push((version += reader.varint()));
+      return versions;
+    });
+  }
+
+  /** Lets go of what the cache holds of this run. Rows that were given out must not be asked for values any more. */
+  release(): void {
+    this.#blockCache.clear();
+    this.#leafCache.clear();
+    this.#pageCache.clear();
+    this.#filterCache.clear();
+    this.#recent = undefined;
+    this.#aloneBlock = -1;
+  }
+
+  /** What the run keeps in memory besides what the cache counts. */
+  get memoryBytes(): number {
+    return this.#top.memoryBytes + (this.#lookup?.memoryBytes ?? 0) + this.#scratch.length + 1000;
+  }
+
+  // --- for cursors -------------------------------------------------------------------------------------------------
+
+  /** @internal The number of the last block whose separator is not above `key`; -1 if there is none. */
+  findBlock(key: EncodedKey): number {
+    const top = this.#top;
+    const child = top.find(key);
+    if (top.isLeaf || child < 0) return child;
+    return child * LEAF_BLOCKS + this.#leaf(child).find(key);
+  }
+
+  /** @internal A block, from the cache or for it. */
+  block(number: number): RunBlock {
+    const cached = this.#blockCache.get(number);
+    if (cached !== undefined) return cached;
+    const place = this.#blockPlace(number);
+    const block = this.#openBlock(number, place, this.#read(place));
+    this.#blockCache.set(number, block, block.memoryBytes);
+    return block;
+  }
+
+  /**
+   * @internal A block for a scan: from the cache, or from the window, which is moved there if it has to be. Leaves the cache to those who
+   * come again.
+   */
+  blockAhead(number: number, window: RunWindow): RunBlock {
+    const cached = this.#blockCache.get(number);
+    if (cached !== undefined) return cached;
+    const piece = this.#blockPlace(number);
+    if (piece.place < window.place || piece.place + piece.length > window.place + window.bytes.length) {
+      const length = Math.max(piece.length, Math.min(WINDOW_BYTES, this.#footer.blocksEnd - piece.place));
+      window.bytes = this.#bytes.read(piece.place, length);
+      window.place = piece.place;
+    }
+    const at = piece.place - window.place;
+    return this.#openBlock(number, piece, window.bytes.subarray(at, at + piece.length));
+  }
+
+  /** @internal The highest version in a block, told by the index. */
+  blockVersion(number: number): number {
+    if (this.#top.isLeaf) return this.#top.highestVersion(number);
+    return this.#leaf(Math.floor(number / LEAF_BLOCKS)).highestVersion(number % LEAF_BLOCKS);
+  }
+
+  /** @internal The row of an entry in a block. */
+  rowOf(block: RunBlock, entry: EntryView): Row {
+    this.#recent = block;
+    const home = entry.isRecord ? new Record(this, entry.checksum(block.bytes)) : this;
+    return entry.row(block.bytes, block, home, block.number, 0);
+  }
+
+  /** @internal What an error thrown while reading means: checksums that hold over content that cannot be are damage, too. */
+  failure(error: unknown): unknown {
+    if (!(error instanceof MalformedBytes)) return error;
+    return damaged(this.#name, { place: 0, length: this.#footer.blocksEnd }, error);
+  }
+
+  // --- point lookups -----------------------------------------------------------------------------------------------
+
+  #getAmong(key: EncodedKey, lookup: Lookup, found: number): Row | undefined {
+    const { candidates, offsetBits } = lookup;
+    const offsets = 2 ** offsetBits;
+    for (let i = 0; i < found; i++) {
+      const number = Math.floor(candidates[i] / offsets);
+      const row = this.#getAt(key, number, candidates[i] - number * offsets);
+      if (row !== undefined) return row;
+    }
+    return undefined;
+  }
+
+  /** The row of the entry at this offset of this block, if it is that of the key. */
+  #getAt(key: EncodedKey, number: number, offset: number): Row | undefined {
+    const cached = this.#blockCache.get(number);
+    if (cached !== undefined) return this.#getInBlock(key, cached, offset);
+    if (number >= this.blocks) throw new MalformedBytes("a location beyond the last block");
+    const top = this.#top;
+    const leaf = top.isLeaf ? top : this.#leaf(Math.floor(number / LEAF_BLOCKS));
+    const child = top.isLeaf ? number : number % LEAF_BLOCKS;
+    if (!leaf.hasPrefix(child, key)) return undefined;
+    if (this.#smallReads && leaf.isPlain(child) && !this.#blockCache.admits(number, leaf.length(child))) {
+      const row = this.#getAlone(key, number, offset, leaf, child);
+      if (row !== null) return row;
+    }
+    return this.#getInBlock(key, this.block(number), offset);
+  }
+
+  #getInBlock(key: EncodedKey, block: RunBlock, offset: number): Row | undefined {
+    const entry = this.#entry;
+    const { prefix, bytes } = block;
+    if (!key.startsWith(prefix)) return undefined;
+    block.readEntryAt(offset, entry);
+    return entry.compare(bytes, key, prefix.length) === 0 ? this.rowOf(block, entry) : undefined;
+  }
+
+  /** Reads the entry and nothing else of its block; null if that is not enough to tell. */
+  #getAlone(key: EncodedKey, number: number, offset: number, leaf: IndexNode, child: number): Row | undefined | null {
+    const asked = Math.min(this.#scratch.length, leaf.length(child) - PIECE_TAIL_BYTES - offset);
+    // What lies there is overwritten now.
+    this.#aloneBlock = -1;
+    const bytes = this.#bytes.read(leaf.place(child) + offset, asked, this.#scratch);
+    const entry = this.#entry;
+    // Whatever is wrong with it, reading the whole block will tell.
+    if (bytes.length < asked || !entry.read(bytes, 0, asked) || entry.sharesKey) return null;
+    const checksumFrom = entry.end - 4;
+    if (this.#crc32(bytes.subarray(0, checksumFrom)) !== readU32(bytes, checksumFrom)) return null;
+    if (entry.compare(bytes, key, leaf.prefixLength(child)) !== 0) return undefined;
+    this.#aloneBlock = number;
+    this.#aloneOffset = offset;
+    this.#aloneLength = checksumFrom;
+    this.#alone = bytes;
+    const base = { highestVersion: leaf.highestVersion(child), lowestTimestamp: leaf.lowestTimestamp(child) };
+    const home = entry.isRecord ? new Record(this, entry.checksum(bytes)) : this;
+    return entry.row(bytes, base, home, number, offset);
+  }
+
+  #getByIndex(key: EncodedKey): Row | undefined {
+    const number = this.findBlock(key);
+    if (number < 0) return undefined;
+    const block = this.block(number);
+    const { prefix, bytes } = block;
+    if (!key.startsWith(prefix)) return undefined;
+    const entry = this.#entry;
+    const index = block.search(key, entry);
+    if (index === block.count) return undefined;
+    block.readEntry(index, entry);
+    return entry.compare(bytes, key, prefix.length) === 0 ? this.rowOf(block, entry) : undefined;
+  }
+
+  #openLookup(place: PiecePlace): Lookup {
+    if (this.#lookup !== undefined) return this.#lookup;
+    const piece = this.#piece(place);
+    const cache = this.#pageCache;
+    const lookup: Lookup = readingOf(
+      this.#name,
+      place,
+      () => new Lookup(piece, (page) => cache.get(page) ?? this.#page(cache, page, lookup.pagePlace(page))),
+    );
+    this.#lookup = lookup;
+    return lookup;
+  }
+
+  #openFilter(place: PiecePlace): Filter {
+    if (this.#filter !== undefined) return this.#filter;
+    const piece = this.#piece(place);
+    const cache = this.#filterCache;
+    const filter: Filter = readingOf(
+      this.#name,
+      place,
+      () => new Filter(piece, (page) => cache.get(page) ?? this.#page(cache, page, filter.pagePlace(page))),
+    );
+    this.#filter = filter;
+    return filter;
+  }
+
+  #page(cache: CacheSpace<Uint8Array>, number: number, place: PiecePlace): Uint8Array {
+    const page = this.#piece(place);
+    cache.set(number, page, page.length + 100);
+    return page;
+  }
+
+  // --- bytes -------------------------------------------------------------------------------------------------------
+
+  #blockPlace(number: number): PiecePlace {
+    const top = this.#top;
+    if (top.isLeaf) return { place: top.place(number), length: top.length(number) };
+    const leaf = this.#leaf(Math.floor(number / LEAF_BLOCKS));
+    const child = number % LEAF_BLOCKS;
+    return { place: leaf.place(child), length: leaf.length(child) };
+  }
+
+  #leaf(number: number): IndexNode {
+    const cached = this.#leafCache.get(number);
+    if (cached !== undefined) return cached;
+    const place = { place: this.#top.place(number), length: this.#top.length(number) };
+    const piece = this.#piece(place);
+    const leaf = readingOf(this.#name, place, () => new IndexNode(piece));
+    this.#leafCache.set(number, leaf, leaf.memoryBytes);
+    return leaf;
+  }
+
+  #openBlock(number: number, place: PiecePlace, raw: Uint8Array): RunBlock {
+    const piece = checked(raw, place, this.#name, this.#crc32);
+    return readingOf(this.#name, place, () => new RunBlock(number, piece));
+  }
+
+  #piece(place: PiecePlace): Uint8Array {
+    return checked(this.#read(place), place, this.#name, this.#crc32);
+  }
+
+  #read({ place, length }: PiecePlace): Uint8Array {
+    return this.#bytes.read(place, length);
+  }
+
+  /** @internal For rows whose value lies in a record. */
+  recordBytes(row: Row, checksum: number): Uint8Array {
+    const place = { place: row.place, length: row.valueLength + RECORD_BYTES };
+    const raw = this.#read(place);
+    const value = raw.length === place.length ? openRecord(raw, checksum, this.#crc32) : undefined;
+    if (value === undefined) throw damaged(this.#name, place);
+    return value;
+  }
+}
+
+/** The home of a value in a record of its own: its row's entry has the checksum. */
+class Record implements ValueHome {
+  readonly #run: Run;
+  readonly #checksum: number;
+
+  constructor(run: Run, checksum: number) {
+    this.#run = run;
+    this.#checksum = checksum;
+  }
+
+  value(row: Row): unknown {
+    return decodeValue(this.valueBytes(row));
+  }
+
+  valueBytes(row: Row): Uint8Array {
+    return this.#run.recordBytes(row, this.#checksum);
+  }
+}
+
+function checked(raw: Uint8Array, place: PiecePlace, name: string, crc32: Crc32): Uint8Array {
+  const piece = raw.length === place.length ? openPiece(raw, crc32) : undefined;
+  if (piece === undefined) throw damaged(name, place);
+  if (!isCodecKnown(piece)) throw new KVError("UnsupportedFormat", `${name} is compressed in an unknown way`);
+  return piece;
+}
+
+/** Reads the content of a piece whose checksum held. */
+function readingOf<T>(name: string, place: PiecePlace, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof MalformedBytes) throw damaged(name, place, error);
+    throw error;
+  }
+}
+
+function damaged(name: string, { place, length }: PiecePlace, cause?: unknown): KVError {
+  return new KVError("LedgerDamaged", `${name} is damaged within ${length} bytes at ${place}`, {
+    cause,
+    ranges: [{ from: place, to: place + length }],
+  });
+}

@@ -1,0 +1,87 @@
+import { expect, test } from "vitest";
+import { BlockCache } from "../../src/core/block-cache.ts";
+import { ArrivingBytes, NotLoaded, whenLoaded } from "../../src/core/bytes-at.ts";
+import { encodeKey } from "../../src/core/key.ts";
+import { anyContent, buildRun, lateBytes, openRunAt, seededRandom, toldContent, toldRow } from "../support/runs.ts";
+
+const random = seededRandom(21);
+const contents = Array.from({ length: 6000 }, (_, i) => anyContent(encodeKey(["late", i * 2]), random));
+const { bytes } = buildRun(contents, { filter: true });
+
+for (const cacheBytes of [0, 10_000, 8 * 1024 * 1024]) {
+  test(`bytes that arrive later give the same answers, with ${cacheBytes} bytes of cache`, async () => {
+    const late = lateBytes(bytes);
+    const cache = new BlockCache(cacheBytes);
+    const run = await whenLoaded(() => openRunAt(late, { length: bytes.length, cache }));
+    for (let i = 0; i < contents.length; i += 41) {
+      const content = contents[i];
+      const row = await whenLoaded(() => run.get(content.key));
+      expect(await whenLoaded(() => toldRow(row))).toBe(toldContent(content));
+      expect(await whenLoaded(() => run.get(encodeKey(["late", i * 2 + 1])))).toBeUndefined();
+    }
+    const cursor = run.cursor();
+    let at = 0;
+    let ok = await whenLoaded(() => cursor.seek(""));
+    for (; ok; ok = await whenLoaded(() => cursor.next())) {
+      if (cursor.key !== contents[at].key) break;
+      if (at % 37 === 0) expect(await whenLoaded(() => toldRow(cursor.value))).toBe(toldContent(contents[at]));
+      at++;
+    }
+    expect(at).toBe(contents.length);
+  });
+}
+
+test("a cursor stands where it was after a call for which bytes have yet to arrive", async () => {
+  const late = lateBytes(bytes);
+  const run = await whenLoaded(() => openRunAt(late, { length: bytes.length }));
+  const cursor = run.cursor();
+  await whenLoaded(() => cursor.seek(contents[10].key));
+  const { version } = contents[10].row;
+  const calls = [
+    () => cursor.seek(contents[5000].key),
+    () => cursor.seekBefore(contents[4000].key),
+    () => cursor.seekBefore(undefined),
+  ];
+  for (const call of calls) {
+    expect(call).toThrow(NotLoaded);
+    expect(cursor.key).toBe(contents[10].key);
+    expect(cursor.value.version).toBe(version);
+  }
+  // On to the last entry of the block, from where the next one has to be loaded.
+  let at = 10;
+  for (;;) {
+    try {
+      cursor.next();
+      at++;
+    } catch (error) {
+      expect(error).toBeInstanceOf(NotLoaded);
+      break;
+    }
+  }
+  expect(cursor.key).toBe(contents[at].key);
+  expect(await whenLoaded(() => cursor.next())).toBe(true);
+  expect(cursor.key).toBe(contents[at + 1].key);
+});
+
+test("what is asked for by several at once is loaded once, and kept for the retry", async () => {
+  let loads = 0;
+  const arriving = new ArrivingBytes(async (place, length) => {
+    loads++;
+    return new Uint8Array(length).fill(place);
+  });
+  const read = (): Uint8Array => arriving.read(3, 4);
+  const both = await Promise.all([whenLoaded(read), whenLoaded(() => (expect(read).toThrow(NotLoaded), 0))]);
+  expect([...(both[0] as Uint8Array)]).toEqual([3, 3, 3, 3]);
+  expect(loads).toBe(1);
+});
+
+test("a load that fails fails the operation, and the next one tries again", async () => {
+  let fail = true;
+  const arriving = new ArrivingBytes(async (_, length) => {
+    if (fail) throw new RangeError("no network");
+    return new Uint8Array(length);
+  });
+  await expect(whenLoaded(() => arriving.read(0, 2))).rejects.toThrow(RangeError);
+  fail = false;
+  expect(await whenLoaded(() => arriving.read(0, 2))).toEqual(new Uint8Array(2));
+});
