@@ -77,6 +77,7 @@ export class System {
       makeDirectories: (path) => {
         enter();
         disk.makeDirectory(path);
+        return [];
       },
       syncDirectory: () => this.sync(process),
       fileSystemType: () => EXT4,

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import type { FileHandle, FileSystemCalls } from "./file.ts";
 import { nodeReplacing } from "./replacing-node.ts";
-import { fileSystemType, resolvePath, toStatus, watchDirectory } from "./file-node.ts";
+import { fileSystemType, makeDirectories, resolvePath, toStatus, watchDirectory } from "./file-node.ts";
 
 /** As much of `Deno` as is used here. */
 interface DenoNamespace {
@@ -41,7 +41,7 @@ export function denoFileSystem(): FileSystemCalls | undefined {
       const stats = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
       return stats === undefined ? undefined : toStatus(stats);
     },
-    makeDirectories: (directory) => void fs.mkdirSync(directory, { recursive: true }),
+    makeDirectories,
     syncDirectory: async (directory) => {
       const handle = deno.openSync(directory, { read: true });
       try {

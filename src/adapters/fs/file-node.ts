@@ -19,7 +19,7 @@ export const nodeFileSystem: FileSystemCalls = {
     const stats = fs.statSync(file, { bigint: true, throwIfNoEntry: false });
     return stats === undefined ? undefined : toStatus(stats);
   },
-  makeDirectories: (directory) => void fs.mkdirSync(directory, { recursive: true }),
+  makeDirectories,
   syncDirectory: async (directory) => {
     // Windows opens no directories; it keeps names durable by itself.
     if (process.platform === "win32") return;
@@ -39,6 +39,13 @@ export const nodeFileSystem: FileSystemCalls = {
 export function toStatus(stats: fs.BigIntStats): PathStatus {
   const kind = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other";
   return { device: stats.dev, inode: stats.ino, kind };
+}
+
+export function makeDirectories(directory: string): readonly string[] {
+  const missing: string[] = [];
+  for (let at = directory; !fs.existsSync(at) && at !== path.dirname(at); at = path.dirname(at)) missing.unshift(at);
+  fs.mkdirSync(directory, { recursive: true });
+  return missing;
 }
 
 export function fileSystemType(file: string): number | undefined {

@@ -11,8 +11,8 @@ export interface FileSystemCalls {
   open(path: string, options: { readonly write: boolean; readonly create: boolean }): FileHandle;
   /** What the path leads to, links followed; undefined if to nothing. */
   stat(path: string): PathStatus | undefined;
-  /** Creates a directory and those above it, as far as they are missing. */
-  makeDirectories(path: string): void;
+  /** Creates a directory and those above it, as far as they are missing. Returns those it created, the uppermost first. */
+  makeDirectories(path: string): readonly string[];
   /** fsync of a directory: makes the names in it durable. */
   syncDirectory(path: string): Promise<void>;
   /** The magic number of the file system (`statfs`), undefined where the runtime does not tell. */

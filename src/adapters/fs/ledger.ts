@@ -61,7 +61,7 @@ async function openFile(
   strict: boolean,
   options: LedgerOpenOptions,
 ): Promise<LedgerSession> {
-  const { path, directory } = place;
+  const { path } = place;
   const create = options.createIfMissing && !options.readOnly;
   let file: FileHandle | undefined;
   try {
@@ -69,16 +69,18 @@ async function openFile(
     if (status === undefined && !create) throw new KVError("LedgerMissing", `${path} does not exist`);
     if (status !== undefined && status.kind !== "file")
       throw new KVError("NotALedger", `${path} is ${status.kind === "directory" ? "a directory" : "no regular file"}`);
-    if (status === undefined) calls.makeDirectories(directory);
+    const made = status === undefined ? calls.makeDirectories(place.directory) : [];
     const networkFileSystemChecked = checkFileSystem(
       calls,
-      status === undefined ? directory : path,
+      status === undefined ? place.directory : path,
       options.allowNetworkFileSystem,
     );
     file = calls.open(path, { write: !options.readOnly, create });
-    const beginning = await beginningOf(calls, file, place, create, options);
-    const generation = beginning.is === "ledger" ? beginning.generation : undefined;
     const real = calls.resolve(calls.replacing?.realPath(path) ?? path);
+    // What a power failure must not take: the names of the file and of every directory made for it.
+    const named = [...made.map((each) => calls.resolve(each).directory), real.directory];
+    const beginning = await beginningOf(calls, file, { path, named }, create, options);
+    const generation = beginning.is === "ledger" ? beginning.generation : undefined;
     const session = {
       calls,
       replacing: calls.replacing,
@@ -102,7 +104,7 @@ async function openFile(
 async function beginningOf(
   calls: FileSystemCalls,
   file: FileHandle,
-  { path, directory }: { readonly path: string; readonly directory: string },
+  { path, named }: { readonly path: string; readonly named: readonly string[] },
   create: boolean,
   { environment, readOnly }: LedgerOpenOptions,
 ): Promise<Beginning> {
@@ -116,7 +118,7 @@ async function beginningOf(
     if (beginning.is === "blank")
       throw new KVError("NoSpace", `${path} took ${count} of ${pair.length} bytes: there is no room`);
     await file.sync();
-    await calls.syncDirectory(directory);
+    for (const directory of named) await calls.syncDirectory(directory);
   }
   if (beginning.is === "ledger" || (beginning.is === "blank" && readOnly)) return beginning;
   if (beginning.is === "blank") throw new KVError("LedgerMissing", `${path} is empty: there is no ledger in it`);

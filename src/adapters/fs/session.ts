@@ -502,8 +502,14 @@ export class FileSession implements LedgerSession {
   async makeDurable(): Promise<void> {
     const current = this.#current;
     if (!this.#options.strict || this.#options.readOnly || current === undefined) return;
-    if (this.#writeClosed !== undefined) throw this.#writeClosed;
-    await this.#durably(current, { status: "read-on" });
+    const failure = this.#writeClosed;
+    if (failure !== undefined) throw new KVError("InputOutput", failure.message, { cause: failure });
+    try {
+      await this.#durably(current, { status: "read-on" });
+    } catch (cause) {
+      // There is no commit here whose outcome could be unknown.
+      throw new KVError("InputOutput", cause instanceof Error ? cause.message : String(cause), { cause });
+    }
   }
 
   // --- moving on ---------------------------------------------------------------------------------------------------

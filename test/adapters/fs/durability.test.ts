@@ -1,0 +1,152 @@
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { FileHandle, FileSystemCalls } from "../../../src/adapters/fs/file.ts";
+import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
+import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
+import { KV } from "../../../src/index.node.ts";
+import { inFolder } from "../../support/folder.ts";
+import { changingFiles, nextGeneration } from "../../support/generations.ts";
+
+const still = { autoSync: false } as const;
+
+/** The system's calls with a record of what was written and made durable, in order. */
+function recording(): { readonly calls: FileSystemCalls; readonly log: string[]; fail: boolean; onAppend: () => void } {
+  const log: string[] = [];
+  const recorder = {
+    log,
+    fail: false,
+    onAppend: (): void => undefined,
+    calls: {
+      ...changingFiles((file: FileHandle) => ({
+        append: (bytes: Uint8Array) => {
+          recorder.onAppend();
+          log.push("append");
+          return file.append(bytes);
+        },
+        syncData: async () => {
+          if (recorder.fail) throw Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO" });
+          await file.syncData();
+          log.push("sync");
+        },
+      })),
+      syncDirectory: async (path: string) => {
+        await nodeFileSystem.syncDirectory(path);
+        log.push("sync directory");
+      },
+    },
+  };
+  return recorder;
+}
+
+async function openStrict(path: string, calls: FileSystemCalls): Promise<KV> {
+  return KV.open(createFsLedger(path, { durability: "strict" }, calls), still);
+}
+
+describe("a strict ledger", () => {
+  it("shares one sync among all commits of a batch, before any of them is answered, and one of the directory", () =>
+    inFolder(async (folder) => {
+      const { calls, log } = recording();
+      const path = join(folder, "a.db");
+      await (await KV.open(path, still)).close();
+      await using db = await openStrict(path, calls);
+      const answered = Array.from({ length: 100 }, (_, i) => db.set(["n", i], i).then(() => log.push("answer")));
+      await Promise.all(answered);
+      await db.set(["n"], 1);
+      expect(log.slice(0, 3)).toEqual(["append", "sync", "sync directory"]);
+      expect(log.slice(3, 103)).toEqual(answered.map(() => "answer"));
+      expect(log.slice(103)).toEqual(["append", "sync"]);
+    }));
+
+  it("answers a conflict after its sync too, also with other writers' frames in between", () =>
+    inFolder(async (folder) => {
+      const recorder = recording();
+      const path = join(folder, "a.db");
+      await using db = await openStrict(path, recorder.calls);
+      await using other = await KV.open(path, still);
+      const { version } = await db.set(["a"], 1);
+      await other.set(["a"], 2);
+      recorder.log.length = 0;
+      const result = await db
+        .atomic()
+        .check({ key: ["a"], version: version as number })
+        .set(["a"], 3)
+        .commit();
+      recorder.log.push("answer");
+      expect(result).toEqual({ ok: false });
+      expect(recorder.log).toEqual(["append", "sync", "answer"]);
+    }));
+
+  it("makes a new generation's name durable before the first answer there", () =>
+    inFolder(async (folder) => {
+      const { calls, log } = recording();
+      const path = join(folder, "a.db");
+      await using db = await openStrict(path, calls);
+      await db.set(["a"], 1);
+      const next = await nextGeneration(path);
+      next.seal();
+      next.replace();
+      log.length = 0;
+      await db.set(["a"], 2);
+      expect(log.slice(-3)).toEqual(["append", "sync", "sync directory"]);
+    }));
+
+  it("takes no more writes after a failed sync, and never says that anything became durable", () =>
+    inFolder(async (folder) => {
+      const recorder = recording();
+      const path = join(folder, "a.db");
+      await using db = await openStrict(path, recorder.calls);
+      await db.set(["a"], 1);
+      recorder.fail = true;
+      const first = db.set(["a"], 2);
+      const failed = expect(first).rejects.toMatchObject({ code: "CommitOutcomeUnknown", outcome: "unknown" });
+      await new Promise((resolve) => queueMicrotask(() => queueMicrotask(() => resolve(undefined))));
+      const behind = expect(db.set(["a"], 3)).rejects.toMatchObject({ outcome: "not committed" });
+      await failed;
+      await behind;
+      recorder.fail = false;
+      const size = readFileSync(path).length;
+      await expect(db.set(["a"], 4)).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
+      await expect(db.sync()).rejects.toMatchObject({ code: "InputOutput" });
+      expect(readFileSync(path).length).toBe(size);
+      // The commit whose outcome was unknown is in the file, so that everybody sees it.
+      expect(await db.get(["a"])).toBe(2);
+    }));
+
+  it("takes no more writes after a failed sync() either", () =>
+    inFolder(async (folder) => {
+      const recorder = recording();
+      await using db = await openStrict(join(folder, "a.db"), recorder.calls);
+      await db.set(["a"], 1);
+      recorder.fail = true;
+      await expect(db.sync()).rejects.toMatchObject({ code: "InputOutput" });
+      recorder.fail = false;
+      await expect(db.set(["a"], 2)).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
+    }));
+});
+
+describe("the creator of a ledger", () => {
+  it("makes the file and the names of all directories made for it durable, once, whatever the durability", () =>
+    inFolder(async (folder) => {
+      const synced: string[] = [];
+      const calls: FileSystemCalls = {
+        ...changingFiles((file) => ({
+          sync: async () => {
+            await file.sync();
+            synced.push("file");
+          },
+        })),
+        syncDirectory: async (path) => {
+          await nodeFileSystem.syncDirectory(path);
+          synced.push(path);
+        },
+      };
+      const path = join(folder, "x", "y", "a.db");
+      await using first = await KV.open(createFsLedger(path, {}, calls), still);
+      await first.set(["a"], 1);
+      expect(synced).toEqual(["file", folder, join(folder, "x"), dirname(path)]);
+      await using second = await KV.open(createFsLedger(path, {}, calls), still);
+      await second.set(["a"], 2);
+      expect(synced).toHaveLength(4);
+    }));
+});
