@@ -50,12 +50,12 @@ function write(value: unknown, depth: number): boolean {
   }
 }
 
-/** Integers of 32 bits in their shortest form, everything else as float64, as cbor-x does. */
+/** Integers whose CBOR argument has at most 32 bits in their shortest form, everything else as float64, as cbor-x does. */
 function writeNumber(value: number): boolean {
   if (value >>> 0 === value) {
     if (value === 0 && Object.is(value, -0)) return false;
     writer.cborHead(0x00, value);
-  } else if (value >> 0 === value) {
+  } else if (value < 0 && value >= -(2 ** 32) && Math.floor(value) === value) {
     writer.cborHead(0x20, -1 - value);
   } else {
     writer.u8(0xfb);
@@ -105,7 +105,9 @@ function writeArray(array: unknown[], depth: number): boolean {
   if (Object.keys(array).length !== length || Object.getOwnPropertySymbols(array).length > 0) return false;
   writer.cborHead(0x80, length);
   for (let i = 0; i < length; i++) {
-    if (!write(array[i], depth + 1)) return false;
+    const item = array[i];
+    // There are as many names as items: a hole is made up for by a property beside the items.
+    if ((item === undefined && !(i in array)) || !write(item, depth + 1)) return false;
   }
   return true;
 }

@@ -74,11 +74,11 @@ function checkSize(bytes: Uint8Array): Uint8Array {
 
 /** Decodes a value, which lies in [from, to) of `bytes`. The result shares no memory with them. Throws `MalformedBytes`. */
 export function decodeValue(bytes: Uint8Array, from = 0, to: number = bytes.length): unknown {
-  const plain = decodePlain(bytes, from, to);
-  if (plain !== NOT_PLAIN) return plain;
   try {
-    return decoder.decode(bytes.subarray(from, to));
+    const plain = decodePlain(bytes, from, to);
+    return plain === NOT_PLAIN ? decoder.decode(bytes.subarray(from, to)) : plain;
   } catch (error) {
+    // What is nested without end exhausts the stack, whichever way takes it.
     throw new MalformedBytes(`not a value: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
@@ -100,9 +100,13 @@ export function decodeNumeric(bytes: Uint8Array): number | bigint | undefined {
   return typeof value === "number" || typeof value === "bigint" ? value : undefined;
 }
 
-/** An array that carries properties beside its items would lose them. */
-function hasOnlyItems(array: unknown[]): boolean {
-  return Object.keys(array).length <= array.length && Object.getOwnPropertySymbols(array).length === 0;
+/** The places of an array's items, without holes; undefined if it carries properties beside them, which would be lost. */
+function itemPlaces(array: readonly unknown[]): string[] | undefined {
+  if (Object.getOwnPropertySymbols(array).length > 0) return undefined;
+  const names = Object.keys(array);
+  // Items come before everything else: if the last name is a place, all are.
+  const last = names.at(-1);
+  return last === undefined || (Number(last) < array.length && String(Number(last) >>> 0) === last) ? names : undefined;
 }
 
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
@@ -151,15 +155,24 @@ class Substitution {
   /** The containers met; those met twice have a place in the table. */
   readonly #places = new Map<object, number | undefined>();
   #shared = 0;
+  /** While a path is looked for: what is shared and was walked through already. */
+  #expanded: Set<object> | undefined;
 
   run(value: unknown): unknown {
     this.#count(value, 0);
     if (this.#shared === 0) return this.#inline(value, "", 0);
-    const table: unknown[] = new Array(this.#shared);
-    for (const [node, place] of this.#places) {
-      if (place !== undefined) table[place] = this.#node(node);
+    try {
+      const table: unknown[] = new Array(this.#shared);
+      for (const [node, place] of this.#places) {
+        if (place !== undefined) table[place] = this.#node(node);
+      }
+      return form(Form.graph, this.#value(value, "", 0), table);
+    } catch (error) {
+      // The table knows no paths. Walked from the root, what is refused is met again, by the path that leads to it first.
+      this.#expanded = new Set();
+      this.#value(value, "", 0);
+      throw error;
     }
-    return form(Form.graph, this.#value(value, "", 0), table);
   }
 
   /** Finds what is shared. Refusals are left to the second walk, which knows the path. */
@@ -182,7 +195,8 @@ class Substitution {
       this.#count(value.cause, depth + 1);
       if (value instanceof AggregateError) this.#count(value.errors, depth + 1);
     } else if (Array.isArray(value)) {
-      for (const item of value) this.#count(item, depth + 1);
+      // By the places of the items: most of a long array may be holes.
+      for (const place of Object.keys(value)) this.#count(value[Number(place)], depth + 1);
     } else if (isRecord(value)) {
       for (const key of Object.keys(value)) this.#count(value[key], depth + 1);
     }
@@ -192,7 +206,9 @@ class Substitution {
   #value(value: unknown, path: string, depth: number): unknown {
     if (typeof value === "object" && value !== null) {
       const place = this.#places.get(value);
-      if (place !== undefined) return form(Form.reference, place);
+      if (place !== undefined && (this.#expanded === undefined || this.#expanded.has(value)))
+        return form(Form.reference, place);
+      this.#expanded?.add(value);
     }
     return this.#inline(value, path, depth);
   }
@@ -233,19 +249,15 @@ class Substitution {
   }
 
   #array(array: readonly unknown[], path: string, depth: number): unknown {
-    if (!hasOnlyItems(array as unknown[])) throw invalid(path, "an array with properties of its own cannot be stored");
-    const items: unknown[] = [];
-    let holes = false;
-    for (let i = 0; i < array.length; i++) {
-      if (i in array) items.push(this.#value(array[i], `${path}[${i}]`, depth + 1));
-      else holes = true;
-    }
-    if (!holes) return items;
+    const places = itemPlaces(array);
+    if (places === undefined) throw invalid(path, "an array with properties of its own cannot be stored");
+    if (places.length === array.length) return array.map((item, i) => this.#value(item, `${path}[${i}]`, depth + 1));
     // Items with their places, so that a long array with few items stays small.
-    const sparse: unknown[] = [];
-    let next = 0;
-    for (const place of Object.keys(array)) sparse.push(Number(place), items[next++]);
-    return form(Form.sparseArray, array.length, ...sparse);
+    const items: unknown[] = [];
+    for (const place of places) {
+      items.push(Number(place), this.#value(array[Number(place)], `${path}[${place}]`, depth + 1));
+    }
+    return form(Form.sparseArray, array.length, ...items);
   }
 
   *#properties(value: Record<string, unknown>, path: string, depth: number): Generator<[string, unknown]> {
@@ -260,6 +272,7 @@ class Substitution {
   }
 
   *#entries(map: Map<unknown, unknown>, path: string, depth: number): Generator<[unknown, unknown]> {
+    withoutProperties(map, path);
     let i = 0;
     for (const [key, item] of map) {
       yield [this.#value(key, `${path}<key ${i}>`, depth + 1), this.#value(item, `${path}<value ${i}>`, depth + 1)];
@@ -268,6 +281,7 @@ class Substitution {
   }
 
   *#items(set: Set<unknown>, path: string, depth: number): Generator<unknown> {
+    withoutProperties(set, path);
     let i = 0;
     for (const item of set) yield this.#value(item, `${path}<item ${i++}>`, depth + 1);
   }
@@ -325,13 +339,17 @@ function checkPrototype<T extends object>(value: T, kind: { readonly prototype: 
 /** Objects that hold no other values. */
 function leaf(value: object, path: string): unknown {
   const prototype = Object.getPrototypeOf(value) as object | null;
-  if (prototype === Date.prototype || prototype === RegExp.prototype) return value;
+  if (prototype === Date.prototype) return withoutProperties(value, path);
+  if (prototype === RegExp.prototype) return regExp(value as RegExp, path);
   if (value instanceof ArrayBuffer && prototype === ArrayBuffer.prototype)
-    return form(Form.arrayBuffer, tagged(new Uint8Array(value)));
+    return form(Form.arrayBuffer, tagged(new Uint8Array(withoutProperties(value, path))));
   if (ArrayBuffer.isView(value)) {
     if (!(value.buffer instanceof ArrayBuffer)) throw invalid(path, "memory shared between threads cannot be stored");
     const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-    if (prototype === DataView.prototype) return form(Form.dataView, tagged(bytes));
+    if (prototype === DataView.prototype) {
+      withoutProperties(value, path);
+      return form(Form.dataView, tagged(bytes));
+    }
     if (prototype === Uint8Array.prototype) return tagged(bytes);
     if (prototype !== null && TYPED_ARRAYS.has(prototype)) return value;
     // A Buffer of Node is a Uint8Array, and is kept as one.
@@ -345,6 +363,19 @@ function leaf(value: object, path: string): unknown {
     }
   }
   throw notKept(value, path);
+}
+
+/** A regular expression is encoded as two strings, past the look at strings. */
+function regExp(value: RegExp, path: string): RegExp {
+  if (!isWellFormed(value.source) || value.source.startsWith(MARK))
+    throw invalid(path, "a RegExp with a lone surrogate, or a byte order mark at its beginning, cannot be stored");
+  return withoutProperties(value, path);
+}
+
+/** Properties added to an object that is kept as what it is would be lost. */
+function withoutProperties<T extends object>(value: T, path: string): T {
+  if (Object.keys(value).length === 0 && Object.getOwnPropertySymbols(value).length === 0) return value;
+  throw invalid(path, "an object of a built-in class that carries properties of its own cannot be stored");
 }
 
 function isBuffer(value: Uint8Array): boolean {
