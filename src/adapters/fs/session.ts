@@ -153,8 +153,6 @@ export class FileSession implements LedgerSession {
     this.#readTo = Math.max(this.#readTo, from);
     if (budget.verify || this.#suspect) {
       const path = this.#lookAtPath(current);
-      if (path === "same" && (size < offset || !this.#lastFrameUnchanged(file)))
-        return { commits: [], next: from, status: "moved" };
       if (path !== "same") {
         // Asked afterwards: a vacuum seals the file before it moves the path.
         ({ size } = file.status());
@@ -166,6 +164,9 @@ export class FileSession implements LedgerSession {
       }
       this.#pathMoved = path === "other";
     }
+    // At every look, not at polls alone: frames of another ledger copied into this file must not be taken for what comes next, nor for the last
+    // frame by the next look.
+    if (size < offset || !this.#lastFrameUnchanged(file)) return { commits: [], next: from, status: "moved" };
     const scanner = new Scanner(file, size, windowFor(size - offset, budget.bytes), this.#crc32);
     const commits: LedgerCommit[] = [];
     const notices: LedgerNotice[] = [...this.#copyNotice(generation)];

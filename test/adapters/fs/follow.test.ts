@@ -59,6 +59,21 @@ describe("a file's path", () => {
       expect(db.stats().ledgerId).toBe(right.stats().ledgerId);
     }));
 
+  it("is found to hold another ledger also by a look that does not verify the path, before anything of it is taken", () =>
+    inFolder(async (folder) => {
+      const [path, other] = [join(folder, "a.db"), join(folder, "b.db")];
+      await write(path, { a: 1, b: "short" });
+      await write(other, { a: "x".repeat(500), b: 2, c: 3 });
+      await using db = await KV.open(path, { syncIntervalMs: 1_000_000 });
+      const errors: unknown[] = [];
+      db.on("error", (error) => errors.push(error));
+      copyFileSync(other, path);
+      await expect.poll(() => db.get(["b"])).toBe(2);
+      expect(await db.listKeys([])).toEqual([["a"], ["b"], ["c"]]);
+      expect((await db.get<string>(["a"]))?.length).toBe(500);
+      expect(errors).toEqual([]);
+    }));
+
   it("that is deleted between seal and replacement is missing, and is not waited for", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
