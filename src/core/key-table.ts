@@ -1,0 +1,102 @@
+import type { EncodedKey } from "./key.ts";
+
+/**
+ * Finds the number of a key: open addressing with linear probing over typed arrays, in segments that grow one by one, so that no
+ * insertion waits for the whole table to be rebuilt.
+ */
+
+const SEGMENT_BITS = 8;
+const SEGMENTS = 1 << SEGMENT_BITS;
+const SEGMENT_SLOTS_MIN = 16;
+/** A slot: the key's hash, and its number plus one; 0 for an empty slot. */
+const NOTHING = new Int32Array(2);
+
+export class KeyTable {
+  readonly #keyOf: (id: number) => EncodedKey;
+  readonly #segments: Int32Array[] = new Array<Int32Array>(SEGMENTS).fill(NOTHING);
+  readonly #counts = new Int32Array(SEGMENTS);
+  #bytes = 0;
+
+  /** `keyOf` tells the key that a number stands for. */
+  constructor(keyOf: (id: number) => EncodedKey) {
+    this.#keyOf = keyOf;
+  }
+
+  /** Memory in bytes. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** The number of a key, or -1. `hash` is `hashKey(key)`. */
+  find(key: EncodedKey, hash: number): number {
+    const slots = this.#segments[hash >>> (32 - SEGMENT_BITS)];
+    const mask = slots.length - 1;
+    for (let at = (hash << 1) & mask; ; at = (at + 2) & mask) {
+      const id = slots[at + 1] - 1;
+      if (id < 0) return -1;
+      if (slots[at] === hash && this.#keyOf(id) === key) return id;
+    }
+  }
+
+  /** Adds a key that is not there. */
+  add(hash: number, id: number): void {
+    const segment = hash >>> (32 - SEGMENT_BITS);
+    let slots = this.#segments[segment];
+    const count = ++this.#counts[segment];
+    // At most two slots of three are taken.
+    if (count * 3 > slots.length) {
+      const larger = grown(slots);
+      this.#bytes += larger.byteLength - (slots === NOTHING ? 0 : slots.byteLength);
+      this.#segments[segment] = slots = larger;
+    }
+    place(slots, hash, id + 1);
+  }
+
+  /** Removes a key that is there. */
+  remove(hash: number, id: number): void {
+    const segment = hash >>> (32 - SEGMENT_BITS);
+    const slots = this.#segments[segment];
+    const mask = slots.length - 1;
+    this.#counts[segment]--;
+    let hole = (hash << 1) & mask;
+    while (slots[hole + 1] !== id + 1) hole = (hole + 2) & mask;
+    // What stands behind the hole and would be found through it moves into it.
+    for (let at = (hole + 2) & mask; slots[at + 1] !== 0; at = (at + 2) & mask) {
+      const home = (slots[at] << 1) & mask;
+      if (((at - home) & mask) < ((at - hole) & mask)) continue;
+      slots[hole] = slots[at];
+      slots[hole + 1] = slots[at + 1];
+      hole = at;
+    }
+    slots[hole] = 0;
+    slots[hole + 1] = 0;
+  }
+}
+
+function place(slots: Int32Array, hash: number, entry: number): void {
+  const mask = slots.length - 1;
+  let at = (hash << 1) & mask;
+  while (slots[at + 1] !== 0) at = (at + 2) & mask;
+  slots[at] = hash;
+  slots[at + 1] = entry;
+}
+
+function grown(slots: Int32Array): Int32Array {
+  const larger = new Int32Array(Math.max(slots.length * 2, SEGMENT_SLOTS_MIN * 2));
+  for (let at = 0; at < slots.length; at += 2) {
+    if (slots[at + 1] !== 0) place(larger, slots[at], slots[at + 1]);
+  }
+  return larger;
+}
+
+/**
+ * A hash of 32 bits whose high and low bits both depend on all characters (FNV-1a, then the finaliser of MurmurHash3). `seed` differs from
+ * table to table, so that keys chosen to collide in one do not collide in all.
+ */
+export function hashKey(key: EncodedKey, seed: number): number {
+  let hash = seed;
+  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}

@@ -1,0 +1,369 @@
+import type { EncodedKey } from "./key.ts";
+import { KeyOrder, OrderCursor } from "./key-order.ts";
+import { hashKey, KeyTable } from "./key-table.ts";
+import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
+import type { Row } from "./resolve.ts";
+import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
+
+/**
+ * The newest rows, in memory: found by key through a hash table, in order through a tree that learns of new keys only when somebody asks
+ * for an order. Frozen in O(1) by version number.
+ *
+ * A key has one record, its newest row, which is written over. Only while somebody holds a frozen version that sees the row is it put
+ * aside first, into the chain of the key's older rows. What no frozen version needs any more is dropped when versions are released, so
+ * that a key written ten million times takes up one record.
+ */
+
+/** New keys that may wait for being put in order. Bounds how long the first ordered read, or one write in so many, takes. */
+const UNORDERED_MAX = 4096;
+/** Older rows kept before the first search for those that nobody needs. */
+const SWEEP_MIN = 4096;
+/** Deleted keys that one write takes out for good, when no frozen version sees them any more. */
+const PURGE_AT_ONCE = 16;
+
+/** A row that a frozen version may see: written at `row.version`, replaced at `until`. */
+interface OlderRow {
+  readonly row: Row;
+  readonly until: number;
+  older: OlderRow | undefined;
+}
+
+export interface OverlayOptions {
+  /**
+   * True if something lies underneath that a deleted key must hide: then deleted rows are kept. Otherwise they go as soon as no frozen
+   * version sees what they deleted.
+   */
+  readonly covers: boolean;
+  /** Any number; a different one for each overlay. */
+  readonly seed: number;
+}
+
+export class Overlay implements OrderedView<Row> {
+  readonly #covers: boolean;
+  readonly #seed: number;
+  readonly #slab = new RowSlab();
+  readonly #table = new KeyTable((id) => this.#slab.key(id));
+  readonly #order = new KeyOrder();
+  /** Numbers of keys that are not in order yet; some may have been removed meanwhile. */
+  #unordered: number[] = [];
+  #older = new Map<number, OlderRow>();
+  #olderRows = 0;
+  #sweepAt = SWEEP_MIN;
+  /** Deleted keys whose record stays because a frozen version may see an older row. */
+  #buried: number[] = [];
+  /** Deleted keys whose older rows are gone: to be taken out, a few with each write. */
+  #removable: number[] = [];
+  /** The versions that are frozen, ascending, and how often each. */
+  readonly #frozen: { readonly version: number; count: number }[] = [];
+  #newestFrozen = -Infinity;
+  #version = 0;
+  #entries = 0;
+  #size = 0;
+  #keyBytes = 0;
+
+  constructor(options: OverlayOptions) {
+    this.#covers = options.covers;
+    this.#seed = options.seed | 0;
+  }
+
+  /** Keys that are not deleted. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Rows, deleted and older ones included. */
+  get rows(): number {
+    return this.#entries + this.#olderRows;
+  }
+
+  /** About how many bytes of memory it takes. */
+  get bytes(): number {
+    return this.#keyBytes + this.#entries * ENTRY_BYTES + this.#olderRows * OLDER_ROW_BYTES + this.#table.bytes;
+  }
+
+  /** The newest row; a deleted one, if it is still there. */
+  get(key: EncodedKey): Row | undefined {
+    const id = this.#table.find(key, hashKey(key, this.#seed));
+    return id < 0 ? undefined : this.#slab.read(id);
+  }
+
+  /** A cursor over the newest rows. They must not change while it is in use. */
+  cursor(): OrderedCursor<Row> {
+    return this.#cursorAt(Infinity);
+  }
+
+  /** Writes the row of a key. Versions never fall; what has the same version becomes visible together. */
+  put(key: EncodedKey, row: Row): void {
+    this.#version = row.version;
+    if (this.#removable.length > 0) this.#purge();
+    const hash = hashKey(key, this.#seed);
+    const id = this.#table.find(key, hash);
+    if (id < 0) {
+      if (!row.deleted || this.#covers) this.#add(key, hash, row);
+      return;
+    }
+    if (!this.#slab.isDeleted(id)) this.#size--;
+    if (!row.deleted) this.#size++;
+    if (this.#newestFrozen >= this.#slab.version(id)) this.#putAside(id, row.version);
+    if (!row.deleted || this.#covers) {
+      this.#slab.write(id, row);
+    } else if (this.#older.has(id)) {
+      this.#slab.write(id, row);
+      this.#buried.push(id);
+    } else {
+      this.#remove(key, hash, id);
+    }
+  }
+
+  /** The state as it is now, until released. O(1). */
+  freeze(): FrozenOverlay {
+    const version = this.#version;
+    const last = this.#frozen[this.#frozen.length - 1];
+    if (last?.version === version) last.count++;
+    else this.#frozen.push({ version, count: 1 });
+    this.#newestFrozen = version;
+    return new FrozenOverlay(version, this.#size, {
+      get: (key) => this.#getAt(key, version),
+      cursor: () => this.#cursorAt(version),
+      release: () => this.#release(version),
+    });
+  }
+
+  #add(key: EncodedKey, hash: number, row: Row): void {
+    const id = this.#slab.allocate(key);
+    this.#slab.write(id, row);
+    this.#table.add(hash, id);
+    this.#entries++;
+    this.#keyBytes += key.length;
+    if (!row.deleted) this.#size++;
+    this.#unordered.push(id);
+    if (this.#unordered.length >= UNORDERED_MAX) this.#putInOrder();
+  }
+
+  #remove(key: EncodedKey, hash: number, id: number): void {
+    this.#table.remove(hash, id);
+    this.#entries--;
+    this.#keyBytes -= key.length;
+    if (this.#slab.isOrdered(id)) {
+      this.#order.remove(key);
+      this.#slab.release(id);
+    } else {
+      // Its number is given out again when the keys without order have been gone through.
+      this.#slab.abandon(id);
+    }
+  }
+
+  /** Puts new keys in order. */
+  #putInOrder(): void {
+    const slab = this.#slab;
+    const unordered = this.#unordered;
+    if (unordered.length === 0) return;
+    this.#unordered = [];
+    const keys: { readonly key: EncodedKey; readonly id: number }[] = [];
+    let ascending = true;
+    for (const id of unordered) {
+      if (!slab.isUsed(id)) {
+        slab.release(id);
+        continue;
+      }
+      const key = slab.key(id);
+      ascending &&= keys.length === 0 || keys[keys.length - 1].key < key;
+      keys.push({ key, id });
+    }
+    if (!ascending) keys.sort((a, b) => (a.key < b.key ? -1 : 1));
+    for (const { key, id } of keys) {
+      this.#order.add(key, id);
+      slab.markOrdered(id);
+    }
+  }
+
+  // --- frozen versions ---------------------------------------------------------------------------------------------
+
+  #getAt(key: EncodedKey, version: number): Row | undefined {
+    const id = this.#table.find(key, hashKey(key, this.#seed));
+    return id < 0 ? undefined : this.#rowAt(id, version);
+  }
+
+  #rowAt(id: number, version: number): Row | undefined {
+    if (this.#slab.version(id) <= version) return this.#slab.read(id);
+    let older = this.#older.get(id);
+    while (older !== undefined && older.row.version > version) older = older.older;
+    return older?.row;
+  }
+
+  #cursorAt(version: number): OrderedCursor<Row> {
+    this.#putInOrder();
+    return new OverlayCursor(this.#order, version, this.#slab, (id) => this.#rowAt(id, version));
+  }
+
+  #putAside(id: number, until: number): void {
+    this.#older.set(id, { row: this.#slab.read(id), until, older: this.#older.get(id) });
+    if (++this.#olderRows >= this.#sweepAt) this.#sweep();
+  }
+
+  #release(version: number): void {
+    const frozen = this.#frozen;
+    const at = this.#frozenFrom(version);
+    if (--frozen[at].count > 0) return;
+    frozen.splice(at, 1);
+    this.#newestFrozen = frozen[frozen.length - 1]?.version ?? -Infinity;
+    if (frozen.length > 0 || this.#olderRows === 0) return;
+    this.#older = new Map();
+    this.#olderRows = 0;
+    this.#sweepAt = SWEEP_MIN;
+    this.#unbury();
+  }
+
+  /** Drops older rows that no frozen version sees. Comes again when there are twice as many as it left. */
+  #sweep(): void {
+    this.#olderRows = 0;
+    for (const [id, chain] of this.#older) {
+      let newest: OlderRow | undefined;
+      let last: OlderRow | undefined;
+      for (let each: OlderRow | undefined = chain; each !== undefined; each = each.older) {
+        const from = this.#frozen[this.#frozenFrom(each.row.version)];
+        if (from === undefined || from.version >= each.until) continue;
+        if (last === undefined) newest = each;
+        else last.older = each;
+        last = each;
+        this.#olderRows++;
+      }
+      if (last === undefined || newest === undefined) {
+        this.#older.delete(id);
+        continue;
+      }
+      last.older = undefined;
+      if (newest !== chain) this.#older.set(id, newest);
+    }
+    this.#sweepAt = Math.max(SWEEP_MIN, 2 * this.#olderRows);
+    this.#unbury();
+  }
+
+  #unbury(): void {
+    const buried = this.#buried;
+    this.#buried = [];
+    for (const id of buried) (this.#older.has(id) ? this.#buried : this.#removable).push(id);
+  }
+
+  /** Place of the first frozen version >= `version`. */
+  #frozenFrom(version: number): number {
+    let low = 0;
+    let high = this.#frozen.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#frozen[middle].version < version) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #purge(): void {
+    for (let i = 0; i < PURGE_AT_ONCE; i++) {
+      const id = this.#removable.pop();
+      if (id === undefined) return;
+      // It may have been written again since it was noted, or taken out and its number given to another key.
+      if (!this.#slab.isUsed(id) || !this.#slab.isDeleted(id) || this.#older.has(id)) continue;
+      const key = this.#slab.key(id);
+      this.#remove(key, hashKey(key, this.#seed), id);
+    }
+  }
+}
+
+interface FrozenAccess {
+  readonly get: (key: EncodedKey) => Row | undefined;
+  readonly cursor: () => OrderedCursor<Row>;
+  readonly release: () => void;
+}
+
+/** One state of an overlay, unchangeable until it is released. */
+export class FrozenOverlay implements OrderedView<Row> {
+  readonly version: number;
+  readonly size: number;
+  readonly #access: FrozenAccess;
+  #released = false;
+
+  constructor(version: number, size: number, access: FrozenAccess) {
+    this.version = version;
+    this.size = size;
+    this.#access = access;
+  }
+
+  get(key: EncodedKey): Row | undefined {
+    return this.#access.get(key);
+  }
+
+  cursor(): OrderedCursor<Row> {
+    return this.#access.cursor();
+  }
+
+  /** Nobody reads from it any more. Idempotent. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#access.release();
+  }
+}
+
+class OverlayCursor implements OrderedCursor<Row> {
+  readonly #cursor: OrderCursor;
+  readonly #version: number;
+  readonly #slab: RowSlab;
+  readonly #rowAt: (id: number) => Row | undefined;
+  /** The row under the key, if finding out whether there is one has made it. */
+  #row: Row | undefined;
+
+  constructor(order: KeyOrder, version: number, slab: RowSlab, rowAt: (id: number) => Row | undefined) {
+    this.#cursor = new OrderCursor(order);
+    this.#version = version;
+    this.#slab = slab;
+    this.#rowAt = rowAt;
+  }
+
+  get key(): EncodedKey {
+    return this.#cursor.key;
+  }
+
+  get value(): Row {
+    return (this.#row ??= this.#rowAt(this.#cursor.id) as Row);
+  }
+
+  seek(key: EncodedKey): boolean {
+    return this.#forward(this.#cursor.seek(key));
+  }
+
+  seekBefore(key: EncodedKey | undefined): boolean {
+    return this.#backward(this.#cursor.seekBefore(key));
+  }
+
+  next(): boolean {
+    return this.#forward(this.#cursor.next());
+  }
+
+  previous(): boolean {
+    return this.#backward(this.#cursor.previous());
+  }
+
+  #forward(found: boolean): boolean {
+    let ok = found;
+    while (ok && !this.#isVisible()) ok = this.#cursor.next();
+    return ok;
+  }
+
+  #backward(found: boolean): boolean {
+    let ok = found;
+    while (ok && !this.#isVisible()) ok = this.#cursor.previous();
+    return ok;
+  }
+
+  #isVisible(): boolean {
+    const { id } = this.#cursor;
+    this.#row = undefined;
+    if (this.#slab.version(id) <= this.#version) return true;
+    this.#row = this.#rowAt(id);
+    return this.#row !== undefined;
+  }
+}
+
+/** Record, key's pointer and string header, and place in the order; measured (see docs/decisions). */
+const ENTRY_BYTES = SLAB_ENTRY_BYTES + 16 + 20;
+const OLDER_ROW_BYTES = 220;

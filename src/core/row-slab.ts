@@ -1,0 +1,141 @@
+import type { EncodedKey } from "./key.ts";
+import { Row } from "./resolve.ts";
+
+/**
+ * Keys with one row each, by number, in pages of typed arrays: a row is a record of 64 bytes and no object that the garbage collector has to
+ * follow. Numbers of removed keys are given out again.
+ */
+
+const PAGE_BITS = 9;
+const PAGE_ROWS = 1 << PAGE_BITS;
+const PAGE_MASK = PAGE_ROWS - 1;
+
+/** A record, in doubles and in words of 32 bits. */
+const RECORD_DOUBLES = 8;
+const RECORD_WORDS = 16;
+const Double = { version: 0, timestamp: 1, place: 2, expiresAt: 3, number: 4 } as const;
+const Word = { order: 10, valueOffset: 11, valueLength: 12, flags: 13 } as const;
+const Flag = { used: 1, deleted: 2, number: 4, bigint: 8, ordered: 16 } as const;
+
+interface Page {
+  readonly doubles: Float64Array;
+  readonly words: Int32Array;
+  readonly keys: EncodedKey[];
+}
+
+/** Bytes that an entry takes here besides its key. */
+export const SLAB_ENTRY_BYTES = RECORD_WORDS * 4 + 8;
+
+export class RowSlab {
+  readonly #pages: Page[] = [];
+  readonly #bigints = new Map<number, bigint>();
+  #free: number[] = [];
+  #next = 0;
+
+  /** Takes a number for a key. What its record holds is not defined before `write`. */
+  allocate(key: EncodedKey): number {
+    const id = this.#free.pop() ?? this.#next++;
+    const page = (this.#pages[id >>> PAGE_BITS] ??= newPage());
+    page.keys[id & PAGE_MASK] = key;
+    page.words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] = Flag.used;
+    return id;
+  }
+
+  /** Marks a number as not used, without giving it back yet. */
+  abandon(id: number): void {
+    const page = this.#pages[id >>> PAGE_BITS];
+    page.keys[id & PAGE_MASK] = "";
+    page.words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] = 0;
+    this.#bigints.delete(id);
+  }
+
+  /** Gives a number back. */
+  release(id: number): void {
+    this.abandon(id);
+    this.#free.push(id);
+  }
+
+  key(id: number): EncodedKey {
+    return this.#pages[id >>> PAGE_BITS].keys[id & PAGE_MASK];
+  }
+
+  version(id: number): number {
+    return this.#pages[id >>> PAGE_BITS].doubles[(id & PAGE_MASK) * RECORD_DOUBLES + Double.version];
+  }
+
+  isUsed(id: number): boolean {
+    return (this.#flags(id) & Flag.used) !== 0;
+  }
+
+  isDeleted(id: number): boolean {
+    return (this.#flags(id) & Flag.deleted) !== 0;
+  }
+
+  /** A mark of the owner's, false for a new number. */
+  isOrdered(id: number): boolean {
+    return (this.#flags(id) & Flag.ordered) !== 0;
+  }
+
+  markOrdered(id: number): void {
+    this.#pages[id >>> PAGE_BITS].words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] |= Flag.ordered;
+  }
+
+  #flags(id: number): number {
+    return this.#pages[id >>> PAGE_BITS].words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags];
+  }
+
+  write(id: number, row: Row): void {
+    const page = this.#pages[id >>> PAGE_BITS];
+    const { doubles, words } = page;
+    const d = (id & PAGE_MASK) * RECORD_DOUBLES;
+    const w = (id & PAGE_MASK) * RECORD_WORDS;
+    doubles[d + Double.version] = row.version;
+    doubles[d + Double.timestamp] = row.timestamp;
+    doubles[d + Double.place] = row.place;
+    doubles[d + Double.expiresAt] = row.expiresAt;
+    words[w + Word.order] = row.order;
+    words[w + Word.valueOffset] = row.valueOffset;
+    words[w + Word.valueLength] = row.valueLength;
+    const before = words[w + Word.flags];
+    let flags = (before & Flag.ordered) | (row.deleted ? Flag.used | Flag.deleted : Flag.used);
+    const { numeric } = row;
+    if (typeof numeric === "number") {
+      doubles[d + Double.number] = numeric;
+      flags |= Flag.number;
+    } else if (numeric !== undefined) {
+      this.#bigints.set(id, numeric);
+      flags |= Flag.bigint;
+    }
+    if ((before & Flag.bigint) !== 0 && (flags & Flag.bigint) === 0) this.#bigints.delete(id);
+    words[w + Word.flags] = flags;
+  }
+
+  /** A row of its own for the receiver. */
+  read(id: number): Row {
+    const { doubles, words } = this.#pages[id >>> PAGE_BITS];
+    const d = (id & PAGE_MASK) * RECORD_DOUBLES;
+    const w = (id & PAGE_MASK) * RECORD_WORDS;
+    const flags = words[w + Word.flags];
+    return new Row(
+      doubles[d + Double.version],
+      words[w + Word.order],
+      doubles[d + Double.timestamp],
+      doubles[d + Double.expiresAt],
+      (flags & Flag.deleted) !== 0,
+      words[w + Word.valueOffset],
+      words[w + Word.valueLength],
+      doubles[d + Double.place],
+      (flags & (Flag.number | Flag.bigint)) === 0
+        ? undefined
+        : (flags & Flag.number) !== 0
+          ? doubles[d + Double.number]
+          : this.#bigints.get(id),
+    );
+  }
+}
+
+function newPage(): Page {
+  const buffer = new ArrayBuffer(PAGE_ROWS * RECORD_WORDS * 4);
+  const keys = new Array<EncodedKey>(PAGE_ROWS).fill("");
+  return { doubles: new Float64Array(buffer), words: new Int32Array(buffer), keys };
+}
