@@ -1,5 +1,7 @@
+import { BlockCache } from "./block-cache.ts";
 import { CommitQueue, PendingCommit, type Verdict } from "./commit-queue.ts";
 import { type Commit, decodeCommit } from "./commit.ts";
+import { EngineState, type EngineStateOptions } from "./engine-state.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, KVError } from "./errors.ts";
 import type {
@@ -10,13 +12,14 @@ import type {
   LedgerIdentity,
   LedgerNotice,
   LedgerSession,
+  VacuumRequest,
 } from "./ledger.ts";
-import type { FrozenMap } from "./ordered-map.ts";
 import type { Pacer } from "./pacer.ts";
 import { Portion } from "./portion.ts";
-import { Replica, Source } from "./replica.ts";
-import { type Change, type Row, resolve } from "./resolve.ts";
+import type { Replica } from "./replica.ts";
+import { type Change, resolve } from "./resolve.ts";
 import { SealWait } from "./seal-wait.ts";
+import type { Snapshot, Source } from "./source.ts";
 
 /**
  * The one loop of an instance: takes commits from the queue, appends them, follows the ledger, applies what it finds, and tells each
@@ -50,7 +53,7 @@ export interface EngineListener {
   /** A commit took effect and is visible. `payload` is valid as long as anybody holds it. */
   applied(record: CommitRecord, version: number, changes: readonly Change[]): void;
   /** The state was built anew. `before` is the old one; versions can be compared if `sameLedger`. */
-  reloaded(before: FrozenMap<Row>, sameLedger: boolean): Promise<void>;
+  reloaded(before: Snapshot, sameLedger: boolean): Promise<void>;
   /** A batch of own commits was appended and followed, or what follows a seal was found. */
   flushed(round: Round): void;
   /** Something to report that belongs to no call: bytes lost, damage. */
@@ -63,6 +66,8 @@ export interface EngineOptions {
   readonly allowNetworkFileSystem: boolean;
   readonly index: boolean;
   readonly pendingBytesMax: number;
+  readonly cacheBytesMax: number;
+  readonly sideIndex: boolean;
 }
 
 interface RoundRequest {
@@ -93,9 +98,8 @@ export class Engine {
   readonly #pacer: Pacer;
   readonly #writer: Uint8Array;
   #counter = 0;
-  #source: Source;
-  #replica = new Replica();
-  #position: number;
+  #state: EngineState;
+  readonly #stateOptions: EngineStateOptions;
   #rounds: RoundRequest[] = [];
   #durables: DurableRequest[] = [];
   #running = false;
@@ -135,8 +139,17 @@ export class Engine {
     this.#listener = listener;
     this.#pacer = pacer;
     this.#writer = environment.randomBytes(12);
-    this.#source = new Source(session, ledger.name, environment);
-    this.#position = session.start;
+    this.#stateOptions = {
+      environment,
+      pacer,
+      cache: new BlockCache(options.cacheBytesMax),
+      name: ledger.name,
+      index: options.index,
+      loads: options.sideIndex,
+      saves: () => !options.readOnly && this.#damage.length === 0 && this.#stopped === undefined,
+      problem: (error) => listener.problem(error),
+    };
+    this.#state = EngineState.blank(session, this.#stateOptions);
     const queue = this.queue;
     this.#sealWait = new SealWait(environment, ledger.name, {
       get waiting() {
@@ -150,15 +163,20 @@ export class Engine {
   }
 
   get session(): LedgerSession {
-    return this.#source.session;
+    return this.#state.source.session;
   }
 
   get source(): Source {
-    return this.#source;
+    return this.#state.source;
   }
 
   get replica(): Replica {
-    return this.#replica;
+    return this.#state.replica;
+  }
+
+  /** The state at the visible version, until released. */
+  freeze(): Snapshot {
+    return this.#state.freeze();
   }
 
   get identity(): LedgerIdentity | undefined {
@@ -262,7 +280,7 @@ export class Engine {
     if (session.hasNews === undefined) return age >= intervalMs;
     if (age < LOOK_MS) return false;
     this.#lastLook = now;
-    return session.hasNews(this.#position);
+    return session.hasNews(this.#state.position);
   }
 
   /** Makes durable what was followed so far, where the ledger was asked for that. Waits for its turn, as everything that uses the session. */
@@ -273,8 +291,46 @@ export class Engine {
     });
   }
 
+  // --- the next generation -----------------------------------------------------------------------------------------
+
+  /** Where the commits end that have been applied. */
+  get position(): number {
+    return this.#state.position;
+  }
+
+  /** Lets the session begin its next generation with a snapshot and waits until it is in place. False if somebody else's is. */
+  async vacuum(request: Omit<VacuumRequest, "rest">): Promise<boolean> {
+    const before = this.identity?.nonce;
+    this.#vacuuming = true;
+    try {
+      const rest = (): MaybePromise<void> => (this.#pacer.due() ? this.#pacer.rest() : undefined);
+      let nonce: string | undefined;
+      try {
+        nonce = await this.session.vacuum?.({ ...request, rest });
+      } catch (error) {
+        // If another one came first, it is its result that counts.
+        if (this.identity?.nonce === before && !this.#sealWait.isWaiting) throw error;
+      }
+      while (this.identity?.nonce === before) {
+        await this.round({ verify: true });
+        // Void: another seal came first, or somebody took this vacuum for abandoned.
+        if (!this.#sealWait.isWaiting) break;
+        await this.#sealWait.whenOver();
+      }
+      return nonce !== undefined && this.identity?.nonce === nonce;
+    } finally {
+      this.#vacuuming = false;
+    }
+  }
+
+  /** The state that another session of the same ledger starts with, to be built up by the caller. */
+  begin(session: LedgerSession): Promise<EngineState> {
+    return EngineState.begin(session, { ...this.#stateOptions, index: true, loads: false });
+  }
+
   /** Reads the ledger from the beginning to its present end. Used once, by open. */
   async catchUp(): Promise<void> {
+    this.#state = await EngineState.begin(this.session, this.#stateOptions);
     await this.round({ verify: false });
   }
 
@@ -288,11 +344,12 @@ export class Engine {
    * session is released whenever that ends.
    */
   async stop(options: { readonly patient: boolean } = { patient: true }): Promise<void> {
+    if (options.patient) await this.#state.checkpointer?.stop();
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
     this.#sealWait.over();
     const idle = this.#running ? new Promise<void>((resolve) => this.#idle.push(resolve)) : Promise.resolve();
-    const released = idle.then(() => this.#source.retire());
+    const released = idle.then(() => this.#state.retire());
     if (options.patient) await released;
     else released.catch(() => undefined);
   }
@@ -395,7 +452,7 @@ export class Engine {
     try {
       result = this.session.append(
         batch.map((pending) => pending.record),
-        this.#position,
+        this.#state.position,
       );
     } catch (error) {
       return this.#appendFailed(batch, error);
@@ -432,17 +489,26 @@ export class Engine {
     if (result.status === "behind") {
       return this.#appendFailed(batch, new KVError("UnsupportedTarget", "A compare-and-swap ledger is not supported"));
     }
+    const state = this.#state;
     let done = 0;
     try {
       for (; done < batch.length; done++) {
         const pending = batch[done];
-        this.#apply(this.#replica, pending.record, pending.commit, result.versions[done], result.places[done], pending);
+        this.#apply(state, pending.record, pending.commit, result.versions[done], result.places[done], pending);
       }
     } catch (error) {
       return this.#stopAt(batch.slice(done), error);
     }
-    this.#position = result.next;
+    state.position = result.next;
     this.#listener.flushed({ invalidated: false });
+    return this.#checkpoint(state);
+  }
+
+  /** Sees to it that what lies in memory is saved; a promise if so much waits for it that commits have to wait too. */
+  #checkpoint({ checkpointer }: EngineState): MaybePromise<void> {
+    if (checkpointer === undefined) return undefined;
+    checkpointer.check();
+    return checkpointer.isOverdue ? checkpointer.whenRelieved() : undefined;
   }
 
   /** These commits are in the ledger, and nobody here can tell what the first of them does. */
@@ -540,14 +606,17 @@ export class Engine {
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#moved) await this.#move(state);
     for (let check = verify; ; check = false) {
+      const now = this.#state;
       let began = this.#environment.monotonic();
-      const read = this.session.read(this.#position, { bytes: this.#readBytes.size, verify: check });
+      const read = this.session.read(now.position, { bytes: this.#readBytes.size, verify: check });
       const result = isPromise(read) ? await read : read;
       if (isPromise(read)) began = this.#environment.monotonic();
       if (result.notices !== undefined) this.#note(result.notices);
-      for (const commit of result.commits) this.#meet(this.#replica, commit);
-      this.#position = result.next;
+      for (const commit of result.commits) this.#meet(now, commit);
+      now.position = result.next;
       if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
+      const relief = this.#checkpoint(now);
+      if (relief !== undefined) await relief;
       if (result.status === "moved") await this.#move(state);
       else if (result.status === "sealed")
         // Reads go on, commits wait.
@@ -558,11 +627,11 @@ export class Engine {
     this.#lastLook = this.#environment.monotonic();
   }
 
-  #meet(replica: Replica, commit: LedgerCommit): void {
+  #meet(state: EngineState, commit: LedgerCommit): void {
     const own = this.#ownCommit(commit);
     try {
       const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
-      this.#apply(replica, commit, decoded, commit.version, commit.place, own);
+      this.#apply(state, commit, decoded, commit.version, commit.place, own);
     } catch (error) {
       // Whoever cannot tell what a commit does stops before it for good, and never guesses.
       this.#stopped = asKVError(error);
@@ -579,7 +648,7 @@ export class Engine {
   }
 
   #apply(
-    replica: Replica,
+    state: EngineState,
     record: CommitRecord,
     commit: Commit | undefined,
     version: number,
@@ -587,20 +656,22 @@ export class Engine {
     own: PendingCommit | undefined,
   ): void {
     this.counts.commits++;
+    const { replica, checkpointer } = state;
     let verdict: Verdict = "applied";
     if (commit === undefined) {
       replica.version = version;
     } else {
-      const resolution = resolve(commit, { version, timestamp: record.timestamp, place }, replica.rows);
+      const resolution = resolve(commit, { version, timestamp: record.timestamp, place }, replica);
       verdict = resolution.verdict;
       if (resolution.verdict === "applied") {
         replica.apply(version, resolution.changes);
-        if (replica === this.#replica) this.#listener.applied(record, version, resolution.changes);
+        if (state === this.#state) this.#listener.applied(record, version, resolution.changes);
       } else {
         replica.version = version;
         replica.voidVersions.add(version);
         this.counts.voidCommits++;
       }
+      checkpointer?.count(commit.operations.length, record.payload.length);
     }
     if (own !== undefined) this.#settle(own, verdict, version);
   }
@@ -649,11 +720,11 @@ export class Engine {
 
   async #move(state: FollowState): Promise<void> {
     this.#moved = true;
-    const reopened = this.session.reopen(this.#position);
+    const reopened = this.session.reopen(this.#state.position);
     const result = isPromise(reopened) ? await reopened : reopened;
     state.invalidated = true;
     if (result.status === "continued") {
-      this.#position = result.position;
+      this.#state.continued(result.position);
       this.#sealWait.over();
       this.#moved = false;
       this.#tryAgain(state);
@@ -678,45 +749,55 @@ export class Engine {
 
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
   async #reload(): Promise<void> {
-    const old = this.#source;
+    const old = this.#state;
     const session = await this.#ledger.open({
       createIfMissing: false,
       readOnly: this.#options.readOnly,
       allowNetworkFileSystem: this.#options.allowNetworkFileSystem,
       environment: this.#environment,
     });
-    const replica = new Replica();
     const damageBefore = this.#damage;
-    let position = session.start;
+    let state: EngineState | undefined;
     try {
       this.#damage = [];
-      for (;;) {
-        const read = session.read(position, { bytes: this.#readBytes.size, verify: false });
-        const result = isPromise(read) ? await read : read;
-        if (result.notices !== undefined) this.#note(result.notices);
-        for (const commit of result.commits) this.#meet(replica, commit);
-        position = result.next;
-        if (result.status !== "more") break;
-        if (this.#pacer.due()) await this.#pacer.rest();
-      }
+      state = await EngineState.begin(session, this.#stateOptions);
+      await this.#build(state);
     } catch (error) {
       this.#damage = damageBefore;
-      await session.close();
+      if (state === undefined) await session.close();
+      else state.retire();
       throw error;
     }
-    const sameLedger = session.identity?.ledgerId === old.session.identity?.ledgerId;
-    const before = this.#replica.freeze();
+    const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
     if (!sameLedger) {
       const message = `${this.#ledger.name} was replaced by another ledger`;
       this.queue.rejectWaiting(new KVError("LedgerMissing", message, { outcome: "not committed" }));
     }
-    this.#source = new Source(session, this.#ledger.name, this.#environment);
-    this.#replica = replica;
-    this.#position = position;
+    const before = old.freeze();
+    this.#state = state;
     this.#sealWait.over();
     this.counts.reloads++;
     old.retire();
-    await this.#listener.reloaded(before, sameLedger);
+    try {
+      await this.#listener.reloaded(before, sameLedger);
+    } finally {
+      before.release();
+    }
+  }
+
+  /** Reads a state's session to its present end. */
+  async #build(state: EngineState): Promise<void> {
+    for (;;) {
+      const read = state.source.session.read(state.position, { bytes: this.#readBytes.size, verify: false });
+      const result = isPromise(read) ? await read : read;
+      if (result.notices !== undefined) this.#note(result.notices);
+      for (const commit of result.commits) this.#meet(state, commit);
+      state.position = result.next;
+      const relief = this.#checkpoint(state);
+      if (relief !== undefined) await relief;
+      if (result.status !== "more") return;
+      if (this.#pacer.due()) await this.#pacer.rest();
+    }
   }
 }
 

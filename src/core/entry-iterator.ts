@@ -2,7 +2,7 @@ import { type Entry, type EntryOrder, makeEntry } from "./entry.ts";
 import { isPromise } from "./environment.ts";
 import type { Listing } from "./listing.ts";
 import type { Pacer } from "./pacer.ts";
-import type { ValueSource } from "./replica.ts";
+import type { ValueSource } from "./source.ts";
 
 /** What an iterator walks over, once it has begun. */
 export interface IteratorBase {

@@ -1,9 +1,10 @@
 import { decodeCommit } from "./commit.ts";
+import type { EngineState } from "./engine-state.ts";
 import { type Environment, isPromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
-import type { Ledger, LedgerCommit } from "./ledger.ts";
-import { OrderedMap } from "./ordered-map.ts";
+import type { Ledger, LedgerCommit, LedgerSession } from "./ledger.ts";
+import { listRows } from "./listing.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
 import { type Change, lastOfEachKey, type Row, resolve } from "./resolve.ts";
@@ -30,8 +31,12 @@ export interface HistoryRequest {
   readonly query: CompiledQuery;
   /** Up to this version. */
   readonly version: number;
-  /** The nonce of the generation that the version belongs to. */
-  readonly nonce: string | undefined;
+  /** Whose version it is. */
+  readonly ledgerId: string;
+  /** With the entries of the snapshot that the ledger starts with. */
+  readonly snapshot: boolean;
+  /** The state that a session starts with. */
+  readonly begin: (session: LedgerSession) => Promise<EngineState>;
   /** Versions known to be void; undefined where nobody resolved the commits yet: then all keys are followed, not the matching ones alone. */
   readonly voidVersions: ReadonlySet<number> | undefined;
   readonly allowNetworkFileSystem: boolean;
@@ -50,30 +55,57 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
     allowNetworkFileSystem: request.allowNetworkFileSystem,
     environment: request.environment,
   });
+  let state: EngineState | undefined;
   try {
-    if (session.identity?.nonce !== request.nonce) {
+    if (session.identity?.ledgerId !== request.ledgerId) {
       throw new KVError("SnapshotExpired", `${request.ledger.name} was replaced; sync and read its history again`);
     }
-    const rows = new OrderedMap<Row>();
-    let position = session.start;
+    state = await request.begin(session);
+    if (request.snapshot) yield* snapshotEntries<T>(state, request);
     for (;;) {
-      const read = session.read(position, { bytes: READ_BYTES, verify: false });
+      const read = session.read(state.position, { bytes: READ_BYTES, verify: false });
       const result = isPromise(read) ? await read : read;
       for (const commit of result.commits) {
         if (commit.version > request.version) return;
-        for (const change of effectOf(commit, rows, request)) yield toEntry<T>(commit, change);
+        for (const change of effectOf(commit, state, request)) yield toEntry<T>(commit, change);
       }
-      position = result.next;
+      state.position = result.next;
       if (result.status !== "more") return;
+      state.checkpointer?.check();
+      await state.checkpointer?.whenRelieved();
       if (request.pacer.due()) await request.pacer.rest();
     }
   } finally {
-    await session.close();
+    if (state === undefined) await session.close();
+    else state.retire();
   }
 }
 
+/** The matching entries of the snapshot that the ledger starts with, in key order. */
+async function* snapshotEntries<T>(state: EngineState, request: HistoryRequest): AsyncGenerator<HistoryEntry<T>> {
+  const { query, pacer } = request;
+  // Everything, expired or not: whether it has expired is for the reader to say.
+  const listing = listRows(state.replica, query, { ...WHOLE, now: -Infinity });
+  while (listing.next()) {
+    const { key, row } = listing;
+    const value = state.source.value(row);
+    yield {
+      key: decodeKey(key),
+      version: row.version,
+      timestamp: row.timestamp,
+      operation: "set",
+      value: (isPromise(value) ? await value : value) as T,
+      ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }),
+      snapshot: true,
+    };
+    if (pacer.due()) await pacer.rest();
+  }
+}
+
+const WHOLE = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
+
 /** What a commit did to matching keys. */
-function effectOf(commit: LedgerCommit, rows: OrderedMap<Row>, request: HistoryRequest): Change[] {
+function effectOf(commit: LedgerCommit, { replica, checkpointer }: EngineState, request: HistoryRequest): Change[] {
   let decoded = decodeCommit(commit.payload);
   if (request.voidVersions !== undefined) {
     if (request.voidVersions.has(commit.version)) return [];
@@ -84,12 +116,10 @@ function effectOf(commit: LedgerCommit, rows: OrderedMap<Row>, request: HistoryR
     if (matching.every((operation) => operation === undefined)) return [];
     decoded = { checks: [], operations: matching.filter((operation) => operation !== undefined) };
   }
-  const resolution = resolve(decoded, commit, rows);
+  const resolution = resolve(decoded, commit, replica);
   if (resolution.verdict !== "applied") return [];
-  for (const { key, row } of resolution.changes) {
-    if (row.deleted) rows.delete(key);
-    else rows.set(key, row);
-  }
+  replica.apply(commit.version, resolution.changes);
+  checkpointer?.count(decoded.operations.length, commit.payload.length);
   return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));
 }
 

@@ -15,8 +15,12 @@ export type { KVEvents, SyncEvent } from "./events.ts";
 export type { HistoryEntry } from "./history.ts";
 export type { Key, KeyPart } from "./key.ts";
 export type { CommitResult, FileUrl, KVStats, OpenTarget } from "./kv.ts";
+export type { BytesAt } from "./bytes-at.ts";
 export type {
   AppendResult,
+  Checkpoint,
+  CheckpointAbsence,
+  CheckpointStore,
   CommitRecord,
   Ledger,
   LedgerCommit,
@@ -24,11 +28,16 @@ export type {
   LedgerNotice,
   LedgerOpenOptions,
   LedgerSession,
+  LedgerSnapshot,
   Place,
   Position,
+  PublishResult,
   ReadBudget,
   ReadResult,
   ReopenResult,
+  RunSink,
+  StoredRun,
+  VacuumRequest,
   Version,
 } from "./ledger.ts";
 export type {
@@ -37,6 +46,7 @@ export type {
   Consistency,
   DeleteAllOptions,
   HistoryOptions,
+  KeepHistory,
   KVOptions,
   ListOptions,
   OpenOptions,
@@ -44,9 +54,13 @@ export type {
   SetOptions,
   SyncOptions,
   TransactionOptions,
+  VacuumOptions,
+  VacuumProgress,
   WatchIteratorOptions,
   WatchOptions,
 } from "./options.ts";
+export type { VacuumStats } from "./maintenance.ts";
 export type { KeyRange, Query } from "./query.ts";
 export type { Transaction } from "./transaction.ts";
+export type { VacuumResult } from "./vacuum.ts";
 export type { WatchCallback, WatchEntry, WatchReset } from "./watch.ts";

@@ -4,7 +4,7 @@ import { Atomic, type AtomicResult } from "./atomic.ts";
 import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
-import { Engine, type Round } from "./engine.ts";
+import { Engine, type EngineOptions, type Round } from "./engine.ts";
 import { type Entry, makeEntry } from "./entry.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, InvalidArgumentError, KVError } from "./errors.ts";
@@ -15,7 +15,7 @@ import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from ".
 import type { Ledger } from "./ledger.ts";
 import { EntryIterator } from "./entry-iterator.ts";
 import { listRows } from "./listing.ts";
-import type { OrderedView } from "./ordered-map.ts";
+import type { Layer } from "./layers.ts";
 import {
   type AbortSignalLike,
   type CloseOptions,
@@ -32,18 +32,21 @@ import {
   show,
   type SyncOptions,
   type TransactionOptions,
+  type VacuumOptions,
   type WatchIteratorOptions,
   type WatchOptions,
 } from "./options.ts";
+import { Maintenance, type VacuumStats } from "./maintenance.ts";
 import { Pacer } from "./pacer.ts";
 import { Poller } from "./poller.ts";
 import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
 import { reloadDifferences } from "./reload.ts";
-import type { Snapshot, ValueSource } from "./replica.ts";
+import type { Snapshot, ValueSource } from "./source.ts";
 import { live, type Row } from "./resolve.ts";
 import { StagedState, typeMismatch } from "./staged.ts";
 import { runTransaction } from "./run-transaction.ts";
 import type { Transaction } from "./transaction.ts";
+import type { VacuumResult } from "./vacuum.ts";
 import { decodeValue, encodeValue } from "./value.ts";
 import { type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
 
@@ -69,6 +72,7 @@ export interface KVStats {
   /** Since open: commits met, of them void; batches appended; follow rounds; stumps skipped; bytes lost in a power failure. */
   readonly counts: Readonly<Record<string, number>>;
   readonly damage: readonly AddressRange[];
+  readonly vacuum: VacuumStats;
   /** What the adapter tells. */
   readonly session: Readonly<Record<string, number | string | boolean>>;
 }
@@ -90,6 +94,7 @@ export interface Platform {
 
 interface OpenState {
   readonly engine: Engine;
+  readonly maintenance: Maintenance;
   readonly ledger: Ledger;
   readonly allowNetworkFileSystem: boolean;
 }
@@ -119,7 +124,8 @@ export class CoreKV {
   readonly #autoSync: boolean;
   readonly #syncIntervalMs: number;
   readonly #index: boolean;
-  readonly #pendingBytesMax: number;
+  readonly #purgeAfterMs: number;
+  readonly #engineOptions: Pick<EngineOptions, "index" | "pendingBytesMax" | "cacheBytesMax" | "sideIndex">;
   readonly #snapshots = new Set<Snapshot>();
   readonly #iterators = new Set<{ close(error: unknown): void }>();
   readonly #watchIterators = new Set<{ end(): void }>();
@@ -144,7 +150,9 @@ export class CoreKV {
     this.#autoSync = parsed.autoSync;
     this.#syncIntervalMs = parsed.syncIntervalMs;
     this.#index = !parsed.disableIndex;
-    this.#pendingBytesMax = parsed.pendingBytesMax;
+    const { pendingBytesMax, cacheBytesMax, sideIndex } = parsed;
+    this.#purgeAfterMs = parsed.purgeAfterMs;
+    this.#engineOptions = { index: this.#index, pendingBytesMax, cacheBytesMax, sideIndex };
     this.#pacer = new Pacer(this.#environment);
     this.#watches = new Watches(
       (error) => this.#emitter.emit("error", error),
@@ -182,7 +190,7 @@ export class CoreKV {
         ledger,
         session,
         this.#environment,
-        { ...parsed, index: this.#index, pendingBytesMax: this.#pendingBytesMax },
+        { ...parsed, ...this.#engineOptions },
         {
           applied: (record, version, changes) => {
             if (this.#watches.size > 0) this.#watches.dispatch(record, version, changes);
@@ -203,7 +211,12 @@ export class CoreKV {
       await engine.stop();
       throw closedError();
     }
-    this.#open = { engine, ledger, allowNetworkFileSystem: parsed.allowNetworkFileSystem };
+    this.#open = {
+      engine,
+      ledger,
+      allowNetworkFileSystem: parsed.allowNetworkFileSystem,
+      maintenance: this.#makeMaintenance(engine, ledger, parsed.allowNetworkFileSystem),
+    };
     this.#state = "open";
     this.#told = this.#applied(engine);
     if (this.#autoSync) this.#poller.start();
@@ -243,7 +256,7 @@ export class CoreKV {
     if (wasOpen) this.#emitter.emit("closing");
     this.#poller.stop();
     if (this.#open !== undefined) {
-      const drained = await this.#drain(this.#open.engine, timeoutMs);
+      const drained = await this.#drain(this.#open, timeoutMs);
       for (const iterator of [...this.#iterators]) iterator.close(closedError());
       this.#watches.clear();
       for (const iterator of [...this.#watchIterators]) iterator.end();
@@ -263,8 +276,9 @@ export class CoreKV {
   }
 
   /** Waits for everything that was accepted. False if that took too long. */
-  async #drain(engine: Engine, timeoutMs: number): Promise<boolean> {
-    const everything = Promise.allSettled([engine.drained(), ...this.#deferred]).then(() => true);
+  async #drain({ engine, maintenance }: OpenState, timeoutMs: number): Promise<boolean> {
+    const settled = [maintenance.idle(), engine.drained(), ...this.#deferred];
+    const everything = Promise.allSettled(settled).then(() => true);
     if (timeoutMs === Infinity) return everything;
     let timer: { cancel(): void } | undefined;
     const timeout = new Promise<false>((resolve) => {
@@ -382,7 +396,7 @@ export class CoreKV {
   /** The keys that match once everything queued so far has taken effect. */
   #keysNow(engine: Engine, query: CompiledQuery): EncodedKey[] {
     const now = this.#environment.now();
-    const rows = this.#staged?.state.rows ?? engine.replica.rows;
+    const rows = this.#staged?.state.rows ?? engine.replica;
     const keys = new Set<EncodedKey>();
     const listing = listRows(rows, query, { ...ALL, now });
     while (listing.next()) keys.add(listing.key);
@@ -627,7 +641,7 @@ export class CoreKV {
         const wait = this.#beforeRead(engine, parsed, engine.queue.touchingRange(compiled));
         if (wait !== undefined) await wait;
         const snapshot = this.#snapshot(this.#engine());
-        const rows = staged?.rows.freeze() ?? snapshot.rows;
+        const rows = staged?.freeze() ?? snapshot.rows;
         const now = staged?.now ?? this.#environment.now();
         return {
           listing: listRows(rows, compiled, { ...parsed, after: parsed.cursor, now }),
@@ -675,7 +689,7 @@ export class CoreKV {
     const wait = this.#beforeRead(engine, parsed, engine.queue.touchingRange(compiled));
     if (wait !== undefined) await wait;
     await this.#pinned(async (snapshot) => {
-      const rows = staged?.rows.freeze() ?? snapshot.rows;
+      const rows = staged?.freeze() ?? snapshot.rows;
       const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: this.#now(staged) });
       for (let i = 0; listing.next(); i++) {
         visitor(listing.key);
@@ -689,7 +703,7 @@ export class CoreKV {
    * the call. Reads the ledger again from its beginning.
    */
   async *scan<T = unknown>(query: Query, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
-    parseOptions("history", "scan", options);
+    const { snapshot } = parseOptions("history", "scan", options);
     const engine = this.#engine();
     const { ledger, allowNetworkFileSystem } = this.#open as OpenState;
     const compiled = compileQuery(query);
@@ -703,8 +717,10 @@ export class CoreKV {
       pacer: this.#pacer,
       query: compiled,
       version: engine.replica.version,
-      nonce: engine.identity.nonce,
-      voidVersions: this.#index ? engine.replica.voidVersions : undefined,
+      ledgerId: engine.identity.ledgerId,
+      snapshot,
+      begin: (session) => engine.begin(session),
+      voidVersions: this.#index ? engine.replica.allVoidVersions() : undefined,
     });
   }
 
@@ -798,6 +814,33 @@ export class CoreKV {
     return this;
   }
 
+  /**
+   * Lets the ledger begin anew with the present state, so that a file shrinks to what it needs, while everybody goes on reading and writing.
+   * Entries that expired long ago are removed for everybody. Versions stay; `scan` and `history` reach back to the vacuum, or further with
+   * `keepHistory`.
+   *
+   * @throws KVError `VacuumRefused` where the file cannot be replaced; `NoSpace`, `LedgerDamaged`, `LedgerSealed`, ...: then nothing has happened.
+   */
+  async vacuum(options?: VacuumOptions): Promise<VacuumResult> {
+    const parsed = parseOptions("vacuum", "vacuum", options);
+    this.#indexed();
+    return (this.#open as OpenState).maintenance.vacuum(parsed);
+  }
+
+  #makeMaintenance(engine: Engine, ledger: Ledger, allowNetworkFileSystem: boolean): Maintenance {
+    return new Maintenance({
+      engine,
+      ledger,
+      allowNetworkFileSystem,
+      environment: this.#environment,
+      pacer: this.#pacer,
+      purgeAfterMs: this.#purgeAfterMs,
+      builder: () => this.#builder(engine),
+      commit: (builder) => this.#commit(engine, builder),
+      check: () => void this.#engine(),
+    });
+  }
+
   /** Figures about this instance. */
   stats(): KVStats {
     const engine = this.#engine();
@@ -809,12 +852,13 @@ export class CoreKV {
       ledgerId: engine.identity?.ledgerId,
       generation: engine.identity?.generation,
       version: engine.replica.version,
-      keys: engine.replica.rows.size,
+      keys: engine.replica.keys,
       pending: { commits: engine.queue.count, bytes: engine.queue.bytes },
       snapshots: { count: this.#snapshots.size, oldestAgeMs: monotonic - oldest },
       watches: this.#watches.size,
       counts: { ...engine.counts },
       damage: [...engine.damage],
+      vacuum: (this.#open as OpenState).maintenance.stats,
       session: engine.session.stats?.() ?? {},
     };
   }
@@ -886,8 +930,8 @@ export class CoreKV {
 
   // What a read sees: the transaction that was open when it was called, if one was, whatever began while it waited.
 
-  #rows(staged: StagedState | undefined): OrderedView<Row> {
-    return staged?.rows ?? this.#engine().replica.rows;
+  #rows(staged: StagedState | undefined): Layer {
+    return staged?.rows ?? this.#engine().replica;
   }
 
   #values(staged: StagedState | undefined): ValueSource {
@@ -900,23 +944,18 @@ export class CoreKV {
 
   #row(staged: StagedState | undefined, key: EncodedKey): Row | undefined {
     const row = this.#rows(staged).get(key);
-    return row === undefined || row.expiresAt === 0 ? row : live(row, this.#now(staged));
+    if (row === undefined || row.deleted) return undefined;
+    return row.expiresAt === 0 ? row : live(row, this.#now(staged));
   }
 
   #snapshot(engine: Engine): Snapshot {
-    const snapshot: Snapshot = {
-      version: engine.replica.version,
-      rows: engine.replica.freeze(),
-      source: engine.source,
-      takenAt: this.#environment.monotonic(),
-    };
-    snapshot.source.pin();
+    const snapshot = engine.freeze();
     this.#snapshots.add(snapshot);
     return snapshot;
   }
 
   #release(snapshot: Snapshot): void {
-    if (this.#snapshots.delete(snapshot)) snapshot.source.unpin();
+    if (this.#snapshots.delete(snapshot)) snapshot.release();
   }
 
   async #pinned<T>(work: (snapshot: Snapshot) => Promise<T>): Promise<T> {
@@ -1012,11 +1051,11 @@ export class CoreKV {
   }
 
   /** Tells watches what a reload has changed for them. */
-  async #reloaded(engine: Engine, before: OrderedView<Row>, sameLedger: boolean): Promise<void> {
+  async #reloaded(engine: Engine, before: Snapshot, sameLedger: boolean): Promise<void> {
     this.#poller.adjust({ hints: undefined, keepAlive: this.#watches.refs > 0 });
     this.#adjustPoller();
     const to = { version: engine.replica.version, sameLedger };
-    for (const { key, row } of reloadDifferences(before, engine.replica.rows, this.#watches.queries(), to)) {
+    for (const { key, row } of reloadDifferences(before.rows, engine.replica, this.#watches.queries(), to)) {
       try {
         const bytes = row.deleted || row.numeric !== undefined ? undefined : engine.source.bytes(row);
         const value = isPromise(bytes) ? await bytes : bytes;

@@ -1,5 +1,7 @@
+import type { BytesAt } from "./bytes-at.ts";
 import type { Environment, MaybePromise } from "./environment.ts";
 import type { AddressRange } from "./errors.ts";
+import type { VacuumProgress } from "./options.ts";
 
 /**
  * The contract between the engine and what stores a ledger. docs/ADAPTERS.md tells how to implement it, and the conformance
@@ -51,16 +53,11 @@ export interface LedgerOpenOptions {
 }
 
 /** An immutable run, stored: see docs/FORMAT.md, "Runs". */
-export interface StoredRun {
-  /** Unique among all runs that a process may ever hold: caches go by it. */
+export interface StoredRun extends BytesAt {
+  /** Unique among all runs that a process may ever hold. */
   readonly id: string;
   /** Bytes of the whole. */
   readonly length: number;
-  /**
-   * `length` bytes at `place`, fewer if the run ends before. Synchronous; an adapter that has to wait throws `NotLoaded` and is asked again. The bytes
-   * are the receiver's own.
-   */
-  read(place: number, length: number): Uint8Array;
   /** No more reads follow. */
   close(): void;
 }
@@ -106,6 +103,8 @@ export interface CheckpointStore {
    * beyond its ledger.
    */
   publish(checkpoint: Checkpoint): Promise<PublishResult>;
+  /** What is published cannot be read: it is not to be offered again. */
+  invalidate(): void;
   /** Removes runs made here that were never published. */
   discard(runs: readonly StoredRun[]): void;
 }
@@ -125,14 +124,7 @@ export interface VacuumRequest {
   check(): void;
 }
 
-export interface VacuumProgress {
-  /** Bytes written to the next generation so far. */
-  readonly doneBytes: number;
-  /** About how many there will be. */
-  readonly ofBytes: number;
-}
-
-/** Which ledger a session is opened on, and which incarnation of it. */
+/** Who a ledger is, and which of its incarnations. */
 export interface LedgerIdentity {
   /** The same for the life of the ledger, through every vacuum; hex. */
   readonly ledgerId: string;
@@ -274,9 +266,10 @@ export interface LedgerSession {
 
   /**
    * Writes the next generation, which begins with a snapshot, and asks everybody to go on there. Resolves once that is asked: `read` then says
-   * `sealed`. Left out where a ledger cannot shrink. Throws `VacuumRefused`, `NoSpace`, ...: then nothing has happened.
+   * `sealed`. Resolves with the nonce of what was written; whether it is what counts tells `identity` after `reopen`. Left out where a ledger
+   * cannot shrink. Throws `VacuumRefused`, `NoSpace`, ...: then nothing has happened.
    */
-  vacuum?(request: VacuumRequest): Promise<void>;
+  vacuum?(request: VacuumRequest): Promise<string>;
 
   /**
    * After `read` said `sealed`: does what there is to do for the next generation to take its place. Several may do so at once. Throws what keeps

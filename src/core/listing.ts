@@ -1,6 +1,7 @@
 import { type CursorPlace, type EntryOrder, writtenAt } from "./entry.ts";
 import type { EncodedKey } from "./key.ts";
-import type { Cursor, OrderedView } from "./ordered-map.ts";
+import type { Layer } from "./layers.ts";
+import type { OrderedCursor } from "./ordered-view.ts";
 import type { CompiledQuery } from "./query.ts";
 import { live, type Row } from "./resolve.ts";
 
@@ -20,24 +21,26 @@ export interface Listing {
   next(): boolean;
 }
 
-export function listRows(rows: OrderedView<Row>, query: CompiledQuery, options: ListingOptions): Listing {
+export function listRows(rows: Layer, query: CompiledQuery, options: ListingOptions): Listing {
   if (options.order === "key") return new KeyListing(rows, query, options);
   return new VersionListing(rows, query, options);
 }
 
 /** In key order, by seeking: what cannot match is skipped, never visited. */
 class KeyListing implements Listing {
-  readonly #cursor: Cursor<Row>;
+  readonly #cursor: OrderedCursor<Row>;
   readonly #query: CompiledQuery;
   readonly #reverse: boolean;
   readonly #now: number;
   readonly #lower: EncodedKey;
   readonly #upper: EncodedKey | undefined;
   #remaining: number;
+  /** Where to go instead of one step further; kept until that has succeeded, so that `next` can be called again where bytes had to arrive. */
+  #goal: EncodedKey | undefined;
   #started = false;
   key: EncodedKey = "";
 
-  constructor(rows: OrderedView<Row>, query: CompiledQuery, options: ListingOptions) {
+  constructor(rows: Layer, query: CompiledQuery, options: ListingOptions) {
     this.#cursor = rows.cursor();
     this.#query = query;
     this.#reverse = options.reverse;
@@ -46,13 +49,13 @@ class KeyListing implements Listing {
     const after = options.after?.order === "key" ? options.after.key : undefined;
     this.#lower = query.lower;
     this.#upper = query.upper;
-    if (after === undefined) return;
-    if (options.reverse) {
+    if (after !== undefined && options.reverse) {
       if (this.#upper === undefined || after < this.#upper) this.#upper = after;
-    } else {
+    } else if (after !== undefined) {
       const next = `${after}\0`;
       if (next > this.#lower) this.#lower = next;
     }
+    this.#goal = options.reverse ? this.#upper : this.#lower;
   }
 
   get row(): Row {
@@ -69,18 +72,15 @@ class KeyListing implements Listing {
 
   #forward(): boolean {
     const cursor = this.#cursor;
-    let ok = this.#started ? cursor.next() : cursor.seek(this.#lower);
-    this.#started = true;
-    while (ok) {
+    while (this.#goal === undefined ? cursor.next() : cursor.seek(this.#goal)) {
+      this.#goal = undefined;
       const key = cursor.key;
       if (this.#upper !== undefined && key >= this.#upper) return false;
       const target = this.#query.singlePrefix === undefined ? this.#query.seekForward(key) : true;
       if (target === undefined) return false;
       if (target !== true) {
-        ok = cursor.seek(target);
-      } else if (live(cursor.value, this.#now) === undefined) {
-        ok = cursor.next();
-      } else {
+        this.#goal = target;
+      } else if (live(cursor.value, this.#now) !== undefined) {
         this.key = key;
         return true;
       }
@@ -90,18 +90,16 @@ class KeyListing implements Listing {
 
   #backward(): boolean {
     const cursor = this.#cursor;
-    let ok = this.#started ? cursor.previous() : cursor.seekBefore(this.#upper);
-    this.#started = true;
-    while (ok) {
+    while (this.#goal === undefined && this.#started ? cursor.previous() : cursor.seekBefore(this.#goal)) {
+      this.#goal = undefined;
+      this.#started = true;
       const key = cursor.key;
       if (key < this.#lower) return false;
       const target = this.#query.singlePrefix === undefined ? this.#query.seekBackward(key) : true;
       if (target === undefined) return false;
       if (target !== true) {
-        ok = cursor.seekBefore(target);
-      } else if (live(cursor.value, this.#now) === undefined) {
-        ok = cursor.previous();
-      } else {
+        this.#goal = target;
+      } else if (live(cursor.value, this.#now) !== undefined) {
         this.key = key;
         return true;
       }
@@ -117,22 +115,22 @@ interface Ranked {
 
 /** In the order of the last write. Visits every match, and keeps the first `limit` of them in a heap. */
 class VersionListing implements Listing {
-  readonly #ranked: readonly Ranked[];
+  readonly #all: KeyListing;
+  readonly #limit: number;
+  readonly #compare: Compare;
+  readonly #isBehind: (row: Row) => boolean;
+  #ranked: Ranked[] = [];
+  #visitedAll = false;
   #at = -1;
 
-  constructor(rows: OrderedView<Row>, query: CompiledQuery, options: ListingOptions) {
+  constructor(rows: Layer, query: CompiledQuery, options: ListingOptions) {
     const sign = options.reverse ? -1 : 1;
-    const compare = (a: Row, b: Row): number => sign * (writtenAt(a) - writtenAt(b) || a.order - b.order);
     const after = options.after?.order === "version" ? options.after : undefined;
-    const all = new KeyListing(rows, query, { ...options, reverse: false, limit: Infinity, after: undefined });
-    const heap: Ranked[] = [];
-    while (all.next()) {
-      const row = all.row;
-      if (after !== undefined && sign * (writtenAt(row) - after.version || row.order - after.place) <= 0) continue;
-      if (heap.length < options.limit) heapPush(heap, { key: all.key, row }, compare);
-      else if (heap.length > 0 && compare(row, heap[0].row) < 0) heapReplaceTop(heap, { key: all.key, row }, compare);
-    }
-    this.#ranked = heap.sort((a, b) => compare(a.row, b.row));
+    this.#limit = options.limit;
+    this.#compare = (a, b) => sign * (writtenAt(a) - writtenAt(b) || a.order - b.order);
+    this.#isBehind = (row) =>
+      after === undefined || sign * (writtenAt(row) - after.version || row.order - after.place) > 0;
+    this.#all = new KeyListing(rows, query, { ...options, reverse: false, limit: Infinity, after: undefined });
   }
 
   get key(): EncodedKey {
@@ -144,8 +142,22 @@ class VersionListing implements Listing {
   }
 
   next(): boolean {
+    if (!this.#visitedAll) this.#visitAll();
     this.#at++;
     return this.#at < this.#ranked.length;
+  }
+
+  #visitAll(): void {
+    const heap = this.#ranked;
+    const compare = this.#compare;
+    while (this.#all.next()) {
+      const { key, row } = this.#all;
+      if (!this.#isBehind(row)) continue;
+      if (heap.length < this.#limit) heapPush(heap, { key, row }, compare);
+      else if (heap.length > 0 && compare(row, heap[0].row) < 0) heapReplaceTop(heap, { key, row }, compare);
+    }
+    heap.sort((a, b) => compare(a.row, b.row));
+    this.#visitedAll = true;
   }
 }
 

@@ -14,6 +14,15 @@ export interface KVOptions {
   readonly disableIndex?: boolean;
   /** Bytes of commits that may wait to be written before `set` rejects with `QueueFull`. Default 256 MiB. One commit always fits. */
   readonly pendingBytesMax?: number;
+  /** Bytes that the cache of index blocks and values may take. Default 32 MiB. */
+  readonly cacheBytesMax?: number;
+  /**
+   * Save the index beside the ledger's file, in `<path>.idx` and `<path>.idx-...`, so that opening need not read the ledger again. Default true.
+   * What has been saved can be deleted at any time.
+   */
+  readonly sideIndex?: boolean;
+  /** ms that must have passed since an entry expired before a vacuum removes it for everybody. Default 24 hours: clocks differ. */
+  readonly purgeAfterMs?: number;
 }
 
 /** Options of `db.open(...)`. */
@@ -106,6 +115,30 @@ export interface HistoryOptions {
   readonly snapshot?: boolean;
 }
 
+/** How much of the past a vacuum keeps beside the present state. */
+export type KeepHistory =
+  /** Everything behind the newest commit that is older than this, in ms. */
+  | { readonly forMs: number }
+  /** So many of the newest commits. */
+  | { readonly commits: number };
+
+/** How far a vacuum has come. */
+export interface VacuumProgress {
+  /** Bytes written to the next generation so far. */
+  readonly doneBytes: number;
+  /** About how many there will be. */
+  readonly ofBytes: number;
+}
+
+/** Options of `vacuum`. */
+export interface VacuumOptions {
+  readonly onProgress?: (progress: VacuumProgress) => void;
+  /** Commits that `scan` and `history` still tell of afterwards. None by default. */
+  readonly keepHistory?: KeepHistory;
+  /** Gives the vacuum up, as long as that is possible. */
+  readonly signal?: AbortSignalLike;
+}
+
 type Rule<T> = (value: unknown) => T | undefined;
 
 interface OptionSpec<T> {
@@ -141,6 +174,16 @@ const signal: OptionSpec<AbortSignalLike | undefined> = {
   fallback: undefined,
 };
 
+function keepHistory(value: unknown): KeepHistory | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const entries = Object.entries(value);
+  if (entries.length !== 1) return undefined;
+  const [name, amount] = entries[0] as [string, unknown];
+  if (typeof amount !== "number" || !(amount >= 0)) return undefined;
+  if (name === "forMs") return { forMs: amount };
+  return name === "commits" && Number.isSafeInteger(amount) ? { commits: amount } : undefined;
+}
+
 const positive = (value: number): boolean => value > 0 && value < Infinity;
 const count = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 const MIB = 1024 * 1024;
@@ -153,6 +196,9 @@ const SPECS = {
     syncIntervalMs: number(1000, "a positive number of milliseconds", (v) => v >= 1 && v <= 2 ** 31 - 1),
     disableIndex: boolean(false),
     pendingBytesMax: number(256 * MIB, "a positive number of bytes", positive),
+    cacheBytesMax: number(32 * MIB, "a number of bytes", (v) => v >= 0),
+    sideIndex: boolean(true),
+    purgeAfterMs: number(24 * 60 * 60 * 1000, "a number of milliseconds", (v) => v >= 0 && v < Infinity),
   },
   open: {
     createIfMissing: boolean(true),
@@ -179,6 +225,20 @@ const SPECS = {
   deleteAll: { atomic: boolean(true) },
   close: { timeoutMs: number(Infinity, "a number of milliseconds", (v) => v >= 0) },
   history: { snapshot: boolean(true) },
+  vacuum: {
+    signal,
+    onProgress: {
+      rule: (value: unknown) =>
+        typeof value === "function" ? (value as (progress: VacuumProgress) => void) : undefined,
+      says: "a function",
+      fallback: undefined as ((progress: VacuumProgress) => void) | undefined,
+    },
+    keepHistory: {
+      rule: keepHistory,
+      says: "{ forMs } or { commits }, a number from 0",
+      fallback: undefined as KeepHistory | undefined,
+    },
+  },
 } as const;
 
 type Specs = typeof SPECS;

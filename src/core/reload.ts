@@ -1,8 +1,8 @@
 import type { EncodedKey } from "./key.ts";
 import { listRows } from "./listing.ts";
-import type { OrderedView } from "./ordered-map.ts";
+import type { Layer } from "./layers.ts";
 import type { CompiledQuery } from "./query.ts";
-import { Row } from "./resolve.ts";
+import { live, Row } from "./resolve.ts";
 
 export interface Difference {
   readonly key: EncodedKey;
@@ -18,8 +18,8 @@ const WHOLE = { reverse: false, limit: Infinity, order: "key", after: undefined,
  * versions of different ledgers cannot be compared, so that there every row counts as different.
  */
 export function reloadDifferences(
-  before: OrderedView<Row>,
-  after: OrderedView<Row>,
+  before: Layer,
+  after: Layer,
   queries: readonly CompiledQuery[],
   to: { readonly version: number; readonly sameLedger: boolean },
 ): Difference[] {
@@ -32,8 +32,8 @@ export function reloadDifferences(
   }
   const differences: Difference[] = [];
   for (const key of [...keys].sort((a, b) => (a < b ? -1 : 1))) {
-    const old = before.get(key);
-    const row = after.get(key);
+    const old = live(before.get(key), -Infinity);
+    const row = live(after.get(key), -Infinity);
     if (row === undefined) differences.push({ key, row: new Row(to.version, 0, 0, 0, true, -1, 0, 0, undefined) });
     else if (old === undefined || !to.sameLedger || !sameCommit(old, row)) differences.push({ key, row });
   }

@@ -1,118 +1,191 @@
-import { VALUE_HEADER_BYTES } from "./commit.ts";
-import type { Environment, MaybePromise } from "./environment.ts";
-import { isPromise } from "./environment.ts";
-import { KVError } from "./errors.ts";
-import type { LedgerSession } from "./ledger.ts";
-import { type FrozenMap, OrderedMap } from "./ordered-map.ts";
+import type { HeldRun } from "./held-run.ts";
+import type { EncodedKey } from "./key.ts";
+import { type Layer, LayeredView } from "./layers.ts";
+import type { OrderedCursor } from "./ordered-view.ts";
+import { type FrozenOverlay, Overlay } from "./overlay.ts";
 import type { Change, Row } from "./resolve.ts";
-import { decodeValue } from "./value.ts";
 
-/** Tells a row's value. */
-export interface ValueSource {
-  /** The decoded value of a row that is not deleted; the receiver's own. Throws `LedgerDamaged` when its bytes fail their checksum. */
-  value(row: Row): MaybePromise<unknown>;
+/** The snapshot that a ledger begins with: everything below a version. */
+export interface ReplicaBase {
+  readonly run: HeldRun;
+  readonly below: number;
+}
+
+/** What a replica starts from. The holds on the runs become its own. */
+export interface ReplicaStart {
+  readonly base?: ReplicaBase | undefined;
+  /** Newest first: what changed since. */
+  readonly runs?: readonly HeldRun[];
+  readonly version?: number;
 }
 
 /**
- * One opened session together with who still reads values from it. A session that was replaced stays open until its last snapshot is
- * released.
+ * The state at the visible version: a snapshot, runs with what changed since, and overlays in memory with what came last. All changes go into the
+ * newest overlay; older ones are closed and wait for being written to a run.
  */
-export class Source implements ValueSource {
-  readonly session: LedgerSession;
-  readonly #name: string;
-  readonly #crc32: Environment["crc32"];
-  #pins = 0;
-  #retired = false;
-
-  constructor(session: LedgerSession, name: string, environment: Environment) {
-    this.session = session;
-    this.#name = name;
-    this.#crc32 = environment.crc32;
-  }
-
-  value(row: Row): MaybePromise<unknown> {
-    if (row.numeric !== undefined) return row.numeric;
-    const bytes = this.bytes(row);
-    return isPromise(bytes) ? bytes.then(decodeValue) : decodeValue(bytes);
-  }
-
-  /** The encoded value of a row that is not deleted and whose value is not kept in the row. Throws as `value` does. */
-  bytes(row: Row): MaybePromise<Uint8Array> {
-    const record = this.session.readValue(
-      row.version,
-      row.place + row.valueOffset,
-      VALUE_HEADER_BYTES + row.valueLength,
-    );
-    if (!isPromise(record)) return this.#check(row, record);
-    // The session must not close under a read that waits for its bytes.
-    this.pin();
-    return record.then((arrived) => this.#check(row, arrived)).finally(() => this.unpin());
-  }
-
-  #check(row: Row, record: Uint8Array): Uint8Array {
-    const value = record.subarray(VALUE_HEADER_BYTES);
-    const expected = (record[0] | (record[1] << 8) | (record[2] << 16) | (record[3] << 24)) >>> 0;
-    if (value.length === row.valueLength && this.#crc32(value) === expected) return value;
-    const from = row.place + row.valueOffset;
-    throw new KVError("LedgerDamaged", `The value at address ${from} of ${this.#name} fails its checksum`, {
-      ranges: [{ from, to: from + VALUE_HEADER_BYTES + row.valueLength }],
-    });
-  }
-
-  pin(): void {
-    this.#pins++;
-  }
-
-  /** Releases one pin. Returns a promise if that closed the session. */
-  unpin(): void {
-    this.#pins--;
-    this.#closeIfUnused();
-  }
-
-  /** No new readers come; closes as soon as the last one is gone. */
-  retire(): void {
-    this.#retired = true;
-    this.#closeIfUnused();
-  }
-
-  #closeIfUnused(): void {
-    if (!this.#retired || this.#pins > 0) return;
-    const closed = this.session.close();
-    // Nothing can be done about a descriptor that fails to close, and nobody depends on it any more.
-    if (isPromise(closed)) closed.catch(() => undefined);
-  }
-}
-
-/** One version of the database, unchangeable, until released. */
-export interface Snapshot {
-  readonly version: number;
-  readonly rows: FrozenMap<Row>;
-  readonly source: Source;
-  /** ms on the monotonic clock. */
-  readonly takenAt: number;
-}
-
-/** The state at the visible version: what the commits up to it have left. */
-export class Replica {
-  #rows = new OrderedMap<Row>();
+export class Replica implements Layer {
   /** The visible version. Moves only at the end of a commit. */
-  version = 0;
-  /** Versions of the commits that were void, which history leaves out. */
+  version: number;
+  /** Versions of the void commits met here; those that runs cover are told by the runs. */
   readonly voidVersions = new Set<number>();
+  readonly #seed: number;
+  #overlays: readonly Overlay[];
+  #runs: readonly HeldRun[];
+  #base: ReplicaBase | undefined;
+  #view: LayeredView;
 
-  get rows(): OrderedMap<Row> {
-    return this.#rows;
+  constructor(start: ReplicaStart, seed: number) {
+    this.#seed = seed;
+    this.version = start.version ?? 0;
+    this.#overlays = [this.#newOverlay()];
+    this.#runs = start.runs ?? [];
+    this.#base = start.base;
+    this.#view = this.#makeView();
+  }
+
+  get(key: EncodedKey): Row | undefined {
+    return this.#view.get(key);
+  }
+
+  /** The state must not change while the cursor is in use. */
+  cursor(): OrderedCursor<Row> {
+    return this.#view.cursor();
   }
 
   apply(version: number, changes: readonly Change[]): void {
-    for (const { key, row } of changes) {
-      if (row.deleted) this.#rows.delete(key);
-      else this.#rows.set(key, row);
-    }
+    const overlay = this.#overlays[0];
+    for (const { key, row } of changes) overlay.put(key, row);
     this.version = version;
   }
 
-  freeze(): FrozenMap<Row> {
-    return this.#rows.freeze();
+  /** The state as it is now, until released. */
+  freeze(): FrozenReplica {
+    return new FrozenReplica(this.version, this.#overlays, this.#runs, this.#base);
+  }
+
+  /** About how many keys there are: exact while all of them lie in one layer, too many by those that several layers hold. */
+  get keys(): number {
+    const runs = this.#base === undefined ? this.#runs : [...this.#runs, this.#base.run];
+    const inRuns = runs.reduce((sum, { run }) => sum + run.info.entries - run.info.tombstones, 0);
+    return this.#overlays.reduce((sum, overlay) => sum + overlay.size, inRuns);
+  }
+
+  /** Versions of all void commits since the snapshot. */
+  allVoidVersions(): ReadonlySet<number> {
+    const versions = new Set(this.voidVersions);
+    for (const { run } of this.#runs) for (const version of run.voidVersions()) versions.add(version);
+    return versions;
+  }
+
+  // --- for whoever turns overlays into runs ------------------------------------------------------------------------
+
+  /** The newest overlay: what it holds and what it takes. */
+  get newest(): { readonly rows: number; readonly bytes: number } {
+    return this.#overlays[0];
+  }
+
+  /** Newest first. */
+  get runs(): readonly HeldRun[] {
+    return this.#runs;
+  }
+
+  get base(): ReplicaBase | undefined {
+    return this.#base;
+  }
+
+  /** Closes the newest overlay and returns it; what is applied from now on goes into another. */
+  close(): Overlay {
+    const [closed] = this.#overlays;
+    this.#overlays = [this.#newOverlay(), ...this.#overlays];
+    this.#view = this.#makeView();
+    return closed;
+  }
+
+  /**
+   * Other runs instead of the present ones and of these closed overlays. The holds on them become the replica's own; runs that stay are in both
+   * lists.
+   */
+  replace(overlays: readonly Overlay[], runs: readonly HeldRun[]): void {
+    const before = this.#runs;
+    this.#overlays = this.#overlays.filter((overlay) => !overlays.includes(overlay));
+    this.#runs = runs;
+    this.#view = this.#makeView();
+    for (const run of before) if (!runs.includes(run)) run.release();
+  }
+
+  /** A new snapshot, which covers what it covers in all other layers. The hold on its run becomes the replica's own. */
+  rebase(base: ReplicaBase): void {
+    const before = this.#base;
+    this.#base = base;
+    // What lies wholly below the snapshot is not seen any more.
+    const seen = this.#runs.filter(({ run }) => run.info.highestVersion >= base.below);
+    const hidden = this.#runs.filter((run) => !seen.includes(run));
+    this.#runs = seen;
+    if (this.version < base.below) this.#overlays = [this.#newOverlay()];
+    this.#view = this.#makeView();
+    before?.run.release();
+    for (const run of hidden) run.release();
+  }
+
+  /** Lets go of all runs. What was frozen stays readable. */
+  release(): void {
+    for (const run of this.#runs) run.release();
+    this.#base?.run.release();
+    this.#runs = [];
+    this.#base = undefined;
+  }
+
+  #newOverlay(): Overlay {
+    // A snapshot may come to lie underneath at any time: what is deleted has to hide what it holds.
+    return new Overlay({ covers: true, seed: this.#seed });
+  }
+
+  #makeView(): LayeredView {
+    return layersOf(this.#overlays, this.#runs, this.#base);
+  }
+}
+
+function layersOf(overlays: readonly Layer[], runs: readonly HeldRun[], base: ReplicaBase | undefined): LayeredView {
+  return new LayeredView(
+    [...overlays, ...runs],
+    base === undefined ? undefined : { layer: base.run, below: base.below },
+  );
+}
+
+/** A replica at one version, unchangeable until it is released. */
+export class FrozenReplica implements Layer {
+  readonly version: number;
+  readonly #newest: FrozenOverlay;
+  readonly #held: readonly HeldRun[];
+  readonly #view: LayeredView;
+  #released = false;
+
+  constructor(
+    version: number,
+    [newest, ...closed]: readonly Overlay[],
+    runs: readonly HeldRun[],
+    base: ReplicaBase | undefined,
+  ) {
+    this.version = version;
+    this.#newest = newest.freeze();
+    this.#held = base === undefined ? runs : [...runs, base.run];
+    for (const run of this.#held) run.hold();
+    this.#view = layersOf([this.#newest, ...closed], runs, base);
+  }
+
+  get(key: EncodedKey): Row | undefined {
+    return this.#view.get(key);
+  }
+
+  cursor(): OrderedCursor<Row> {
+    return this.#view.cursor();
+  }
+
+  /** Nobody reads from it any more. Idempotent. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#newest.release();
+    for (const run of this.#held) run.release();
   }
 }

@@ -6,7 +6,7 @@ import type { Environment } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import type { AbortSignalLike } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
-import type { Snapshot } from "./replica.ts";
+import type { Snapshot } from "./source.ts";
 import { live } from "./resolve.ts";
 import { StagedState } from "./staged.ts";
 import { Transaction } from "./transaction.ts";
@@ -120,7 +120,7 @@ function lostAlready(
 ): "own" | "others" | undefined {
   const now = environment.now();
   for (const { key, version } of checks) {
-    const row = engine.replica.rows.get(key);
+    const row = engine.replica.get(key);
     if ((live(row, now)?.version ?? 0) === version) continue;
     return row !== undefined && row.version > snapshotVersion && engine.isOwn(row.version) ? "own" : "others";
   }

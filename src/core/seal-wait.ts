@@ -38,6 +38,8 @@ export class SealWait {
   #lookTimer: Timer | undefined;
   #looksOften = false;
   #helpTimer: Timer | undefined;
+  /** Somebody awaits the vacuum itself: it keeps the process alive. */
+  #isOwn = false;
   #failure: Error | undefined;
   #waiters: { readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
 
@@ -53,6 +55,7 @@ export class SealWait {
 
   /** The ledger was read up to a seal. Called at every look that ends there. */
   sealed(options: { readonly helpAtOnce: boolean }): void {
+    this.#isOwn ||= options.helpAtOnce;
     if (this.#since === undefined) {
       this.#since = this.#environment.monotonic();
       this.#seal++;
@@ -78,6 +81,7 @@ export class SealWait {
     if (this.#helpTimer !== undefined) this.#helping = false;
     this.#helpTimer?.cancel();
     this.#helpTimer = undefined;
+    this.#isOwn = false;
     for (const waiter of this.#waiters.splice(0)) waiter.resolve();
   }
 
@@ -95,9 +99,13 @@ export class SealWait {
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 
+  get #isAwaited(): boolean {
+    return this.#isOwn || this.#host.waiting > 0;
+  }
+
   #lookLater(): void {
     const seal = this.#seal;
-    this.#looksOften = this.#host.waiting > 0;
+    this.#looksOften = this.#isAwaited;
     this.#lookTimer = this.#environment.setTimer(
       () => {
         if (this.#since === undefined || seal !== this.#seal) return;
@@ -117,7 +125,7 @@ export class SealWait {
       this.#helpTimer = undefined;
       void this.#help(seal);
     };
-    this.#helpTimer = this.#environment.setTimer(begin, ms, { ref: this.#host.waiting > 0 });
+    this.#helpTimer = this.#environment.setTimer(begin, ms, { ref: this.#isAwaited });
   }
 
   async #help(seal: number): Promise<void> {

@@ -3,8 +3,9 @@ import { type CombineKind, NO_CHECKS, Operation } from "./commit.ts";
 import type { MaybePromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey } from "./key.ts";
-import type { OrderedMap } from "./ordered-map.ts";
-import type { Snapshot, ValueSource } from "./replica.ts";
+import { type Layer, LayeredView } from "./layers.ts";
+import { OrderedMap } from "./ordered-map.ts";
+import type { Snapshot, ValueSource } from "./source.ts";
 import { type Change, type Row, resolve } from "./resolve.ts";
 import { decodeValue } from "./value.ts";
 
@@ -14,7 +15,9 @@ import { decodeValue } from "./value.ts";
  */
 export class StagedState implements ValueSource {
   readonly snapshot: Snapshot;
-  readonly #rows: OrderedMap<Row>;
+  /** What the transaction has changed, deleted rows included. */
+  readonly #own = new OrderedMap<Row>();
+  readonly #rows: Layer;
   /** Sets and deletes that nobody has looked at yet: most transactions that write much read little. */
   #unseen: Operation[] = [];
   readonly #builder: CommitBuilder;
@@ -24,15 +27,21 @@ export class StagedState implements ValueSource {
 
   constructor(snapshot: Snapshot, builder: CommitBuilder, now: number) {
     this.snapshot = snapshot;
-    this.#rows = snapshot.rows.fork();
+    this.#rows = new LayeredView([this.#own, snapshot.rows], undefined);
     this.#builder = builder;
     this.#now = now;
   }
 
   /** What the transaction sees. */
-  get rows(): OrderedMap<Row> {
+  get rows(): Layer {
     if (this.#unseen.length > 0) this.#see();
     return this.#rows;
+  }
+
+  /** What the transaction sees now, for ever. */
+  freeze(): Layer {
+    if (this.#unseen.length > 0) this.#see();
+    return new LayeredView([this.#own.freeze(), this.snapshot.rows], undefined);
   }
 
   /** The reader's clock, read once when the transaction began. */
@@ -88,10 +97,7 @@ export class StagedState implements ValueSource {
   }
 
   #apply(changes: readonly Change[]): void {
-    for (const { key, row } of changes) {
-      if (row.deleted) this.#rows.delete(key);
-      else this.#rows.set(key, row);
-    }
+    for (const { key, row } of changes) this.#own.set(key, row);
   }
 }
 

@@ -59,7 +59,7 @@ export class Transaction {
   async *iterate<T = unknown>(query: Query, options?: ListOptions): AsyncGenerator<Entry<T>, void, undefined> {
     const parsed = parseOptions("list", "iterate", options);
     const state = this.#open();
-    const listing = listRows(state.rows.freeze(), compileQuery(query), {
+    const listing = listRows(state.freeze(), compileQuery(query), {
       ...parsed,
       after: parsed.cursor,
       now: state.now,

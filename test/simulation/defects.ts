@@ -27,7 +27,7 @@ export const defects: readonly Defect[] = [
   defect("a commit is acknowledged before it is followed", {
     file: ENGINE,
     find: "await this.#follow(false, state);",
-    replace: `for (const pending of batch) pending.settle("applied", this.#position); await this.#follow(false, state);`,
+    replace: `for (const pending of batch) pending.settle("applied", this.#state.position); await this.#follow(false, state);`,
   }),
   defect("two stumps are judged as one piece", {
     file: SCANNER,
@@ -66,9 +66,9 @@ export const defects: readonly Defect[] = [
   }),
   defect("windows of the file are read into one buffer", {
     file: "adapters/fs/file.ts",
-    find: "const bytes = new Uint8Array(length);",
+    find: "target === undefined ? new Uint8Array(length)",
     replace:
-      "const bytes = ((globalThis as { shared?: Uint8Array }).shared ??= new Uint8Array(2 ** 21)).subarray(0, length);",
+      "target === undefined ? ((globalThis as { shared?: Uint8Array }).shared ??= new Uint8Array(2 ** 21)).subarray(0, length)",
   }),
   defect(
     "a short write passes for a whole one",
@@ -95,7 +95,7 @@ export const defects: readonly Defect[] = [
   }),
   defect("watches are told twice", {
     file: ENGINE,
-    find: "if (replica === this.#replica) this.#listener.applied(record, version, resolution.changes);",
+    find: "if (state === this.#state) this.#listener.applied(record, version, resolution.changes);",
     replace:
       "for (let i = version % 7 === 0 ? 2 : 1; i > 0; i--) this.#listener.applied(record, version, resolution.changes);",
   }),

@@ -83,8 +83,8 @@ export function resolvePath(file: string): {
 }
 
 class NodeFile implements FileHandle {
-  readonly #fd: number;
-  #closed = false;
+  /** -1 once it is closed: the system gives numbers out again. */
+  #fd: number;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -117,8 +117,8 @@ class NodeFile implements FileHandle {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#fd < 0) return;
     fs.closeSync(this.#fd);
+    this.#fd = -1;
   }
 }

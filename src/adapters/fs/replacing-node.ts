@@ -106,8 +106,8 @@ const fdatasync = promisify(fs.fdatasync);
 const fsync = promisify(fs.fsync);
 
 class NodeWritableFile implements WritableFile {
-  readonly #fd: number;
-  #closed = false;
+  /** -1 once it is closed: the system gives numbers out again. */
+  #fd: number;
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -142,8 +142,8 @@ class NodeWritableFile implements WritableFile {
   }
 
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.#fd < 0) return;
     fs.closeSync(this.#fd);
+    this.#fd = -1;
   }
 }

@@ -3,6 +3,7 @@ import type { Environment, MaybePromise } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import type {
   AppendResult,
+  CheckpointStore,
   CommitRecord,
   LedgerCommit,
   LedgerIdentity,
@@ -31,6 +32,7 @@ import { OpenFile } from "./open-file.ts";
 import { Notifier } from "./notify.ts";
 import type { ReplacingCalls } from "./replacing.ts";
 import { Seals } from "./seals.ts";
+import { SideIndex } from "./side-index.ts";
 import { snapshotOf, Succession } from "./succession.ts";
 import { type Scanned, Scanner } from "./scanner.ts";
 
@@ -561,12 +563,20 @@ export class FileSession implements LedgerSession {
     return this.#current === undefined ? undefined : snapshotOf(this.#current);
   }
 
+  openCheckpoints(): CheckpointStore | undefined {
+    const { calls, replacing, environment, realPath, directory, name } = this.#options;
+    const current = this.#current;
+    if (current === undefined || replacing === undefined) return undefined;
+    const { file, generation } = current;
+    return new SideIndex({ calls, replacing, environment, realPath, directory, name, file, generation });
+  }
+
   pin(): () => void {
     return this.#current?.hold() ?? (() => undefined);
   }
 
-  async vacuum(request: VacuumRequest): Promise<void> {
-    await this.#succession.vacuum(this.#writable(), request);
+  async vacuum(request: VacuumRequest): Promise<string> {
+    return this.#succession.vacuum(this.#writable(), request);
   }
 
   async help(): Promise<void> {

@@ -33,7 +33,8 @@ export class Succession {
     this.#host = host;
   }
 
-  async vacuum(current: OpenFile, request: VacuumRequest): Promise<void> {
+  /** Resolves with the nonce of the sibling. */
+  async vacuum(current: OpenFile, request: VacuumRequest): Promise<string> {
     const { calls, environment, realPath, directory, name } = this.#options;
     const replacing = this.#replacing();
     this.#removeGarbage(current, replacing);
@@ -66,6 +67,7 @@ export class Succession {
         },
         { reload: request.reload },
       );
+      return this.#sibling.nonce;
     } finally {
       release();
     }
@@ -149,7 +151,9 @@ export function snapshotOf(open: OpenFile): LedgerSnapshot | undefined {
     run: {
       id: nonce,
       length: runBytes,
-      read: (place, length) => readAt(open.file, runAt + place, Math.max(0, Math.min(length, runBytes - place))),
+      smallReads: true,
+      read: (place, length, target) =>
+        readAt(open.file, runAt + place, Math.max(0, Math.min(length, runBytes - place)), target),
       close: open.hold(),
     },
     below: base,

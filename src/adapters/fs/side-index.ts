@@ -1,0 +1,262 @@
+import { ByteReader, ByteWriter, equalBytes, fromHex, MalformedBytes, toHex } from "../../core/bytes.ts";
+import type { Environment } from "../../core/environment.ts";
+import type {
+  Checkpoint,
+  CheckpointAbsence,
+  CheckpointStore,
+  PublishResult,
+  RunSink,
+  StoredRun,
+} from "../../core/ledger.ts";
+import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
+import { HEADER_BYTES } from "./frame.ts";
+import type { Generation } from "./generation.ts";
+import { ID_BYTES } from "./payloads.ts";
+import type { ReplacingCalls, WritableFile } from "./replacing.ts";
+
+/**
+ * The side index: `<path>.idx`, a small manifest that names immutable run files `<path>.idx-<hex>`. Together they hold the state at an
+ * address, so that opening reads only what came after it. It is a cache: whatever is wrong with it, it is left out and built anew.
+ */
+
+/** "foliokvi", and no marker. */
+const MAGIC = Uint8Array.of(0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76, 0x69);
+const MANIFEST_FORMAT = 1;
+const MANIFEST_BYTES_MAX = 64 * 1024;
+/** Another process may publish a new list, and unlink what the old one names, while this one opens it. */
+const TRIES = 8;
+/** What no manifest names may belong to a save under way. */
+const ABANDONED_MS = 60 * 60 * 1000;
+
+/** What the index is of. */
+export interface SideIndexHost {
+  readonly calls: FileSystemCalls;
+  readonly replacing: ReplacingCalls;
+  readonly environment: Environment;
+  readonly realPath: string;
+  readonly directory: string;
+  readonly name: string;
+  readonly file: FileHandle;
+  readonly generation: Generation;
+}
+
+interface ManifestRun {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+interface Manifest {
+  readonly ledgerId: string;
+  readonly nonce: string;
+  /** The runs hold what the commits below this address have left. */
+  readonly upTo: number;
+  /** Version of the last of them. */
+  readonly version: number;
+  /** The header of that commit's frame, as it is stored: tells whether the ledger still is the one that was indexed. */
+  readonly lastHeader: Uint8Array;
+  /** Newest first. */
+  readonly runs: readonly ManifestRun[];
+}
+
+export class SideIndex implements CheckpointStore {
+  readonly #host: SideIndexHost;
+  readonly #path: string;
+
+  constructor(host: SideIndexHost) {
+    this.#host = host;
+    this.#path = `${host.realPath}.idx`;
+  }
+
+  load(): Checkpoint | CheckpointAbsence {
+    for (let tries = 0; ; tries++) {
+      const manifest = this.#readManifest();
+      if (typeof manifest === "string") return manifest;
+      const runs = this.#openAll(manifest.runs);
+      if (runs !== undefined) return { position: manifest.upTo, version: manifest.version, runs };
+      if (tries === TRIES) return "damaged";
+    }
+  }
+
+  createRun(): RunSink {
+    const { replacing, environment, realPath } = this.#host;
+    const name = `${this.#host.name}.idx-${toHex(environment.randomBytes(8))}`;
+    const path = `${this.#host.directory}/${name}`;
+    const file = replacing.createLike(path, realPath);
+    let length = 0;
+    return {
+      write: (bytes) => {
+        file.writeAt(bytes, length);
+        length += bytes.length;
+      },
+      finish: async () => {
+        await file.sync();
+        return storedRun(name, file, length);
+      },
+      abandon: () => {
+        file.close();
+        replacing.unlink(path);
+      },
+    };
+  }
+
+  async publish(checkpoint: Checkpoint): Promise<PublishResult> {
+    const { replacing, environment, generation, file, realPath } = this.#host;
+    // No index may reach beyond what is durable of its ledger.
+    await file.syncData();
+    const present = this.#readManifest();
+    if (typeof present !== "string" && present.upTo >= checkpoint.position) return "superseded";
+    const { ledgerId, nonce } = generation.header;
+    const bytes = encodeManifest(
+      {
+        ledgerId,
+        nonce,
+        upTo: checkpoint.position,
+        version: checkpoint.version,
+        lastHeader: readAt(file, checkpoint.version - generation.delta, HEADER_BYTES),
+        runs: checkpoint.runs.map(({ id, length }) => ({ name: id, bytes: length })),
+      },
+      environment.crc32,
+    );
+    const path = `${this.#path}-${toHex(environment.randomBytes(8))}.new`;
+    const manifest = replacing.createLike(path, realPath);
+    try {
+      manifest.writeAt(bytes, 0);
+      await manifest.sync();
+      replacing.rename(path, this.#path);
+    } catch (error) {
+      replacing.unlink(path);
+      throw error;
+    } finally {
+      manifest.close();
+    }
+    this.#sweep();
+    return "published";
+  }
+
+  invalidate(): void {
+    this.#host.replacing.unlink(this.#path);
+  }
+
+  discard(runs: readonly StoredRun[]): void {
+    for (const { id } of runs) this.#host.replacing.unlink(`${this.#host.directory}/${id}`);
+  }
+
+  /** Unlinks what no manifest names and nobody can still be about to name. */
+  #sweep(): void {
+    const { replacing, environment, directory, name } = this.#host;
+    const manifest = this.#readManifest();
+    const named = new Set(typeof manifest === "string" ? [] : manifest.runs.map((run) => run.name));
+    for (const found of replacing.list(directory)) {
+      if (!found.startsWith(`${name}.idx-`) || named.has(found)) continue;
+      const path = `${directory}/${found}`;
+      if (environment.now() - (replacing.modifiedAt(path) ?? Infinity) > ABANDONED_MS) replacing.unlink(path);
+    }
+  }
+
+  #readManifest(): Manifest | CheckpointAbsence {
+    const { calls, environment, generation, file } = this.#host;
+    const bytes = readWhole(calls, this.#path, MANIFEST_BYTES_MAX);
+    if (bytes === undefined) return "missing";
+    let manifest: Manifest;
+    try {
+      manifest = decodeManifest(bytes, environment.crc32);
+    } catch (error) {
+      if (error instanceof MalformedBytes) return "damaged";
+      throw error;
+    }
+    const { ledgerId, nonce } = generation.header;
+    if (manifest.ledgerId !== ledgerId || manifest.nonce !== nonce) return "stale";
+    if (manifest.upTo - generation.delta > file.status().size) return "cut";
+    const header = readAt(file, manifest.version - generation.delta, HEADER_BYTES);
+    return equalBytes(header, manifest.lastHeader) ? manifest : "stale";
+  }
+
+  /** All or none: undefined if one of them is gone or not as long as it should be. */
+  #openAll(runs: readonly ManifestRun[]): StoredRun[] | undefined {
+    const { calls, directory, name } = this.#host;
+    const opened: StoredRun[] = [];
+    for (const run of runs) {
+      const path = `${directory}/${run.name}`;
+      const isOurs = run.name.startsWith(`${name}.idx-`) && /^[0-9a-f]+$/.test(run.name.slice(name.length + 5));
+      const file = isOurs ? openOrNothing(calls, path) : undefined;
+      if (file === undefined || file.status().size !== run.bytes) {
+        file?.close();
+        for (const each of opened) each.close();
+        return undefined;
+      }
+      opened.push(storedRun(run.name, file, run.bytes));
+    }
+    return opened;
+  }
+}
+
+function storedRun(id: string, file: FileHandle | WritableFile, length: number): StoredRun {
+  return {
+    id,
+    length,
+    smallReads: true,
+    read: (place, bytes, target) => readAt(file, place, bytes, target),
+    close: () => file.close(),
+  };
+}
+
+function openOrNothing(calls: FileSystemCalls, path: string): FileHandle | undefined {
+  try {
+    return calls.open(path, { write: false, create: false });
+  } catch {
+    // Gone, or not ours to read: without it the index is of no use, and that is all that follows.
+    return undefined;
+  }
+}
+
+function readWhole(calls: FileSystemCalls, path: string, bytesMax: number): Uint8Array | undefined {
+  const file = openOrNothing(calls, path);
+  if (file === undefined) return undefined;
+  try {
+    return readAt(file, 0, Math.min(bytesMax, file.status().size));
+  } finally {
+    file.close();
+  }
+}
+
+type Crc32 = Environment["crc32"];
+
+function encodeManifest(manifest: Manifest, crc32: Crc32): Uint8Array {
+  const writer = new ByteWriter();
+  writer.bytes(MAGIC);
+  writer.u16(MANIFEST_FORMAT);
+  writer.bytes(fromHex(manifest.ledgerId));
+  writer.bytes(fromHex(manifest.nonce));
+  writer.uint53(manifest.upTo);
+  writer.uint53(manifest.version);
+  writer.bytes(manifest.lastHeader);
+  writer.u16(manifest.runs.length);
+  for (const { name, bytes } of manifest.runs) {
+    const encoded = new TextEncoder().encode(name);
+    writer.u16(encoded.length);
+    writer.bytes(encoded);
+    writer.uint53(bytes);
+  }
+  writer.u32(crc32(writer.view()));
+  return writer.take();
+}
+
+function decodeManifest(bytes: Uint8Array, crc32: Crc32): Manifest {
+  if (bytes.length < MAGIC.length + 4) throw new MalformedBytes("a manifest that is too short");
+  const content = bytes.subarray(0, bytes.length - 4);
+  const tail = new ByteReader(bytes.subarray(bytes.length - 4));
+  if (tail.u32() !== crc32(content)) throw new MalformedBytes("a manifest that fails its checksum");
+  const reader = new ByteReader(content);
+  if (!equalBytes(reader.bytes(MAGIC.length), MAGIC) || reader.u16() !== MANIFEST_FORMAT)
+    throw new MalformedBytes("a manifest of another kind");
+  const ledgerId = toHex(reader.bytes(ID_BYTES));
+  const nonce = toHex(reader.bytes(ID_BYTES));
+  const upTo = reader.uint53();
+  const version = reader.uint53();
+  const lastHeader = reader.bytes(HEADER_BYTES);
+  const runs: ManifestRun[] = [];
+  for (let count = reader.u16(); count > 0; count--) {
+    runs.push({ name: new TextDecoder().decode(reader.bytes(reader.u16())), bytes: reader.uint53() });
+  }
+  return { ledgerId, nonce, upTo, version, lastHeader, runs };
+}

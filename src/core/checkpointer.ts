@@ -1,0 +1,332 @@
+import type { Environment } from "./environment.ts";
+import { isPromise } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { HeldRun } from "./held-run.ts";
+import { LayeredView } from "./layers.ts";
+import type { Checkpoint, CheckpointStore, Position, StoredRun } from "./ledger.ts";
+import { memoryRun } from "./memory-run.ts";
+import type { Overlay } from "./overlay.ts";
+import type { Pacer } from "./pacer.ts";
+import type { Replica } from "./replica.ts";
+import { RunBuilder } from "./run-builder.ts";
+
+/** A save is due after so many operations, or so many bytes of commits. */
+const OPERATIONS_MAX = 32 * 1024;
+const BYTES_MAX = 8 * 1024 * 1024;
+/** Several processes come to that at the same time: each waits a while of its own, and as a rule finds that another has saved. */
+const WAIT_MS = 250;
+/** Closed overlays that may wait for being saved before commits have to wait too. */
+const CLOSED_MAX = 4;
+/** An older run is merged with what is newer once that exceeds its size divided by this, or when there would be more runs than that. */
+const MERGE_FRACTION = 4;
+const RUNS_MAX = 6;
+/** Saves that may come to nothing, because others are quicker, before this replica does without a store. */
+const TRIES_MAX = 8;
+/** Rows handled between two looks at the clock. */
+const SLICE_ROWS = 64;
+
+export interface CheckpointerHost {
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  readonly replica: Replica;
+  /** Where the commits end that the replica has applied. */
+  readonly position: Position;
+  /** Where checkpoints are kept; undefined if this replica may not save any: then runs stay in memory. */
+  readonly store: CheckpointStore | undefined;
+  openRun(stored: StoredRun): HeldRun;
+  problem(error: KVError): void;
+}
+
+/** An overlay that takes no more changes, and what it reaches up to. */
+interface Closed {
+  readonly overlay: Overlay;
+  readonly position: Position;
+  readonly version: number;
+}
+
+/**
+ * Turns what lies in memory into runs: in the checkpoint store, so that the next open begins there; where there is none in memory, where a run
+ * takes a fraction of what an overlay does. One save at a time, in slices, of layers in which nothing changes any more.
+ */
+export class Checkpointer {
+  readonly #host: CheckpointerHost;
+  /** Newest first. */
+  #closed: readonly Closed[] = [];
+  #operations = 0;
+  #bytes = 0;
+  #saving: Promise<void> | undefined;
+  #hurry: (() => void) | undefined;
+  #hurried = false;
+  /** The runs underneath are not of this generation: its checkpoint cannot name them. */
+  #mergeAll = false;
+  /** Position up to which the runs hold everything. */
+  #covered: Position;
+  /** Another number when the layers underneath have been exchanged. */
+  #epoch = 0;
+  #unsaveable = false;
+  #stopped = false;
+  #relief: (() => void)[] = [];
+  readonly counts = { saved: 0, adopted: 0, merged: 0 };
+
+  /** `covered`: up to where the replica's runs reach. */
+  constructor(host: CheckpointerHost, covered: Position) {
+    this.#host = host;
+    this.#covered = covered;
+  }
+
+  /** Counts what one commit has added. */
+  count(operations: number, bytes: number): void {
+    this.#operations += operations;
+    this.#bytes += bytes;
+  }
+
+  /** To be called where the host's position is that of the replica's version. */
+  check(): void {
+    if (this.#stopped || (this.#operations < OPERATIONS_MAX && this.#bytes < BYTES_MAX)) return;
+    const { replica, position } = this.#host;
+    this.#closed = [{ overlay: replica.close(), position, version: replica.version }, ...this.#closed];
+    this.#operations = 0;
+    this.#bytes = 0;
+    this.#saving ??= this.#saveAll();
+  }
+
+  /** So much waits for being saved that nothing should be added to it. */
+  get isOverdue(): boolean {
+    return this.#closed.length >= CLOSED_MAX && this.#saving !== undefined;
+  }
+
+  /** Resolves when that is no longer so. */
+  whenRelieved(): Promise<void> {
+    if (!this.isOverdue) return Promise.resolve();
+    this.#hurry?.();
+    return new Promise((resolve) => this.#relief.push(resolve));
+  }
+
+  /**
+   * The replica has a new snapshot, of another generation: the present runs cannot be named by its checkpoint, and a save under way starts
+   * again.
+   */
+  rebased(): void {
+    this.#epoch++;
+    this.#mergeAll = true;
+    this.#unsaveable = false;
+    const { replica } = this.#host;
+    const below = replica.base?.below ?? 0;
+    if (replica.version >= below) return;
+    // Everything is in the snapshot.
+    this.#closed = [];
+    this.#operations = 0;
+    this.#bytes = 0;
+  }
+
+  /** Completes a save that is due, and begins no other. */
+  async stop(): Promise<void> {
+    this.#hurried = true;
+    this.#hurry?.();
+    await this.#saving;
+    this.#stopped = true;
+  }
+
+  /** Gives up a save under way: the replica is not the one in use any more. */
+  abandon(): void {
+    this.#epoch++;
+    this.#stopped = true;
+    this.#hurry?.();
+  }
+
+  // --- saving ------------------------------------------------------------------------------------------------------
+
+  async #saveAll(): Promise<void> {
+    try {
+      for (let tries = 0; this.#closed.length > 0 && !this.#stopped; tries++) {
+        if (this.#closed.length < CLOSED_MAX && !this.#hurried) await this.#wait();
+        const waiting = this.#closed.length;
+        if (!(await this.#adopt())) await this.#save();
+        if (this.#closed.length < waiting) tries = 0;
+        else if (tries === TRIES_MAX) this.#doWithout(new Error("what others publish cannot be read"));
+        if (this.#closed.length < CLOSED_MAX) this.#relieve();
+      }
+    } catch (error) {
+      // Nothing is lost: the overlays stay, and commits go on. It is tried again when the next one is closed.
+      this.#report(error);
+    } finally {
+      this.#saving = undefined;
+      this.#relieve();
+    }
+  }
+
+  #relieve(): void {
+    for (const relieve of this.#relief.splice(0)) relieve();
+  }
+
+  #wait(): Promise<void> {
+    if (this.#store === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const { environment } = this.#host;
+      const timer = environment.setTimer(resolve, environment.random() * WAIT_MS, { ref: false });
+      this.#hurry = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
+  get #store(): CheckpointStore | undefined {
+    return this.#unsaveable ? undefined : this.#host.store;
+  }
+
+  /** Takes what another process has published, if that covers more than the runs here and no more than was applied. True if it did. */
+  async #adopt(): Promise<boolean> {
+    const store = this.#store;
+    if (store === undefined) return false;
+    const epoch = this.#epoch;
+    const loaded = store.load();
+    const checkpoint = isPromise(loaded) ? await loaded : loaded;
+    if (typeof checkpoint === "string") return false;
+    // What reaches further than this replica has come would be seen before its time, and sums added twice.
+    const { position } = this.#host;
+    if (epoch !== this.#epoch || checkpoint.position <= this.#covered || checkpoint.position > position) {
+      for (const stored of checkpoint.runs) stored.close();
+      return false;
+    }
+    const present = this.#host.replica.runs;
+    const runs = checkpoint.runs.map((stored) => {
+      const same = present.find((run) => run.stored.id === stored.id);
+      if (same === undefined) return this.#host.openRun(stored);
+      stored.close();
+      return same;
+    });
+    this.counts.adopted++;
+    this.#install(checkpoint.position, checkpoint.version, runs);
+    return true;
+  }
+
+  /** Writes the closed overlays, and the newest runs as far as they are to be merged, as one run. */
+  async #save(): Promise<void> {
+    const epoch = this.#epoch;
+    const store = this.#store;
+    const closed = this.#closed;
+    const { position, version } = closed[0];
+    const present = this.#host.replica.runs;
+    const merged = present.slice(0, this.#mergeAll ? present.length : countToMerge(closed, present));
+    for (const run of merged) run.hold();
+    let stored: StoredRun | undefined;
+    try {
+      stored = await this.#build(store, closed, merged, merged.length === present.length, epoch);
+    } catch (error) {
+      // What was read from or written to may have gone with its generation.
+      if (epoch !== this.#epoch) return;
+      if (store === undefined) throw error;
+      return this.#doWithout(error);
+    } finally {
+      for (const run of merged) run.release();
+    }
+    if (stored === undefined) return;
+    const runs = [this.#host.openRun(stored), ...present.slice(merged.length)];
+    let unnamed = false;
+    if (store !== undefined) {
+      const published = await this.#publish(store, { position, version, runs: runs.map((run) => run.stored) }, epoch);
+      if (!published) store.discard([stored]);
+      if (epoch !== this.#epoch || (!published && (await this.#adopt()))) return runs[0].release();
+      // Others have come further, and so did their checkpoint: the run serves here, and no list can name it.
+      unnamed = !published;
+    }
+    this.counts.saved++;
+    this.counts.merged += merged.length;
+    this.#install(position, version, runs);
+    this.#mergeAll = unnamed;
+  }
+
+  async #publish(store: CheckpointStore, checkpoint: Checkpoint, epoch: number): Promise<boolean> {
+    try {
+      return (await store.publish(checkpoint)) === "published";
+    } catch (error) {
+      if (epoch === this.#epoch) this.#doWithout(error);
+      return false;
+    }
+  }
+
+  /** Undefined if it was given up. */
+  async #build(
+    store: CheckpointStore | undefined,
+    closed: readonly Closed[],
+    merged: readonly HeldRun[],
+    isBottom: boolean,
+    epoch: number,
+  ): Promise<StoredRun | undefined> {
+    const { replica, environment, pacer } = this.#host;
+    const sink = store === undefined ? memoryRun() : store.createRun();
+    try {
+      const builder = new RunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
+      const below = replica.base?.below ?? 0;
+      const dropsDeleted = isBottom && replica.base === undefined;
+      const layers = [...closed.map(({ overlay }) => overlay), ...merged.map(({ run }) => run)];
+      const cursor = new LayeredView(layers, undefined).cursor();
+      let rows = 0;
+      for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
+        const row = cursor.value;
+        if (row.version >= below && !(row.deleted && dropsDeleted))
+          builder.add(cursor.key, row, row.home?.valueBytes(row));
+        if (++rows % SLICE_ROWS !== 0 || !pacer.due()) continue;
+        await pacer.rest();
+        if (epoch === this.#epoch) continue;
+        sink.abandon();
+        return undefined;
+      }
+      for (const void_ of voidVersions(replica, merged, closed[0].version, below)) builder.addVoidVersion(void_);
+      const rest = builder.finish({ base: below, upto: closed[0].version });
+      while (rest.next().done !== true) if (pacer.due()) await pacer.rest();
+      return await sink.finish();
+    } catch (error) {
+      sink.abandon();
+      throw error;
+    }
+  }
+
+  #install(position: Position, version: number, runs: readonly HeldRun[]): void {
+    const { replica } = this.#host;
+    const covered = this.#closed.filter((each) => each.position <= position);
+    this.#closed = this.#closed.filter((each) => each.position > position);
+    this.#covered = position;
+    this.#mergeAll = false;
+    replica.replace(
+      covered.map(({ overlay }) => overlay),
+      runs,
+    );
+    for (const void_ of replica.voidVersions) if (void_ <= version) replica.voidVersions.delete(void_);
+  }
+
+  /** The store takes nothing: from now on runs stay in memory. */
+  #doWithout(cause: unknown): void {
+    this.#unsaveable = true;
+    this.#report(cause);
+  }
+
+  #report(cause: unknown): void {
+    const message = `The index could not be saved; the next open will take longer: ${cause instanceof Error ? cause.message : String(cause)}`;
+    this.#host.problem(new KVError(cause instanceof KVError ? cause.code : "InputOutput", message, { cause }));
+  }
+}
+
+/** About how many bytes of a run a row becomes. */
+const ROW_BYTES = 40;
+
+/** How many of the newest runs are to be merged with what is newer: sizes grow geometrically, so that each row is written a few times only. */
+function countToMerge(closed: readonly Closed[], runs: readonly HeldRun[]): number {
+  let newer = closed.reduce((sum, { overlay }) => sum + overlay.rows * ROW_BYTES, 0);
+  let count = 0;
+  while (count < runs.length) {
+    const { length } = runs[count].stored;
+    if (newer <= length / MERGE_FRACTION && runs.length - count < RUNS_MAX) break;
+    newer += length;
+    count++;
+  }
+  return count;
+}
+
+/** The void versions that a run has to tell of, ascending. */
+function voidVersions(replica: Replica, merged: readonly HeldRun[], upto: number, below: number): number[] {
+  const versions = new Set([...replica.voidVersions].filter((version) => version <= upto));
+  for (const { run } of merged) for (const version of run.voidVersions()) versions.add(version);
+  return [...versions].filter((version) => version >= below).sort((a, b) => a - b);
+}

@@ -1,0 +1,152 @@
+import type { BlockCache } from "./block-cache.ts";
+import { Checkpointer } from "./checkpointer.ts";
+import { type Environment, isPromise } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import { HeldRun } from "./held-run.ts";
+import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
+import type { Pacer } from "./pacer.ts";
+import { Replica, type ReplicaBase } from "./replica.ts";
+import { Run } from "./run.ts";
+import { type Snapshot, Source } from "./source.ts";
+
+export interface EngineStateOptions {
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  readonly cache: BlockCache;
+  /** Of the ledger, for messages. */
+  readonly name: string;
+  /** False: no state is kept, only its version. */
+  readonly index: boolean;
+  /** Whether a saved state may be begun with. */
+  readonly loads: boolean;
+  /** Whether the state may be saved at present. */
+  readonly saves: () => boolean;
+  readonly problem: (error: KVError) => void;
+}
+
+/** What was opened, and what was made of it so far: the session, the state at a position, and who saves it. */
+export class EngineState {
+  readonly source: Source;
+  readonly replica: Replica;
+  position: Position;
+  readonly checkpointer: Checkpointer | undefined;
+  readonly #options: EngineStateOptions;
+  #store: CheckpointStore | undefined;
+
+  private constructor(
+    session: LedgerSession,
+    options: EngineStateOptions,
+    base: ReplicaBase | undefined,
+    begin: { readonly store: CheckpointStore | undefined; readonly checkpoint: Checkpoint | undefined },
+  ) {
+    const { environment, pacer, name, index } = options;
+    this.#options = options;
+    this.#store = begin.store;
+    this.source = new Source(session, name, environment);
+    this.position = begin.checkpoint?.position ?? session.start;
+    const runs = begin.checkpoint?.runs.map((stored) => this.#openRun(stored)) ?? [];
+    const version = begin.checkpoint?.version ?? base?.run.run.info.upto ?? 0;
+    this.replica = new Replica({ base, runs, version }, environment.random() * 2 ** 31);
+    if (!index) return;
+    const { replica } = this;
+    const state = (): { readonly position: Position; readonly store: CheckpointStore | undefined } => ({
+      position: this.position,
+      store: options.saves() ? this.#store : undefined,
+    });
+    this.checkpointer = new Checkpointer(
+      {
+        environment,
+        pacer,
+        replica,
+        get position() {
+          return state().position;
+        },
+        get store() {
+          return state().store;
+        },
+        openRun: (stored) => this.#openRun(stored),
+        problem: options.problem,
+      },
+      this.position,
+    );
+  }
+
+  /** Before anything is known: what a session starts with has yet to be loaded. */
+  static blank(session: LedgerSession, options: EngineStateOptions): EngineState {
+    return new EngineState(session, options, undefined, { store: undefined, checkpoint: undefined });
+  }
+
+  /** The state that the session's snapshot or a saved checkpoint gives. What came after it has yet to be read. */
+  static async begin(session: LedgerSession, options: EngineStateOptions): Promise<EngineState> {
+    const base = openBase(session, options);
+    const store = options.loads && options.index ? session.openCheckpoints?.() : undefined;
+    const loaded = store?.load();
+    const checkpoint = isPromise(loaded) ? await loaded : loaded;
+    if (checkpoint === "cut") {
+      const message = `${options.name} is shorter than what its index covers: something was cut off its end`;
+      options.problem(new KVError("LedgerDamaged", message));
+    }
+    const usable = typeof checkpoint === "object" ? checkpoint : undefined;
+    try {
+      return new EngineState(session, options, base, { store, checkpoint: usable });
+    } catch (error) {
+      // A run of the index that cannot be opened: it is built anew.
+      if (usable === undefined) throw error;
+      for (const stored of usable.runs) stored.close();
+      store?.invalidate();
+      return new EngineState(session, options, base, { store, checkpoint: undefined });
+    }
+  }
+
+  /** The ledger goes on in its next generation, at the same position and with the same state. */
+  continued(position: Position): void {
+    this.position = position;
+    if (!this.#options.index) return;
+    const base = openBase(this.source.session, this.#options);
+    this.#store = this.#options.loads ? this.source.session.openCheckpoints?.() : undefined;
+    if (base !== undefined) this.replica.rebase(base);
+    this.checkpointer?.rebased();
+  }
+
+  freeze(): Snapshot {
+    const { source, replica } = this;
+    const rows = replica.freeze();
+    const unpin = source.session.pin?.();
+    source.pin();
+    let released = false;
+    return {
+      version: replica.version,
+      rows,
+      source,
+      takenAt: this.#options.environment.monotonic(),
+      release: () => {
+        if (released) return;
+        released = true;
+        rows.release();
+        unpin?.();
+        source.unpin();
+      },
+    };
+  }
+
+  /** Nobody applies anything to it any more. What was frozen of it stays readable. */
+  retire(): void {
+    this.checkpointer?.abandon();
+    this.replica.release();
+    this.source.retire();
+  }
+
+  #openRun(stored: StoredRun): HeldRun {
+    return openRun(stored, this.#options);
+  }
+}
+
+function openBase(session: LedgerSession, options: EngineStateOptions): ReplicaBase | undefined {
+  const snapshot = session.openSnapshot?.();
+  return snapshot === undefined ? undefined : { run: openRun(snapshot.run, options), below: snapshot.below };
+}
+
+function openRun(stored: StoredRun, { cache, environment, name }: EngineStateOptions): HeldRun {
+  const { crc32 } = environment;
+  return new HeldRun(Run.open(stored, { cache, crc32, name, length: stored.length }), stored);
+}

@@ -1,0 +1,47 @@
+import { type Environment, isPromise } from "./environment.ts";
+import type { Layer } from "./layers.ts";
+import type { Pacer } from "./pacer.ts";
+import { RunBuilder } from "./run-builder.ts";
+import type { Source } from "./source.ts";
+
+/** Rows handled between two looks at the clock. */
+const SLICE_ROWS = 64;
+
+export interface SnapshotRunOptions {
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  /** The state that is written, in which nothing changes any more, and who knows its values. */
+  readonly rows: Layer;
+  readonly source: Source;
+  /** Version of the last commit that the state has seen. */
+  readonly version: number;
+  readonly extra: Uint8Array;
+  readonly write: (bytes: Uint8Array) => void;
+  /** Throws if there is no sense in going on. */
+  readonly check: () => void;
+}
+
+/** Writes a whole state as one run, values and all, deleted keys left out: what a vacuumed ledger begins with. */
+export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ readonly checksum: number }> {
+  const { environment, pacer, rows, source, version, extra, write, check } = options;
+  const builder = new RunBuilder({ crc32: environment.crc32, sink: write });
+  const cursor = rows.cursor();
+  let count = 0;
+  for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
+    const row = cursor.value;
+    if (!row.deleted) {
+      const bytes = row.numeric === undefined ? source.bytes(row) : undefined;
+      builder.add(cursor.key, row, isPromise(bytes) ? await bytes : bytes);
+    }
+    if (++count % SLICE_ROWS !== 0 || !pacer.due()) continue;
+    await pacer.rest();
+    check();
+  }
+  const rest = builder.finish({ base: 0, upto: version, extra });
+  for (;;) {
+    const step = rest.next();
+    if (step.done === true) return step.value;
+    if (pacer.due()) await pacer.rest();
+    check();
+  }
+}

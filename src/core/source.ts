@@ -1,0 +1,100 @@
+import { VALUE_HEADER_BYTES } from "./commit.ts";
+import type { Environment, MaybePromise } from "./environment.ts";
+import { isPromise } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { LedgerSession } from "./ledger.ts";
+import type { FrozenReplica } from "./replica.ts";
+import type { Row } from "./resolve.ts";
+import { decodeValue } from "./value.ts";
+
+/** Tells a row's value. */
+export interface ValueSource {
+  /** The decoded value of a row that is not deleted; the receiver's own. Throws `LedgerDamaged` when its bytes fail their checksum. */
+  value(row: Row): MaybePromise<unknown>;
+}
+
+/**
+ * One opened session together with who still reads values from it. A session that was replaced stays open until its last snapshot is
+ * released.
+ */
+export class Source implements ValueSource {
+  readonly session: LedgerSession;
+  readonly #name: string;
+  readonly #crc32: Environment["crc32"];
+  #pins = 0;
+  #retired = false;
+
+  constructor(session: LedgerSession, name: string, environment: Environment) {
+    this.session = session;
+    this.#name = name;
+    this.#crc32 = environment.crc32;
+  }
+
+  value(row: Row): MaybePromise<unknown> {
+    if (row.numeric !== undefined) return row.numeric;
+    if (row.home !== undefined) return decodeValue(row.home.valueBytes(row));
+    const bytes = this.bytes(row);
+    return isPromise(bytes) ? bytes.then(decodeValue) : decodeValue(bytes);
+  }
+
+  /**
+   * The encoded value of a row that is not deleted and whose value is not kept in the row. Valid until the next call. Throws as `value`
+   * does.
+   */
+  bytes(row: Row): MaybePromise<Uint8Array> {
+    if (row.home !== undefined) return row.home.valueBytes(row);
+    const record = this.session.readValue(
+      row.version,
+      row.place + row.valueOffset,
+      VALUE_HEADER_BYTES + row.valueLength,
+    );
+    if (!isPromise(record)) return this.#check(row, record);
+    // The session must not close under a read that waits for its bytes.
+    this.pin();
+    return record.then((arrived) => this.#check(row, arrived)).finally(() => this.unpin());
+  }
+
+  #check(row: Row, record: Uint8Array): Uint8Array {
+    const value = record.subarray(VALUE_HEADER_BYTES);
+    const expected = (record[0] | (record[1] << 8) | (record[2] << 16) | (record[3] << 24)) >>> 0;
+    if (value.length === row.valueLength && this.#crc32(value) === expected) return value;
+    const from = row.place + row.valueOffset;
+    throw new KVError("LedgerDamaged", `The value at address ${from} of ${this.#name} fails its checksum`, {
+      ranges: [{ from, to: from + VALUE_HEADER_BYTES + row.valueLength }],
+    });
+  }
+
+  pin(): void {
+    this.#pins++;
+  }
+
+  /** Releases one pin. Returns a promise if that closed the session. */
+  unpin(): void {
+    this.#pins--;
+    this.#closeIfUnused();
+  }
+
+  /** No new readers come; closes as soon as the last one is gone. */
+  retire(): void {
+    this.#retired = true;
+    this.#closeIfUnused();
+  }
+
+  #closeIfUnused(): void {
+    if (!this.#retired || this.#pins > 0) return;
+    const closed = this.session.close();
+    // Nothing can be done about a descriptor that fails to close, and nobody depends on it any more.
+    if (isPromise(closed)) closed.catch(() => undefined);
+  }
+}
+
+/** One version of the database, unchangeable, until released. */
+export interface Snapshot {
+  readonly version: number;
+  readonly rows: FrozenReplica;
+  readonly source: Source;
+  /** ms on the monotonic clock. */
+  readonly takenAt: number;
+  /** Nobody reads from it any more. Idempotent. */
+  release(): void;
+}

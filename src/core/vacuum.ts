@@ -1,0 +1,210 @@
+import type { Engine } from "./engine.ts";
+import { decodeCommit } from "./commit.ts";
+import type { EngineState } from "./engine-state.ts";
+import { type Environment, isPromise } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { EncodedKey } from "./key.ts";
+import type { Ledger, LedgerCommit, LedgerSession } from "./ledger.ts";
+import type { KeepHistory, VacuumProgress } from "./options.ts";
+import type { Pacer } from "./pacer.ts";
+import { resolve } from "./resolve.ts";
+import { writeSnapshotRun } from "./snapshot-run.ts";
+import type { Snapshot } from "./source.ts";
+
+/** What a vacuum has done. */
+export interface VacuumResult {
+  /** The generation that the ledger is in now. */
+  readonly generation: number;
+  /** False if a vacuum of another process came first: then its result is what counts. */
+  readonly author: boolean;
+  /** Expired entries that were removed for everybody. */
+  readonly purged: number;
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+}
+
+export interface VacuumContext {
+  readonly engine: Engine;
+  readonly ledger: Ledger;
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  readonly allowNetworkFileSystem: boolean;
+  readonly purgeAfterMs: number;
+  readonly keepHistory: KeepHistory | undefined;
+  readonly progress: (progress: VacuumProgress) => void;
+  /** Commits a purge of these entries. */
+  readonly purge: (entries: readonly { readonly key: EncodedKey; readonly version: number }[]) => Promise<void>;
+  readonly check: () => void;
+}
+
+/** Entries of one purge commit. */
+const PURGE_MAX = 1000;
+const READ_BYTES = 512 * 1024;
+const SLICE_ROWS = 256;
+
+/** Purges what expired long ago, then lets the ledger begin anew with the state as it is, while everybody goes on. */
+export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
+  const { engine } = context;
+  const refusal = engine.refusal();
+  if (refusal !== undefined) throw refusal;
+  if (engine.session.vacuum === undefined)
+    throw new KVError("VacuumRefused", `${context.ledger.name} is of a kind that cannot be vacuumed`);
+  await engine.round({ verify: true });
+  const purged = await purgeExpired(context);
+  const bytesBefore = bytesOf(engine);
+  const basis = await snapshotBasis(context);
+  let author: boolean;
+  try {
+    author = await engine.vacuum({
+      position: basis.position,
+      reload: false,
+      writeRun: (write, extra) =>
+        writeSnapshotRun({ ...context, ...basis.snapshot, version: basis.snapshot.version, write, extra }),
+      progress: context.progress,
+      check: context.check,
+    });
+  } finally {
+    basis.release();
+  }
+  const generation = engine.identity?.generation ?? 0;
+  return { generation, author, purged, bytesBefore, bytesAfter: bytesOf(engine) };
+}
+
+function bytesOf({ session }: Engine): number {
+  const bytes = session.stats?.().bytes;
+  return typeof bytes === "number" ? bytes : 0;
+}
+
+/** The state with which the next generation begins, and where what is copied begins. */
+interface Basis {
+  readonly position: number;
+  readonly snapshot: Pick<Snapshot, "rows" | "source" | "version">;
+  readonly release: () => void;
+}
+
+async function snapshotBasis(context: VacuumContext): Promise<Basis> {
+  if (context.keepHistory === undefined) return present(context.engine);
+  const session = await context.ledger.open({
+    createIfMissing: false,
+    readOnly: true,
+    allowNetworkFileSystem: context.allowNetworkFileSystem,
+    environment: context.environment,
+  });
+  let state: EngineState | undefined;
+  try {
+    if (session.identity?.nonce !== context.engine.identity?.nonce)
+      throw new KVError("LedgerSealed", `Somebody else has vacuumed ${context.ledger.name} meanwhile`);
+    const from = await oldestKept(session, context.keepHistory, context);
+    if (from === undefined) {
+      await session.close();
+      return present(context.engine);
+    }
+    state = await context.engine.begin(session);
+    await buildUpTo(state, from, context);
+  } catch (error) {
+    if (state === undefined) await session.close();
+    else state.retire();
+    throw error;
+  }
+  const past = state;
+  const frozen = past.freeze();
+  return {
+    position: past.position,
+    snapshot: frozen,
+    release: () => {
+      frozen.release();
+      past.retire();
+    },
+  };
+}
+
+/** Applies the commits below a version, which is where the position comes to stand. */
+async function buildUpTo(state: EngineState, version: number, { pacer, check }: VacuumContext): Promise<void> {
+  const { session } = state.source;
+  while (state.position < version) {
+    const read = session.read(state.position, { bytes: READ_BYTES, verify: false });
+    const result = isPromise(read) ? await read : read;
+    for (const commit of result.commits) if (commit.version < version) applyTo(state, commit);
+    state.position = Math.min(result.next, version);
+    if (result.status !== "more" && state.position < version) return;
+    state.checkpointer?.check();
+    await state.checkpointer?.whenRelieved();
+    check();
+    if (pacer.due()) await pacer.rest();
+  }
+}
+
+function applyTo({ replica, checkpointer }: EngineState, commit: LedgerCommit): void {
+  const decoded = decodeCommit(commit.payload);
+  const resolution = resolve(decoded, commit, replica);
+  if (resolution.verdict === "applied") replica.apply(commit.version, resolution.changes);
+  else replica.version = commit.version;
+  checkpointer?.count(decoded.operations.length, commit.payload.length);
+}
+
+function present(engine: Engine): Basis {
+  // Nothing is awaited between the two: the state is that at the position.
+  const snapshot = engine.freeze();
+  return { position: engine.position, snapshot, release: () => snapshot.release() };
+}
+
+/** The version of the first commit to be kept; undefined if there is none. */
+async function oldestKept(
+  session: LedgerSession,
+  keep: KeepHistory,
+  { environment, pacer, check }: VacuumContext,
+): Promise<number | undefined> {
+  const newest: number[] = [];
+  const since = "forMs" in keep ? environment.now() - keep.forMs : 0;
+  let first: number | undefined;
+  for (let position = session.start; ;) {
+    const read = session.read(position, { bytes: READ_BYTES, verify: false });
+    const result = isPromise(read) ? await read : read;
+    for (const { version, timestamp } of result.commits) {
+      if ("forMs" in keep) {
+        // Behind the newest commit that is older.
+        if (timestamp < since) first = undefined;
+        else first ??= version;
+      } else {
+        newest.push(version);
+        if (newest.length > 2 * keep.commits + READ_BYTES) newest.splice(0, newest.length - keep.commits);
+      }
+    }
+    position = result.next;
+    if (result.status !== "more") break;
+    check();
+    if (pacer.due()) await pacer.rest();
+  }
+  if ("forMs" in keep) return first;
+  return newest[Math.max(0, newest.length - keep.commits)];
+}
+
+/** Removes for everybody what expired more than `purgeAfterMs` ago, in commits of bounded size. */
+async function purgeExpired(context: VacuumContext): Promise<number> {
+  const { engine, environment, pacer, purgeAfterMs, purge, check } = context;
+  const before = environment.now() - purgeAfterMs;
+  const snapshot = engine.freeze();
+  let purged = 0;
+  try {
+    let entries: { key: EncodedKey; version: number }[] = [];
+    const cursor = snapshot.rows.cursor();
+    let count = 0;
+    for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
+      const { deleted, expiresAt, version } = cursor.value;
+      if (!deleted && expiresAt !== 0 && expiresAt < before) entries.push({ key: cursor.key, version });
+      if (entries.length === PURGE_MAX) {
+        await purge(entries);
+        purged += entries.length;
+        entries = [];
+      }
+      if (++count % SLICE_ROWS === 0 && pacer.due()) {
+        await pacer.rest();
+        check();
+      }
+    }
+    if (entries.length > 0) await purge(entries);
+    return purged + entries.length;
+  } finally {
+    snapshot.release();
+  }
+}
