@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { root } from "./node24.mjs";
 import { checkBundles } from "./package/bundles.mjs";
 import { Checks } from "./package/checks.mjs";
+import { checkExamples } from "./package/examples.mjs";
 import { checkRuntimes } from "./package/smoke.mjs";
 import { findRuntimes } from "./package/runtimes.mjs";
 import { checkTarball, packAndInstall } from "./package/tarball.mjs";
@@ -23,6 +24,7 @@ try {
   await checkTypes(checks, packed);
   const encoded = await checkBundles(checks, packed);
   await checkRuntimes(checks, { ...packed, runtimes, encoded });
+  await checkExamples(checks, packed);
 } catch (error) {
   // Whatever is not a check of its own: packing or installing failed.
   await checks.check("packing and installing", () => Promise.reject(error));
