@@ -59,6 +59,34 @@ describe.skipIf("reason" in disk).each(["relaxed", "strict"] as const)("a full d
   });
 });
 
+test.skipIf("reason" in disk)("what waits behind commits without room is not let in before them", async () => {
+  const path = file("order.db");
+  const ballast = file("ballast");
+  writeFileSync(ballast, new Uint8Array(MIB));
+  await using db = await KV.open(path);
+  // More than one batch can hold, then one that would fit.
+  const large = Array.from({ length: 3 }, (_, i) => db.set(["large", i], new Uint8Array(8 * MIB)));
+  const small = db.set(["small"], 1);
+  // There is room again the moment that anybody learns of it.
+  const rejections = [
+    large[0].catch((error: unknown) => {
+      rmSync(ballast);
+      return error;
+    }),
+    ...large.slice(1).map((commit) => commit.catch((error: unknown) => error)),
+    small.catch((error: unknown) => error),
+  ];
+  for (const rejection of rejections) {
+    expect(await rejection).toMatchObject({ code: "NoSpace", outcome: "not committed" });
+  }
+  expect(await db.count([])).toBe(0);
+  await db.set(["small"], 2);
+  await using other = await KV.open(path);
+  expect(await other.listAll([])).toMatchObject([{ key: ["small"], value: 2 }]);
+  await db.close();
+  rmSync(path);
+});
+
 test.skipIf("reason" in disk)("a ledger is not created without room, and is once there is some", async () => {
   const path = file("new.db");
   const ballast = file("ballast");
