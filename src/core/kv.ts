@@ -48,7 +48,7 @@ import { runTransaction } from "./run-transaction.ts";
 import type { Transaction } from "./transaction.ts";
 import type { VacuumResult } from "./vacuum.ts";
 import { decodeValue, encodeValue } from "./value.ts";
-import { type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
+import { type ReloadedWatches, type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
 
 /** What a write resolves to. */
 export interface CommitResult {
@@ -1054,15 +1054,29 @@ export class CoreKV {
   async #reloaded(engine: Engine, before: Snapshot, sameLedger: boolean): Promise<void> {
     this.#poller.adjust({ hints: undefined, keepAlive: this.#watches.refs > 0 });
     this.#adjustPoller();
-    const to = { version: engine.replica.version, sameLedger };
-    for (const { key, row } of reloadDifferences(before.rows, engine.replica, this.#watches.queries(), to)) {
-      try {
-        const bytes = row.deleted || row.numeric !== undefined ? undefined : engine.source.bytes(row);
-        const value = isPromise(bytes) ? await bytes : bytes;
-        this.#watches.dispatchReloaded(key, row, () => (value === undefined ? row.numeric : decodeValue(value)));
-      } catch (error) {
-        this.#emitter.emit("error", error);
+    const watches = this.#watches.reloading();
+    if (watches.queries.length === 0) return;
+    const after = engine.freeze();
+    try {
+      const to = { version: after.version, sameLedger, pacer: this.#pacer };
+      for await (const { key, row } of reloadDifferences(before.rows, after.rows, watches.queries, to)) {
+        await this.#tellReloaded(after, watches, key, row);
       }
+    } catch (error) {
+      this.#emitter.emit("error", error);
+      watches.reset(after.version);
+    } finally {
+      after.release();
+    }
+  }
+
+  async #tellReloaded({ source }: Snapshot, watches: ReloadedWatches, key: EncodedKey, row: Row): Promise<void> {
+    try {
+      const bytes = row.deleted || row.numeric !== undefined ? undefined : source.bytes(row);
+      const value = isPromise(bytes) ? await bytes : bytes;
+      watches.tell(key, row, () => (value === undefined ? row.numeric : decodeValue(value)));
+    } catch (error) {
+      this.#emitter.emit("error", error);
     }
   }
 }

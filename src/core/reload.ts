@@ -1,6 +1,8 @@
 import type { EncodedKey } from "./key.ts";
+import type { MaybePromise } from "./environment.ts";
 import { listRows } from "./listing.ts";
 import type { Layer } from "./layers.ts";
+import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
 import { live, Row } from "./resolve.ts";
 
@@ -13,31 +15,40 @@ export interface Difference {
 /** Everything, expired or not: what a listing sees whose clock has not begun. */
 const WHOLE = { reverse: false, limit: Infinity, order: "key", after: undefined, now: -Infinity } as const;
 
+/** Rows handled between two looks at whether a pause is due. */
+const SLICE_ROWS = 64;
+
 /**
  * What differs between two states, within what the queries match, in key order. Rows are the same if the same commit wrote them;
  * versions of different ledgers cannot be compared, so that there every row counts as different.
  */
-export function reloadDifferences(
+export async function* reloadDifferences(
   before: Layer,
   after: Layer,
   queries: readonly CompiledQuery[],
-  to: { readonly version: number; readonly sameLedger: boolean },
-): Difference[] {
+  to: { readonly version: number; readonly sameLedger: boolean; readonly pacer: Pacer },
+): AsyncGenerator<Difference, void, undefined> {
+  const pause = (): MaybePromise<void> => (to.pacer.due() ? to.pacer.rest() : undefined);
+  let listed = 0;
   const keys = new Set<EncodedKey>();
   for (const query of queries) {
     for (const rows of [before, after]) {
       const listing = listRows(rows, query, WHOLE);
-      while (listing.next()) keys.add(listing.key);
+      while (listing.next()) {
+        keys.add(listing.key);
+        if (++listed % SLICE_ROWS === 0) await pause();
+      }
     }
   }
-  const differences: Difference[] = [];
   for (const key of [...keys].sort((a, b) => (a < b ? -1 : 1))) {
+    // At each one: between two of them watches were called.
+    const due = pause();
+    if (due !== undefined) await due;
     const old = live(before.get(key), -Infinity);
     const row = live(after.get(key), -Infinity);
-    if (row === undefined) differences.push({ key, row: new Row(to.version, 0, 0, 0, true, -1, 0, 0, undefined) });
-    else if (old === undefined || !to.sameLedger || !sameCommit(old, row)) differences.push({ key, row });
+    if (row === undefined) yield { key, row: new Row(to.version, 0, 0, 0, true, -1, 0, 0, undefined) };
+    else if (old === undefined || !to.sameLedger || !sameCommit(old, row)) yield { key, row };
   }
-  return differences;
 }
 
 function sameCommit(a: Row, b: Row): boolean {

@@ -44,6 +44,15 @@ interface Watcher {
   readonly detach: () => void;
 }
 
+/** Watches while a reload is under way. */
+export interface ReloadedWatches {
+  readonly queries: readonly CompiledQuery[];
+  /** Tells those whose query matches of a difference. */
+  tell(key: EncodedKey, row: Row, value: () => unknown): void;
+  /** Tells all of them that what has changed cannot be told. */
+  reset(version: number): void;
+}
+
 /** The watches of one instance. */
 export class Watches {
   readonly #watchers = new Set<Watcher>();
@@ -64,11 +73,6 @@ export class Watches {
     let refs = 0;
     for (const watcher of this.#watchers) if (watcher.ref) refs++;
     return refs;
-  }
-
-  /** The queries that anybody watches. */
-  queries(): CompiledQuery[] {
-    return [...this.#watchers].map((watcher) => watcher.query);
   }
 
   add(
@@ -118,34 +122,50 @@ export class Watches {
 
   /** Tells of one commit. The values are decoded for each watcher anew: they are its own. */
   dispatch(record: CommitRecord, version: number, changes: readonly Change[]): void {
+    // Those that a callback adds have not been there when the commit was applied.
+    const present = [...this.#watchers];
     for (const { key, row } of lastOfEachKey(changes)) {
-      for (const watcher of this.#watchers) {
+      for (const watcher of present) {
         if (!watcher.query.matches(key)) continue;
         this.#call(watcher, key, row, version, () => valueIn(record.payload, row));
       }
     }
   }
 
-  /** Tells those whose query matches of a difference found after a reload. */
-  dispatchReloaded(key: EncodedKey, row: Row, value: () => unknown): void {
-    for (const watcher of this.#watchers) {
-      if (watcher.query.matches(key)) this.#call(watcher, key, row, row.version, value, true);
-    }
+  /** The watches that there are now, to be told what a reload has changed: those that come later know the new state. */
+  reloading(): ReloadedWatches {
+    const present = [...this.#watchers];
+    return {
+      queries: present.map((watcher) => watcher.query),
+      tell: (key, row, value) => {
+        for (const watcher of present) {
+          if (watcher.query.matches(key)) this.#call(watcher, key, row, row.version, value, true);
+        }
+      },
+      reset: (version) => {
+        for (const watcher of present) this.#deliver(watcher, () => ({ reset: true, version }));
+      },
+    };
   }
 
   #call(watcher: Watcher, key: EncodedKey, row: Row, version: number, value: () => unknown, reloaded = false): void {
-    if (!watcher.active) return;
-    try {
+    this.#deliver(watcher, () => {
       const common = {
         key: decodeKey(key),
         version,
         timestamp: row.timestamp,
         ...(reloaded ? { reloaded: true as const } : {}),
       };
-      const entry: WatchEntry = row.deleted
+      return row.deleted
         ? { ...common, operation: "delete" }
         : { ...common, operation: "set", value: value(), ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }) };
-      const result = watcher.callback(entry);
+    });
+  }
+
+  #deliver(watcher: Watcher, entry: () => WatchEntry): void {
+    if (!watcher.active) return;
+    try {
+      const result = watcher.callback(entry());
       if (isThenable(result)) result.then(undefined, this.#onError);
     } catch (error) {
       this.#onError(error);

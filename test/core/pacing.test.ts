@@ -1,3 +1,4 @@
+import { renameSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { fsLedger } from "../../src/adapters/fs/index.ts";
@@ -88,6 +89,26 @@ describe("timers and other input get their turn", () => {
       await db.sync();
       clock.reset();
       await write(path, 1000);
+      await db.sync();
+      expect(calls).toBe(2000);
+      expect(clock.longestGap()).toBeLessThan(GAP_MS_MAX);
+      await db.close();
+    }));
+
+  it("while a reload is told of", () =>
+    inFolder(async (folder) => {
+      const [path, other] = [join(folder, "a.db"), join(folder, "b.db")];
+      await write(other, 2000);
+      const clock = workClock();
+      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger });
+      await db.open(path);
+      let calls = 0;
+      db.watch([], (entry) => {
+        if (entry.operation === "set" && entry.reloaded === true) calls++;
+        clock.work(0.5);
+      });
+      renameSync(other, path);
+      clock.reset();
       await db.sync();
       expect(calls).toBe(2000);
       expect(clock.longestGap()).toBeLessThan(GAP_MS_MAX);
