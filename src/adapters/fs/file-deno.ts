@@ -1,5 +1,5 @@
 import * as fs from "node:fs";
-import type { FileHandle, FileSystemCalls } from "./file.ts";
+import type { FileHandle, FileSystemCalls, PathStatus } from "./file.ts";
 import { nodeReplacing } from "./replacing-node.ts";
 import { fileSystemType, makeDirectories, resolvePath, toStatus, watchDirectory } from "./file-node.ts";
 
@@ -35,12 +35,15 @@ export function denoFileSystem(): FileSystemCalls | undefined {
     posix: process.platform !== "win32",
     open: (path, { write, create }) => {
       const options = write ? { read: true, append: true, create, mode: 0o666 } : { read: true };
-      return new DenoHandle(deno, deno.openSync(path, options));
+      const file = deno.openSync(path, options);
+      try {
+        return new DenoHandle(deno, file, identify(file, stat(path)));
+      } catch (error) {
+        file.close();
+        throw error;
+      }
     },
-    stat: (path) => {
-      const stats = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
-      return stats === undefined ? undefined : toStatus(stats);
-    },
+    stat,
     makeDirectories,
     syncDirectory: async (directory) => {
       const handle = deno.openSync(directory, { read: true });
@@ -57,14 +60,31 @@ export function denoFileSystem(): FileSystemCalls | undefined {
   };
 }
 
+function stat(path: string): PathStatus | undefined {
+  const stats = fs.statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stats === undefined ? undefined : toStatus(stats);
+}
+
+/**
+ * Which file it is. Deno tells the inode of an open file as a number, which is rounded above 2^53 (overlay file systems have such inodes), and of a
+ * path exactly: if the path still leads to what agrees as far as the number goes, it is that.
+ */
+function identify(file: DenoFile, path: PathStatus | undefined): { readonly device: bigint; readonly inode: bigint } {
+  const { dev, ino } = file.statSync();
+  const isPath = path !== undefined && Number(path.device) === dev && Number(path.inode) === ino;
+  return isPath ? { device: path.device, inode: path.inode } : { device: BigInt(dev), inode: BigInt(ino ?? 0) };
+}
+
 class DenoHandle implements FileHandle {
   readonly #deno: DenoNamespace;
   readonly #file: DenoFile;
+  readonly #identity: { readonly device: bigint; readonly inode: bigint };
   #closed = false;
 
-  constructor(deno: DenoNamespace, file: DenoFile) {
+  constructor(deno: DenoNamespace, file: DenoFile, identity: { readonly device: bigint; readonly inode: bigint }) {
     this.#deno = deno;
     this.#file = file;
+    this.#identity = identity;
   }
 
   read(target: Uint8Array, position: number): number {
@@ -83,8 +103,7 @@ class DenoHandle implements FileHandle {
   }
 
   identity(): { readonly device: bigint; readonly inode: bigint } {
-    const { dev, ino } = this.#file.statSync();
-    return { device: BigInt(dev), inode: BigInt(ino ?? 0) };
+    return this.#identity;
   }
 
   syncData(): Promise<void> {
