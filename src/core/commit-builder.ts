@@ -19,6 +19,8 @@ import { encodeValue } from "./value.ts";
 
 /** More than an item needs besides its key and value. */
 const ITEM_OVERHEAD = 64;
+/** What a delete needs at most besides its key. */
+const DELETE_OVERHEAD = 4;
 
 /** Gathers the checks and operations of one commit, encoding each at once: what the caller changes afterwards changes nothing. */
 export class CommitBuilder {
@@ -87,6 +89,11 @@ export class CommitBuilder {
   #add(operation: Operation): Operation {
     this.#operations.push(operation);
     return operation;
+  }
+
+  /** Throws `CommitTooLarge` if deletes of these keys would not fit. */
+  makeRoomForDeletes(keys: readonly EncodedKey[]): void {
+    this.#makeRoom(keys.reduce((bytes, key) => bytes + key.length + DELETE_OVERHEAD, 0));
   }
 
   #makeRoom(bytes: number): void {

@@ -1,4 +1,4 @@
-import type { Commit, Operation } from "./commit.ts";
+import type { Commit } from "./commit.ts";
 import { type KVError, KVError as Failure } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import type { CommitRecord } from "./ledger.ts";
@@ -65,6 +65,8 @@ const UNINDEXED_SLACK = 1024;
 export class CommitQueue {
   #waiting: PendingCommit[] = [];
   #head = 0;
+  /** What was taken last, to be appended: commits of it may be pending still. */
+  #taken: readonly PendingCommit[] = [];
   /** Appended and not yet met in the ledger, by counter. */
   readonly inFlight = new Map<number, PendingCommit>();
   /** The latest pending commit that touches a key, as far as anybody has asked: who only writes never pays for it. */
@@ -105,8 +107,14 @@ export class CommitQueue {
       this.#unindexed = this.#unindexed.filter((each) => !each.released);
   }
 
-  /** Takes the oldest waiting commits, at least one, up to `bytesMax` of payload and `countMax` of them. */
-  take({ bytesMax, countMax }: { readonly bytesMax: number; readonly countMax: number }): PendingCommit[] {
+  /** Takes the oldest waiting commits to be appended, at least one, up to `bytesMax` of payload and `countMax` of them. */
+  take(limits: { readonly bytesMax: number; readonly countMax: number }): PendingCommit[] {
+    const batch = this.#takeUpTo(limits);
+    this.#taken = batch;
+    return batch;
+  }
+
+  #takeUpTo({ bytesMax, countMax }: { readonly bytesMax: number; readonly countMax: number }): PendingCommit[] {
     let end = this.#head;
     let bytes = 0;
     const endMax = Math.min(this.#waiting.length, this.#head + countMax);
@@ -132,6 +140,7 @@ export class CommitQueue {
 
   /** Puts back what was taken and is certain not to be in this generation, before everything that waits. */
   putBack(batch: readonly PendingCommit[]): void {
+    this.#taken = [];
     this.#waiting = [...batch, ...this.#waiting.slice(this.#head)];
     this.#head = 0;
   }
@@ -148,7 +157,10 @@ export class CommitQueue {
     pending.released = true;
     this.#bytes -= pending.record.payload.length;
     this.#count--;
-    if (this.#count === 0) this.#unindexed.length = 0;
+    if (this.#count === 0) {
+      this.#unindexed.length = 0;
+      this.#taken = [];
+    }
     if (this.#byKey.size === 0) return;
     for (const { key } of pending.commit.operations) {
       if (this.#byKey.get(key) === pending) this.#byKey.delete(key);
@@ -171,13 +183,13 @@ export class CommitQueue {
             cause: error,
             outcome: "not committed",
           });
-    this.reject(this.take({ bytesMax: Infinity, countMax: Infinity }), failure);
+    this.reject(this.#takeUpTo({ bytesMax: Infinity, countMax: Infinity }), failure);
   }
 
-  /** The operations of all pending commits, in order. */
-  *operations(): Generator<Operation> {
-    for (const pending of this.inFlight.values()) yield* pending.commit.operations;
-    for (let i = this.#head; i < this.#waiting.length; i++) yield* this.#waiting[i].commit.operations;
+  /** All pending commits, in order. */
+  *pending(): Generator<Commit> {
+    for (const pending of this.#taken) if (!pending.released) yield pending.commit;
+    for (let i = this.#head; i < this.#waiting.length; i++) yield this.#waiting[i].commit;
   }
 
   /** The latest pending commit that touches `key`. */

@@ -26,6 +26,7 @@ import {
   type ListOptions,
   type OpenOptions,
   isOpenOption,
+  parseListOptions,
   parseOptions,
   type ReadOptions,
   type SetOptions,
@@ -103,7 +104,8 @@ interface OpenState {
 interface OpenTransaction {
   readonly state: StagedState;
   readonly builder: CommitBuilder;
-  readonly snapshot: Snapshot;
+  /** Set until it is known what the transaction sees: reads wait for it, writes do not. */
+  beginning: Promise<void> | undefined;
 }
 
 type State = "new" | "opening" | "open" | "closing" | "closed";
@@ -260,7 +262,7 @@ export class CoreKV {
       for (const iterator of [...this.#iterators]) iterator.close(closedError());
       this.#watches.clear();
       for (const iterator of [...this.#watchIterators]) iterator.end();
-      if (staged !== undefined) this.#release(staged.snapshot);
+      if (staged?.state.snapshot !== undefined) this.#release(staged.state.snapshot);
       await this.#open.engine.stop({ patient: drained });
     }
     this.#state = "closed";
@@ -362,7 +364,7 @@ export class CoreKV {
       const compiled = compileQuery(query);
       const keys = this.#keysNow(engine, compiled);
       if (this.#staged !== undefined) {
-        for (const key of keys) this.#staged.state.delete(key);
+        this.#staged.state.deleteEach(keys);
         return Promise.resolve(keys.length);
       }
       if (keys.length === 0) return Promise.resolve(0);
@@ -395,18 +397,24 @@ export class CoreKV {
 
   /** The keys that match once everything queued so far has taken effect. */
   #keysNow(engine: Engine, query: CompiledQuery): EncodedKey[] {
-    const now = this.#environment.now();
-    const rows = this.#staged?.state.rows ?? engine.replica;
+    const staged = this.#staged;
     const keys = new Set<EncodedKey>();
-    const listing = listRows(rows, query, { ...ALL, now });
+    const listed = staged?.beginning === undefined ? staged?.state : undefined;
+    const listing = listRows(this.#rows(listed), query, { ...ALL, now: this.#now(listed) });
     while (listing.next()) keys.add(listing.key);
-    if (this.#staged === undefined) {
-      for (const { key, kind } of engine.queue.operations()) {
-        if (!query.matches(key)) continue;
-        if (kind === ItemKind.delete) keys.delete(key);
-        else if (kind !== ItemKind.purge) keys.add(key);
+    if (listed !== undefined) return [...keys];
+    const follow = (operations: readonly Operation[], certain: boolean): void => {
+      for (const { key, kind } of operations) {
+        if (kind === ItemKind.purge || !query.matches(key)) continue;
+        if (kind !== ItemKind.delete) keys.add(key);
+        else if (certain) keys.delete(key);
       }
+    };
+    for (const { checks, operations } of engine.queue.pending()) {
+      // A commit that may turn out to be void deletes nothing for certain.
+      follow(operations, checks.length === 0 && operations.every(({ kind }) => kind <= ItemKind.delete));
     }
+    if (staged !== undefined) follow(staged.state.unseen, true);
     return [...keys];
   }
 
@@ -478,19 +486,21 @@ export class CoreKV {
     const engine = this.#indexed();
     if (this.#staged !== undefined)
       throw new KVError("TransactionOpen", "A transaction is open on this instance already");
-    const pending = engine.queue.last;
-    if (pending === undefined) return this.#begin(engine);
-    await pending.whenDone();
-    this.#engine();
-    if (this.#staged !== undefined)
-      throw new KVError("TransactionOpen", "A transaction is open on this instance already");
-    this.#begin(engine);
+    const wait = this.#beforeRead(engine, undefined, engine.queue.last);
+    const builder = this.#builder(engine);
+    const staged: OpenTransaction = { state: new StagedState(builder), builder, beginning: undefined };
+    // What is written from now on belongs to it, also while it waits for what was written before.
+    this.#staged = staged;
+    if (wait === undefined) return this.#begin(staged);
+    staged.beginning = wait.then(() => this.#begin(staged));
+    await staged.beginning;
   }
 
-  #begin(engine: Engine): void {
-    const builder = this.#builder(engine);
-    const snapshot = this.#snapshot(engine);
-    this.#staged = { state: new StagedState(snapshot, builder, this.#environment.now()), builder, snapshot };
+  #begin(staged: OpenTransaction): void {
+    const snapshot = this.#snapshot(this.#engine());
+    staged.state.begin(snapshot, this.#environment.now());
+    staged.beginning = undefined;
+    if (this.#staged !== staged) this.#release(snapshot);
   }
 
   /** Commits everything that the open transaction has staged, as one commit. With nothing staged it appends nothing. */
@@ -498,7 +508,9 @@ export class CoreKV {
     try {
       const staged = this.#takeStaged();
       const engine = this.#engine();
-      if (staged.state.size === 0) return Promise.resolve({ version: staged.snapshot.version });
+      if (staged.state.size === 0) {
+        return Promise.resolve({ version: staged.state.snapshot?.version ?? engine.replica.version });
+      }
       return this.#commit(engine, staged.builder);
     } catch (error) {
       return Promise.reject(error);
@@ -515,7 +527,7 @@ export class CoreKV {
     this.#engine();
     if (staged === undefined) throw new KVError("NoTransaction", "No transaction is open on this instance");
     this.#staged = undefined;
-    this.#release(staged.snapshot);
+    if (staged.state.snapshot !== undefined) this.#release(staged.state.snapshot);
     return staged;
   }
 
@@ -625,20 +637,17 @@ export class CoreKV {
    */
   iterate<T = unknown>(query: Query, options?: ListOptions): EntryIterator<T> {
     const engine = this.#indexed();
-    const parsed = parseOptions("list", "iterate", options);
+    const parsed = parseListOptions("iterate", options);
     const compiled = compileQuery(query);
-    if (parsed.cursor !== undefined && parsed.cursor.order !== parsed.order) {
-      throw new InvalidArgumentError(
-        "InvalidOption",
-        `iterate: the cursor is of a listing in the other order than ${parsed.order}`,
-      );
-    }
-    const staged = this.#staged?.state;
+    const transaction = this.#staged;
+    const staged = transaction?.state;
     const iterator: EntryIterator<T> = new EntryIterator<T>({
       pacer: this.#pacer,
       order: parsed.order,
       begin: async () => {
-        const wait = this.#beforeRead(engine, parsed, engine.queue.touchingRange(compiled));
+        const wait =
+          transaction?.beginning ??
+          this.#beforeRead(engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
         if (wait !== undefined) await wait;
         const snapshot = this.#snapshot(this.#engine());
         const rows = staged?.freeze() ?? snapshot.rows;
@@ -683,10 +692,10 @@ export class CoreKV {
     visitor: (key: EncodedKey) => void,
   ): Promise<void> {
     const engine = this.#indexed();
-    const parsed = parseOptions("list", name, options);
+    const parsed = parseListOptions(name, options);
     const compiled = compileQuery(query);
     const staged = this.#staged?.state;
-    const wait = this.#beforeRead(engine, parsed, engine.queue.touchingRange(compiled));
+    const wait = this.#beforeRead(engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
     if (wait !== undefined) await wait;
     await this.#pinned(async (snapshot) => {
       const rows = staged?.freeze() ?? snapshot.rows;
@@ -903,10 +912,8 @@ export class CoreKV {
     options: { readonly consistency?: Consistency | undefined } | undefined,
     pending: PendingCommit | undefined,
   ): Promise<void> | undefined {
-    if (this.#staged !== undefined) return undefined;
-    const strong =
-      options !== undefined &&
-      parseOptions("read", "read", { consistency: options.consistency }).consistency === "strong";
+    const strong = options !== undefined && parseOptions("read", "read", options).consistency === "strong";
+    if (this.#staged !== undefined) return this.#staged.beginning;
     if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
     const now = this.#environment.monotonic();
     if (this.#autoSync && engine.isBehind(now, this.#syncIntervalMs)) {

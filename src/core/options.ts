@@ -289,6 +289,16 @@ export function parseOptions<K extends keyof Specs>(kind: K, context: string, gi
   return parsed as Parsed<Specs[K]>;
 }
 
+/** As `parseOptions` does, the options of a listing; a cursor of a listing in the other order is none of them. */
+export function parseListOptions(context: string, given: unknown): Parsed<Specs["list"]> {
+  const parsed = parseOptions("list", context, given);
+  if (parsed.cursor === undefined || parsed.cursor.order === parsed.order) return parsed;
+  throw new InvalidArgumentError(
+    "InvalidOption",
+    `${context}: the cursor is of a listing in the other order than ${parsed.order}`,
+  );
+}
+
 /** True for the name of an option of `open`. */
 export function isOpenOption(name: string): boolean {
   return Object.hasOwn(SPECS.open, name);

@@ -94,17 +94,18 @@ export type Resolution =
 const BIGINT_BYTES_MAX = 256;
 const BIGINT_LIMIT = 1n << BigInt(BIGINT_BYTES_MAX * 8);
 
-export function resolve(commit: Commit, at: CommitPlace, state: StateView): Resolution {
+/** `firstOrder` is the place of the first operation, where others of the same commit were resolved before. */
+export function resolve(commit: Commit, at: CommitPlace, state: StateView, firstOrder = 0): Resolution {
   for (const check of commit.checks) {
     const row = live(state.get(check.key), at.timestamp);
     if ((row === undefined ? 0 : row.version) !== check.version) return { verdict: "conflict", key: check.key };
   }
   const changes: Change[] = [];
-  for (let order = 0; order < commit.operations.length; order++) {
-    const operation = commit.operations[order];
+  for (let i = 0; i < commit.operations.length; i++) {
+    const operation = commit.operations[i];
     if (operation.kind !== ItemKind.set && operation.kind !== ItemKind.delete)
-      return resolveMany(commit.operations, at, state);
-    changes.push({ key: operation.key, row: plainRow(operation, at, order) });
+      return resolveMany(commit.operations, at, state, firstOrder);
+    changes.push({ key: operation.key, row: plainRow(operation, at, firstOrder + i) });
   }
   return { verdict: "applied", changes };
 }
@@ -128,15 +129,21 @@ export function live(row: Row | undefined, time: number): Row | undefined {
 }
 
 /** With operations whose results depend on what is there. */
-function resolveMany(operations: readonly Operation[], at: CommitPlace, state: StateView): Resolution {
+function resolveMany(
+  operations: readonly Operation[],
+  at: CommitPlace,
+  state: StateView,
+  firstOrder: number,
+): Resolution {
   const changes: Change[] = [];
   const changed = new Map<EncodedKey, Row>();
   const put = (key: EncodedKey, row: Row): void => {
     changes.push({ key, row });
     changed.set(key, row);
   };
-  for (let order = 0; order < operations.length; order++) {
-    const operation = operations[order];
+  for (let i = 0; i < operations.length; i++) {
+    const operation = operations[i];
+    const order = firstOrder + i;
     if (operation.kind === ItemKind.set || operation.kind === ItemKind.delete) {
       put(operation.key, plainRow(operation, at, order));
     } else if (operation.kind === ItemKind.purge) {

@@ -67,7 +67,7 @@ async function tryOnce<T>(
   const snapshot = context.snapshot();
   try {
     const builder = context.builder();
-    const state = new StagedState(snapshot, builder, context.environment.now());
+    const state = new StagedState(builder).begin(snapshot, context.environment.now());
     const transaction = new Transaction(state, context.pacer);
     let result: T;
     let checks: Check[];

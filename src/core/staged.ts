@@ -9,44 +9,64 @@ import type { Snapshot, ValueSource } from "./source.ts";
 import { type Change, type Row, resolve } from "./resolve.ts";
 import { decodeValue } from "./value.ts";
 
+/** What a transaction sees: its frozen state, that state with its own operations on top, and the reader's clock. */
+interface Base {
+  readonly snapshot: Snapshot;
+  readonly rows: Layer;
+  readonly now: number;
+}
+
 /**
  * A frozen state with the operations of an uncommitted transaction on top. Each operation does here at once what it will do in the
- * ledger, by the same function; its rows have version 0.
+ * ledger, by the same function; its rows have version 0. Sets and deletes are taken before there is a frozen state, too.
  */
 export class StagedState implements ValueSource {
-  readonly snapshot: Snapshot;
+  #base: Base | undefined;
   /** What the transaction has changed, deleted rows included. */
   readonly #own = new OrderedMap<Row>();
-  readonly #rows: Layer;
   /** Sets and deletes that nobody has looked at yet: most transactions that write much read little. */
   #unseen: Operation[] = [];
   readonly #builder: CommitBuilder;
-  readonly #now: number;
+  /** Operations looked at: the place of the next one within the commit. */
+  #seen = 0;
   /** Keys whose staged state does not depend on what was there before. */
   readonly #overwritten = new Set<EncodedKey>();
 
-  constructor(snapshot: Snapshot, builder: CommitBuilder, now: number) {
-    this.snapshot = snapshot;
-    this.#rows = new LayeredView([this.#own, snapshot.rows], undefined);
+  constructor(builder: CommitBuilder) {
     this.#builder = builder;
-    this.#now = now;
+  }
+
+  /** Tells the state that the transaction sees, and the reader's clock, which is read once. Must come before every read. */
+  begin(snapshot: Snapshot, now: number): this {
+    this.#base = { snapshot, rows: new LayeredView([this.#own, snapshot.rows], undefined), now };
+    return this;
+  }
+
+  /** The frozen state; undefined before `begin`. */
+  get snapshot(): Snapshot | undefined {
+    return this.#base?.snapshot;
   }
 
   /** What the transaction sees. */
   get rows(): Layer {
     if (this.#unseen.length > 0) this.#see();
-    return this.#rows;
+    return this.#begun().rows;
   }
 
   /** What the transaction sees now, for ever. */
   freeze(): Layer {
     if (this.#unseen.length > 0) this.#see();
-    return new LayeredView([this.#own.freeze(), this.snapshot.rows], undefined);
+    return new LayeredView([this.#own.freeze(), this.#begun().snapshot.rows], undefined);
   }
 
-  /** The reader's clock, read once when the transaction began. */
+  /** The reader's clock. */
   get now(): number {
-    return this.#now;
+    return this.#begun().now;
+  }
+
+  /** Sets and deletes that were staged and not looked at. */
+  get unseen(): readonly Operation[] {
+    return this.#unseen;
   }
 
   get size(): number {
@@ -61,8 +81,13 @@ export class StagedState implements ValueSource {
     this.#unseen.push(this.#builder.delete(key));
   }
 
+  /** All of them or, where they do not fit, none. */
+  deleteEach(keys: readonly EncodedKey[]): void {
+    this.#builder.makeRoomForDeletes(keys);
+    for (const key of keys) this.delete(key);
+  }
+
   combine(kind: CombineKind, key: EncodedKey, operand: number | bigint, expireIn: number): void {
-    // Looks at what is there, so that a misfit is told at the call.
     // Looked at before it is added: what does not fit is told at the call, and leaves the transaction as it was.
     const changes = this.#changes([new Operation(kind, key, expireIn, 0, 0, operand)]);
     this.#builder.combine(kind, key, operand, expireIn);
@@ -77,7 +102,7 @@ export class StagedState implements ValueSource {
 
   value(row: Row): MaybePromise<unknown> {
     if (row.numeric !== undefined) return row.numeric;
-    if (row.version !== 0) return this.snapshot.source.value(row);
+    if (row.version !== 0) return this.#begun().snapshot.source.value(row);
     return decodeValue(this.#builder.valueBytes(row.valueOffset, row.valueLength));
   }
 
@@ -90,14 +115,20 @@ export class StagedState implements ValueSource {
 
   /** What operations do here, which is what they will do in the ledger. */
   #changes(operations: readonly Operation[]): readonly Change[] {
-    const at = { version: 0, timestamp: this.#now, place: -1 };
-    const resolution = resolve({ checks: NO_CHECKS, operations }, at, this.rows);
+    const at = { version: 0, timestamp: this.now, place: -1 };
+    const resolution = resolve({ checks: NO_CHECKS, operations }, at, this.rows, this.#seen);
     if (resolution.verdict !== "applied") throw typeMismatch(operations[0].key);
+    this.#seen += operations.length;
     return resolution.changes;
   }
 
   #apply(changes: readonly Change[]): void {
     for (const { key, row } of changes) this.#own.set(key, row);
+  }
+
+  #begun(): Base {
+    if (this.#base === undefined) throw new TypeError("A transaction was read before it had begun");
+    return this.#base;
   }
 }
 

@@ -5,7 +5,7 @@ import { isPromise } from "./environment.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
 import { listRows } from "./listing.ts";
-import { type ListOptions, parseOptions, type SetOptions } from "./options.ts";
+import { type ListOptions, parseListOptions, parseOptions, type SetOptions } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
 import { compileQuery, type Query } from "./query.ts";
 import { live, type Row } from "./resolve.ts";
@@ -57,7 +57,7 @@ export class Transaction {
 
   /** The entries that a query matches. Each one returned is checked at the commit. */
   async *iterate<T = unknown>(query: Query, options?: ListOptions): AsyncGenerator<Entry<T>, void, undefined> {
-    const parsed = parseOptions("list", "iterate", options);
+    const parsed = parseListOptions("iterate", options);
     const state = this.#open();
     const listing = listRows(state.freeze(), compileQuery(query), {
       ...parsed,
@@ -80,7 +80,7 @@ export class Transaction {
   }
 
   async listKeys(query: Query, options?: ListOptions): Promise<KeyPart[][]> {
-    const parsed = parseOptions("list", "listKeys", options);
+    const parsed = parseListOptions("listKeys", options);
     const state = this.#open();
     const listing = listRows(state.rows, compileQuery(query), { ...parsed, after: parsed.cursor, now: state.now });
     const keys: KeyPart[][] = [];
@@ -137,7 +137,7 @@ export class Transaction {
         outcome: "not committed",
       });
     }
-    this.#checks.set(key, live(state.snapshot.rows.get(key), state.now)?.version ?? 0);
+    this.#checks.set(key, live(state.snapshot?.rows.get(key), state.now)?.version ?? 0);
   }
 
   #open(): StagedState {
