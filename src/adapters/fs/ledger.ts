@@ -5,7 +5,7 @@ import type { FileHandle, FileSystemCalls } from "./file.ts";
 import { denoFileSystem } from "./file-deno.ts";
 import { nodeFileSystem } from "./file-node.ts";
 import { type Beginning, encodeNewLedger, readBeginning } from "./generation.ts";
-import { FileSession } from "./session.ts";
+import { FileSession, type SessionOptions } from "./session.ts";
 
 /** Options of `fsLedger`. */
 export interface FsLedgerOptions {
@@ -48,17 +48,18 @@ export function createFsLedger(
     throw new InvalidArgumentError("InvalidOption", 'fsLedger: durability "strict" is not available on Windows');
   }
   const place = calls.resolve(given);
+  const failedSyncs = new Set<string>();
   return {
     name: place.path,
     ordering: "append",
-    open: (openOptions) => openFile(calls, place, durability === "strict", openOptions),
+    open: (openOptions) => openFile(calls, place, { strict: durability === "strict", failedSyncs }, openOptions),
   };
 }
 
 async function openFile(
   calls: FileSystemCalls,
   place: { readonly path: string; readonly directory: string; readonly name: string },
-  strict: boolean,
+  { strict, failedSyncs }: Pick<SessionOptions, "strict" | "failedSyncs">,
   options: LedgerOpenOptions,
 ): Promise<LedgerSession> {
   const { path } = place;
@@ -87,6 +88,7 @@ async function openFile(
       environment: options.environment,
       readOnly: options.readOnly,
       strict,
+      failedSyncs,
       path,
       realPath: real.path,
       directory: real.directory,

@@ -41,6 +41,11 @@ export interface SessionOptions {
   readonly environment: Environment;
   readonly readOnly: boolean;
   readonly strict: boolean;
+  /**
+   * Files of this ledger whose sync has failed, by device and inode: shared by all its sessions, for the system reports a failed sync once,
+   * and a later one, through another descriptor too, would succeed without what was lost.
+   */
+  readonly failedSyncs: Set<string>;
   /** Left out where a file cannot be replaced. */
   readonly replacing: ReplacingCalls | undefined;
   /** The path that the user gave, absolute. */
@@ -335,7 +340,10 @@ export class FileSession implements LedgerSession {
   /** Makes a generation's file the present one. */
   #enter(file: FileHandle, generation: Generation): void {
     this.#current?.release();
-    this.#files = [...this.#files.filter((each) => each.isOpen), new OpenFile(file, generation)];
+    const current = new OpenFile(file, generation);
+    this.#files = [...this.#files.filter((each) => each.isOpen), current];
+    if (this.#options.failedSyncs.has(nameOf(current)))
+      this.#writeClosed = new KVError("InputOutput", "an earlier attempt to make the file durable failed");
     this.#seals = new Seals(generation.header);
     this.#behindSeal = -1;
     this.#lastFrame = generation.headerFrame;
@@ -497,6 +505,7 @@ export class FileSession implements LedgerSession {
       return written;
     } catch (error) {
       const message = `${this.#options.path} could not be made durable: ${String(error)}`;
+      this.#options.failedSyncs.add(nameOf(current));
       this.#writeClosed = new KVError("CommitOutcomeUnknown", message, { cause: error, outcome: "unknown" });
       throw this.#writeClosed;
     }
@@ -637,6 +646,10 @@ export class FileSession implements LedgerSession {
     }
     if (failures.length > 0) throw fromSystem(failures[0], `${this.#options.path} cannot be closed`);
   }
+}
+
+function nameOf({ device, inode }: OpenFile): string {
+  return `${device}:${inode}`;
 }
 
 function result(

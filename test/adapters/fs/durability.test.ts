@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { copyFileSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { FileHandle, FileSystemCalls } from "../../../src/adapters/fs/file.ts";
@@ -111,6 +111,23 @@ describe("a strict ledger", () => {
       expect(readFileSync(path).length).toBe(size);
       // The commit whose outcome was unknown is in the file, so that everybody sees it.
       expect(await db.get(["a"])).toBe(2);
+    }));
+
+  it("takes no more writes after a failed sync when its file was restored from a copy either", () =>
+    inFolder(async (folder) => {
+      const recorder = recording();
+      const [path, backup] = [join(folder, "a.db"), join(folder, "backup.db")];
+      await (await KV.open(path, still)).close();
+      copyFileSync(path, backup);
+      await using db = await openStrict(path, recorder.calls);
+      await db.set(["a"], 1);
+      recorder.fail = true;
+      await expect(db.sync()).rejects.toMatchObject({ code: "InputOutput" });
+      recorder.fail = false;
+      copyFileSync(backup, path);
+      await expect(db.sync()).rejects.toMatchObject({ code: "InputOutput" });
+      expect(await db.get(["a"])).toBeNull();
+      await expect(db.set(["a"], 2)).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
     }));
 
   it("takes no more writes after a failed sync() either", () =>
