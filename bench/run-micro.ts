@@ -1,7 +1,8 @@
 /**
  * What a sorted run does by itself, without the engine: `node bench/run-micro.ts [entries] [cache MiB]`. Values as in the other benchmarks, by
- * default with fewer bytes (`--long` keeps all of them). Each measurement starts on a run opened anew, whose file the system has in memory.
+ * default with fewer bytes (`--long` keeps all of them). The run is read in a process of its own, whose file the system has in memory.
  */
+import { spawnSync } from "node:child_process";
 import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,8 +23,10 @@ const long = process.argv.includes("--long");
 const references = process.argv.includes("--references");
 const { crc32 } = nodeEnvironment;
 
-const folder = mkdtempSync(join(tmpdir(), "run-micro-"));
-const path = join(folder, "run");
+/** Given to the reading process. */
+const given = process.argv.find((each) => each.startsWith("--read="))?.slice("--read=".length);
+const folder = given === undefined ? mkdtempSync(join(tmpdir(), "run-micro-")) : "";
+const path = given ?? join(folder, "run");
 
 function valueOf(i: number): unknown {
   const entry = entryOf(i);
@@ -34,10 +37,15 @@ function report(name: string, value: number, unit: string): void {
   console.log(`${name.padEnd(34)} ${value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(2)} ${unit}`);
 }
 
+/** Per second, and per second of processor time, which others on the machine disturb less. */
 function rate(name: string, count: number, work: () => void): void {
   const start = performance.now();
+  const before = process.cpuUsage();
   work();
-  report(name, (count / (performance.now() - start)) * 1000, "/s");
+  const elapsed = performance.now() - start;
+  const { user, system } = process.cpuUsage(before);
+  const perCpuSecond = Math.round((count / (user + system)) * 1e6).toLocaleString("en");
+  report(name, (count / elapsed) * 1000, `/s, ${perCpuSecond} per second of processor time`);
 }
 
 function build(): number {
@@ -143,7 +151,19 @@ function ranges(run: Run, count: number): void {
   }
 }
 
+/** Resident memory, and what of it the runtime accounts to objects (garbage included) and to buffers. */
+function memory(): void {
+  const { rss, heapTotal, arrayBuffers } = process.memoryUsage();
+  const mebibytes = (bytes: number): string => (bytes / 1024 / 1024).toFixed(0);
+  report(
+    "  resident memory",
+    rss / 1024 / 1024,
+    `MiB: heap ${mebibytes(heapTotal)}, buffers ${mebibytes(arrayBuffers)}`,
+  );
+}
+
 function measure(): void {
+  memory();
   {
     const times: number[] = [];
     for (let i = 0; i < 20; i++) {
@@ -154,6 +174,7 @@ function measure(): void {
     }
     report("open, the first time", times[0], "ms");
     report("open, median", times.sort((a, b) => a - b)[10], "ms");
+    memory();
   }
   {
     const { run, cache, bytes } = open();
@@ -165,24 +186,19 @@ function measure(): void {
     rate("get of a missing key, first pass", entries, () => misses(run));
     rate("get of a missing key, second pass", entries, () => misses(run));
     report("  cache holds", cache.stats().bytes / 1024 / 1024, "MiB");
-    closeSync(bytes.file);
-  }
-  {
-    const { run, bytes } = open();
+    memory();
+    run.release();
     rate("scan with decoded values", entries, () => scan(run, !references));
     rate("scan with decoded values, again", entries, () => scan(run, !references));
     rate("scan of keys", entries, () => scan(run, false));
     rate("scan backward, counting", entries, () => backward(run));
-    closeSync(bytes.file);
-  }
-  {
-    const { run, bytes } = open();
+    memory();
     const count = Math.floor(Math.min(entries / 20, 20_000));
     rate("ranges of 100, first pass", count, () => ranges(run, count));
     rate("ranges of 100, second pass", count, () => ranges(run, count));
     closeSync(bytes.file);
   }
-  report("resident memory at the end", process.memoryUsage.rss() / 1024 / 1024, "MiB");
+  memory();
 }
 
 function misses(run: Run): void {
@@ -206,7 +222,11 @@ function baseline(): void {
   }
 }
 
-build();
-measure();
-baseline();
-rmSync(folder, { recursive: true });
+if (given === undefined) {
+  build();
+  spawnSync(process.execPath, [...process.argv.slice(1), `--read=${path}`], { stdio: "inherit" });
+  rmSync(folder, { recursive: true });
+} else {
+  measure();
+  baseline();
+}

@@ -18,10 +18,25 @@ interface Slot<V> {
 
 type AnySlot = Slot<unknown>;
 
+/**
+ * Buffers for what is about as large as a block are used again and again, so that memory stays where it is, whatever comes and goes: the runtime
+ * would free them long after. They are cut from slabs.
+ */
+export const BUFFER_BYTES = 4352;
+const SLAB_BUFFERS = 32;
+const BUFFERS_FROM_BYTES = 64 * 1024;
+
 /** How many things that were not admitted are remembered: about as many as may be asked for between two reads of a thing worth keeping. */
 const REFUSED = 1024;
 /** What an entry costs besides the bytes that its owner counts: slot, map entry, object headers. */
 const SLOT_BYTES = 200;
+
+export interface SpaceOptions<V> {
+  /** All keys are below this: makes the space quicker. */
+  readonly keys?: number;
+  /** Told of values that are not kept any more. */
+  readonly dropped?: (value: V) => void;
+}
 
 export interface CacheStats {
   readonly bytes: number;
@@ -34,6 +49,8 @@ export interface CacheStats {
 export class BlockCache {
   readonly #bytesMax: number;
   readonly #refused = new Float64Array(REFUSED).fill(-1);
+  readonly #buffers: Uint8Array[] = [];
+  readonly #slabs = new Set<ArrayBufferLike>();
   #bytes = 0;
   #entries = 0;
   #newest: AnySlot | undefined;
@@ -48,9 +65,28 @@ export class BlockCache {
     this.#bytesMax = bytesMax;
   }
 
-  /** A space for keys from 0; below `keys`, if that is given, which makes it quicker. */
-  space<V>(keys?: number): CacheSpace<V> {
-    return new CacheSpace<V>(this, this.#spaces++, keys);
+  space<V>(options: SpaceOptions<V> = {}): CacheSpace<V> {
+    return new CacheSpace<V>(this, this.#spaces++, options);
+  }
+
+  /**
+   * A buffer for `length` bytes, or undefined if it would not be one of those that are used again. Whoever takes it keeps something in it in the
+   * cache, or recycles it, or a view of its beginning, when nobody looks at it any more.
+   */
+  takeBuffer(length: number): Uint8Array | undefined {
+    // A small cache may keep nothing of what lies in them, and nobody would give them back.
+    if (length > BUFFER_BYTES || this.#bytesMax < BUFFERS_FROM_BYTES) return undefined;
+    if (this.#buffers.length === 0) {
+      const slab = new ArrayBuffer(SLAB_BUFFERS * BUFFER_BYTES);
+      this.#slabs.add(slab);
+      for (let i = 0; i < SLAB_BUFFERS; i++) this.#buffers.push(new Uint8Array(slab, i * BUFFER_BYTES, BUFFER_BYTES));
+    }
+    return this.#buffers.pop();
+  }
+
+  /** Takes a buffer back. Bytes that lie elsewhere are none of the cache's business. */
+  recycle({ buffer, byteOffset }: Uint8Array): void {
+    if (this.#slabs.has(buffer)) this.#buffers.push(new Uint8Array(buffer, byteOffset, BUFFER_BYTES));
   }
 
   stats(): CacheStats {
@@ -109,8 +145,7 @@ export class BlockCache {
       slot = (slot.newer ?? this.#oldest) as AnySlot;
     }
     this.#hand = slot.newer;
-    slot.space.forget(slot.key);
-    this.remove(slot);
+    slot.space.drop(slot);
   }
 }
 
@@ -119,15 +154,17 @@ export class CacheSpace<V> {
   readonly #cache: BlockCache;
   readonly #number: number;
   readonly #keys: number | undefined;
+  readonly #dropped: ((value: V) => void) | undefined;
   /** By key: an array, once there is something in it, where the keys are known beforehand. */
   #listed: (Slot<V> | undefined)[] | undefined;
   readonly #mapped = new Map<number, Slot<V>>();
 
   /** Made by `BlockCache.space`. */
-  constructor(cache: BlockCache, number: number, keys: number | undefined) {
+  constructor(cache: BlockCache, number: number, options: SpaceOptions<V>) {
     this.#cache = cache;
     this.#number = number;
-    this.#keys = keys;
+    this.#keys = options.keys;
+    this.#dropped = options.dropped;
   }
 
   get(key: number): V | undefined {
@@ -144,7 +181,7 @@ export class CacheSpace<V> {
   /** Keeps a value, which takes about so many bytes, as long as there is room. */
   set(key: number, value: V, bytes: number): void {
     const before = this.#find(key);
-    if (before !== undefined) this.#drop(before);
+    if (before !== undefined) this.drop(before);
     const slot: Slot<V> = {
       space: this,
       key,
@@ -169,24 +206,18 @@ export class CacheSpace<V> {
 
   /** Lets go of everything, when the user ends. */
   clear(): void {
-    for (const slot of this.#listed ?? this.#mapped.values())
-      if (slot !== undefined) this.#cache.remove(slot as AnySlot);
-    this.#listed = undefined;
-    this.#mapped.clear();
+    for (const slot of this.#listed ?? [...this.#mapped.values()]) if (slot !== undefined) this.drop(slot);
   }
 
   /** @internal For the cache. */
-  forget(key: number): void {
-    if (this.#listed === undefined) this.#mapped.delete(key);
-    else this.#listed[key] = undefined;
+  drop(slot: Slot<V>): void {
+    if (this.#listed === undefined) this.#mapped.delete(slot.key);
+    else this.#listed[slot.key] = undefined;
+    this.#cache.remove(slot as AnySlot);
+    this.#dropped?.(slot.value);
   }
 
   #find(key: number): Slot<V> | undefined {
     return this.#listed === undefined ? this.#mapped.get(key) : this.#listed[key];
-  }
-
-  #drop(slot: Slot<V>): void {
-    this.forget(slot.key);
-    this.#cache.remove(slot as AnySlot);
   }
 }

@@ -1,3 +1,4 @@
+import { BUFFER_BYTES } from "./block-cache.ts";
 import { type ByteWriter, MalformedBytes, toBinaryString } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import {
@@ -19,10 +20,13 @@ import { beginPiece, type Crc32, endPiece, PIECE_HEAD_BYTES, PIECE_TAIL_BYTES } 
  * the highest version and the lowest timestamp, from which those of the entries are told.
  */
 
+const NO_BYTES = new Uint8Array(0);
+
 /** A block that was checked, as it lies in the run: decoded as far as somebody asks. */
 export class RunBlock implements BlockBase {
   readonly number: number;
-  readonly bytes: Uint8Array;
+  /** Not there any more once the block was dropped. */
+  bytes: Uint8Array;
   readonly prefix: string;
   readonly count: number;
   readonly highestVersion: number;
@@ -46,14 +50,28 @@ export class RunBlock implements BlockBase {
     if (!(this.entriesFrom < this.entriesTo) || this.count === 0) throw new MalformedBytes("a block without entries");
   }
 
+  /** True when the memory of its bytes was given to something else: whoever held on to the block loads it again. */
+  get isDropped(): boolean {
+    return this.bytes.length === 0;
+  }
+
+  drop(): void {
+    this.bytes = NO_BYTES;
+  }
+
   /** What it takes in memory, with all that may be decoded of it. */
   get memoryBytes(): number {
-    return this.bytes.length + this.count * 2 + 400;
+    return Math.max(this.bytes.length, BUFFER_BYTES) + this.count * 2 + 400;
   }
 
   /** Reads the entry with this place in the order. */
   readEntry(index: number, entry: EntryView): void {
     this.readEntryAt(this.#entryStarts()[index], entry);
+  }
+
+  /** The offset at which an entry begins. */
+  entryStart(index: number): number {
+    return this.#entryStarts()[index];
   }
 
   /** Reads the entry that begins at this offset. */

@@ -1,7 +1,7 @@
 import type { EncodedKey } from "./key.ts";
 import type { OrderedCursor } from "./ordered-view.ts";
 import type { Row } from "./resolve.ts";
-import type { Run, RunWindow } from "./run.ts";
+import { type Run, RunWindow } from "./run.ts";
 import type { RunBlock } from "./run-block.ts";
 import { EntryView } from "./run-entry.ts";
 
@@ -9,17 +9,19 @@ import { EntryView } from "./run-entry.ts";
 const SCAN_BLOCKS = 8;
 
 /**
- * Walks a run in either direction. A call that throws (`NotLoaded`, or damage) leaves the cursor where it was. Tombstones are entries like
- * others. `value` is decoded when it is asked for.
+ * Walks a run in either direction. A call that throws (`NotLoaded`, or damage) leaves the cursor where it was, and so does asking for `value` or
+ * `version`, which may have to load a block again that the cache has let go. Tombstones are entries like others.
  */
 export class RunCursor implements OrderedCursor<Row> {
   readonly #run: Run;
-  readonly #window: RunWindow = { place: 0, bytes: new Uint8Array(0) };
+  /** Read ahead in turns, so that the present block stays where it is. */
+  #window: RunWindow | undefined;
+  #otherWindow: RunWindow | undefined;
   #block: RunBlock | undefined;
   #index = 0;
   readonly #entry = new EntryView();
   readonly #looking = new EntryView();
-  #key: EncodedKey | undefined;
+  key: EncodedKey = "";
   /** Blocks walked through forward, one after the other. */
   #inRow = 0;
 
@@ -28,14 +30,12 @@ export class RunCursor implements OrderedCursor<Row> {
     this.#run = run;
   }
 
-  get key(): EncodedKey {
-    const block = this.#block;
-    if (block === undefined) return this.#key ?? "";
-    return (this.#key ??= this.#entry.key(block.bytes, block.prefix));
-  }
-
   get value(): Row {
-    return this.#run.rowOf(this.#block as RunBlock, this.#entry);
+    try {
+      return this.#run.rowOf(this.#here(), this.#entry);
+    } catch (error) {
+      throw this.#run.failure(error);
+    }
   }
 
   /** The version of the present entry; cheaper than that of `value`. */
@@ -55,16 +55,14 @@ export class RunCursor implements OrderedCursor<Row> {
     const block = this.#block;
     if (block === undefined) return false;
     if (this.#index + 1 === block.count) return this.#enter(block.number + 1, 1);
-    this.#read(block, this.#entry.end);
-    this.#index++;
-    return true;
+    return this.#read(this.#here(), this.#index + 1, this.#entry.end);
   }
 
   previous(): boolean {
     const block = this.#block;
     if (block === undefined) return false;
     if (this.#index === 0) return this.#enter(block.number - 1, -1);
-    return this.#settle(block, this.#index - 1);
+    return this.#settle(this.#here(), this.#index - 1);
   }
 
   /** Moves on to the next entry that has this version or a higher one. Blocks without any are skipped unread. */
@@ -87,8 +85,8 @@ export class RunCursor implements OrderedCursor<Row> {
     this.#inRow = 0;
     // A key below the first separator belongs into the first block all the same.
     const number = key === undefined ? run.blocks - 1 : Math.max(0, run.findBlock(key));
-    if (run.blocks === 0) return this.#end();
-    const block = this.#block?.number === number ? this.#block : run.block(number);
+    if (run.blocks === 0) return false;
+    const block = this.#block?.number === number ? this.#here() : run.block(number);
     const found = key === undefined ? block.count : this.#search(block, key);
     if (!before && found === block.count) return this.#enter(number + 1, 1);
     if (before && found === 0) return this.#enter(number - 1, -1);
@@ -103,48 +101,61 @@ export class RunCursor implements OrderedCursor<Row> {
     }
   }
 
+  /** The present block, loaded again if it has to be. */
+  #here(): RunBlock {
+    const block = this.#block as RunBlock;
+    if (!block.isDropped) return block;
+    return (this.#block = this.#run.block(block.number));
+  }
+
   /** Moves to the first entry of a block, or to the last one. */
   #enter(number: number, step: 1 | -1): boolean {
     const run = this.#run;
-    if (number < 0 || number >= run.blocks) return this.#end();
+    if (number < 0 || number >= run.blocks) {
+      this.#block = undefined;
+      return false;
+    }
     if (step === -1) {
       const block = run.block(number);
       this.#inRow = 0;
       return this.#settle(block, block.count - 1);
     }
-    const block = this.#inRow < SCAN_BLOCKS ? run.block(number) : run.blockAhead(number, this.#window);
-    this.#read(block, block.entriesFrom);
+    const block = this.#inRow < SCAN_BLOCKS ? run.block(number) : this.#ahead(number);
+    this.#read(block, 0, block.entriesFrom);
     this.#inRow++;
-    this.#block = block;
-    this.#index = 0;
     return true;
   }
 
-  #settle(block: RunBlock, index: number): boolean {
+  #ahead(number: number): RunBlock {
+    const run = this.#run;
+    this.#window ??= new RunWindow();
+    const block = run.blockWithin(number, this.#window);
+    if (block !== undefined) return block;
+    const window = (this.#otherWindow ??= new RunWindow());
+    run.readWindow(number, window);
+    this.#otherWindow = this.#window;
+    this.#window = window;
+    // It begins with the block.
+    return run.blockWithin(number, window) as RunBlock;
+  }
+
+  #settle(block: RunBlock, index: number): true {
     try {
-      block.readEntry(index, this.#entry);
+      return this.#read(block, index, block.entryStart(index));
     } catch (error) {
       throw this.#run.failure(error);
     }
-    this.#block = block;
-    this.#index = index;
-    this.#key = undefined;
-    return true;
   }
 
-  #read(block: RunBlock, at: number): void {
+  #read(block: RunBlock, index: number, at: number): true {
     try {
       block.readEntryAt(at, this.#entry);
     } catch (error) {
       throw this.#run.failure(error);
     }
-    this.#key = undefined;
-  }
-
-  #end(): false {
-    // The last key stays, as with other cursors.
-    this.#key = this.key;
-    this.#block = undefined;
-    return false;
+    this.key = this.#entry.key(block.bytes, block.prefix);
+    this.#block = block;
+    this.#index = index;
+    return true;
   }
 }

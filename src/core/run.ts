@@ -1,7 +1,6 @@
-import type { BlockCache, CacheSpace } from "./block-cache.ts";
+import { type BlockCache, BUFFER_BYTES, type CacheSpace } from "./block-cache.ts";
 import { MalformedBytes, readU32 } from "./bytes.ts";
 import type { BytesAt } from "./bytes-at.ts";
-import { KVError } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Row, ValueHome } from "./resolve.ts";
 import { RunBlock } from "./run-block.ts";
@@ -10,17 +9,12 @@ import { EntryView } from "./run-entry.ts";
 import { Filter } from "./run-filter.ts";
 import {
   contentOf,
-  type Crc32,
   type Footer,
-  isCodecKnown,
-  openPiece,
-  openRecord,
   PIECE_TAIL_BYTES,
   pieceChecksum,
   type PiecePlace,
   readFooter,
   readTail,
-  RECORD_BYTES,
   RUN_FORMAT,
   type RunInfo,
   SectionId,
@@ -29,32 +23,27 @@ import {
 import { hashKey } from "./run-hash.ts";
 import { IndexNode, LEAF_BLOCKS } from "./run-index.ts";
 import { Lookup } from "./run-lookup.ts";
+import { type RunOptions, RunPieces } from "./run-pieces.ts";
 import { decodeValue } from "./value.ts";
-
-export interface RunOptions {
-  readonly crc32: Crc32;
-  /** Shared with whoever else reads. */
-  readonly cache: BlockCache;
-  /** For messages. */
-  readonly name: string;
-  /** Of the run, in bytes. */
-  readonly length: number;
-}
 
 /** The end of a run is read at once: footer and top of the index fit as a rule. */
 const OPEN_BYTES = 64 * 1024;
 /** An entry read by itself is asked for with so much behind it as entries have on average, times two, within these bounds. */
 const ENTRY_BYTES_MIN = 256;
 const ENTRY_BYTES_MAX = 2048;
+/** Larger values are read from their records every time. */
+const RECORD_CACHED_MAX = 256 * 1024;
 /** Read ahead in a scan. */
 const WINDOW_BYTES = 64 * 1024;
 
-const NO_BYTES = new Uint8Array(0);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
-/** What a scan has read ahead. */
-export interface RunWindow {
-  place: number;
-  bytes: Uint8Array;
+/** What a scan has read ahead: into a buffer of its own, with the blocks that were opened in it. */
+export class RunWindow {
+  place = 0;
+  bytes = NO_BYTES;
+  buffer: Uint8Array | undefined;
+  readonly blocks: RunBlock[] = [];
 }
 
 /**
@@ -70,16 +59,15 @@ export class Run implements ValueHome {
   readonly checksum: number;
   /** How many blocks the entries lie in. */
   readonly blocks: number;
-  readonly #bytes: BytesAt;
+  readonly #pieces: RunPieces;
   readonly #smallReads: boolean;
-  readonly #crc32: Crc32;
-  readonly #name: string;
   readonly #footer: Footer;
   readonly #top: IndexNode;
   readonly #blockCache: CacheSpace<RunBlock>;
   readonly #leafCache: CacheSpace<IndexNode>;
   readonly #pageCache: CacheSpace<Uint8Array>;
   readonly #filterCache: CacheSpace<Uint8Array>;
+  readonly #recordCache: CacheSpace<Uint8Array>;
   #lookup: Lookup | undefined;
   #filter: Filter | undefined;
   readonly #lookupPlace: PiecePlace | undefined;
@@ -94,20 +82,25 @@ export class Run implements ValueHome {
   #alone: Uint8Array = NO_BYTES;
   readonly #scratch: Uint8Array;
 
-  private constructor(bytes: BytesAt, options: RunOptions, footer: Footer, checksum: number, top: IndexNode) {
+  private constructor(pieces: RunPieces, cache: BlockCache, footer: Footer, checksum: number, top: IndexNode) {
     this.info = footer;
     this.checksum = checksum;
     this.blocks = footer.blocks;
-    this.#bytes = bytes;
-    this.#crc32 = options.crc32;
-    this.#name = options.name;
+    this.#pieces = pieces;
     this.#footer = footer;
     this.#top = top;
-    this.#smallReads = bytes.smallReads === true;
-    this.#blockCache = options.cache.space(footer.blocks);
-    this.#leafCache = options.cache.space(top.count);
-    this.#pageCache = options.cache.space();
-    this.#filterCache = options.cache.space();
+    this.#smallReads = pieces.bytes.smallReads === true;
+    this.#blockCache = cache.space({
+      keys: footer.blocks,
+      dropped: (block) => {
+        cache.recycle(block.bytes);
+        block.drop();
+      },
+    });
+    this.#leafCache = cache.space({ keys: top.count });
+    this.#pageCache = cache.space({ dropped: (page) => cache.recycle(page) });
+    this.#filterCache = cache.space({ dropped: (page) => cache.recycle(page) });
+    this.#recordCache = cache.space();
     this.#lookupPlace = footer.sections.find(({ id }) => id === SectionId.lookup);
     this.#filterPlace = footer.sections.find(({ id }) => id === SectionId.filter);
     const average = footer.entries === 0 ? 0 : footer.blocksEnd / footer.entries;
@@ -116,31 +109,27 @@ export class Run implements ValueHome {
 
   /** Reads the footer and the top of the index. Throws `LedgerDamaged`, also for what is no run; `UnsupportedFormat` for a newer one. */
   static open(bytes: BytesAt, options: RunOptions): Run {
-    const { length, name, crc32 } = options;
+    const { length, cache } = options;
+    const pieces = new RunPieces(bytes, options);
     const from = Math.max(0, length - OPEN_BYTES);
     const end = bytes.read(from, length - from);
     const tailFrom = length - TAIL_BYTES;
     const isWhole = tailFrom >= 0 && end.length === length - from;
     const footerBytes = isWhole ? readTail(end.subarray(tailFrom - from)) : undefined;
     if (footerBytes === undefined || footerBytes > tailFrom)
-      throw damaged(name, { place: from, length: length - from });
-    const load = (piece: PiecePlace): Uint8Array => {
-      const within = piece.place >= from && piece.place + piece.length <= length;
+      throw pieces.damage({ place: from, length: length - from });
+    const load = (place: PiecePlace): Uint8Array => {
+      if (place.place < from || place.place + place.length > length) return pieces.read(place);
       // Copied out, so that what is kept does not keep all that was read.
-      const raw = within
-        ? end.slice(piece.place - from, piece.place - from + piece.length)
-        : bytes.read(piece.place, piece.length);
-      return checked(raw, piece, name, crc32);
+      return pieces.check(end.slice(place.place - from, place.place - from + place.length), place);
     };
     const footerPlace = { place: tailFrom - footerBytes, length: footerBytes };
     const footerPiece = load(footerPlace);
-    return readingOf(name, footerPlace, () => {
-      const footer = readFooter(footerPiece);
-      if (typeof footer === "number")
-        throw new KVError("UnsupportedFormat", `${name} has format ${footer}; this version reads up to ${RUN_FORMAT}`);
-      const top = readingOf(name, footer.top, () => new IndexNode(load(footer.top)));
-      return new Run(bytes, options, footer, pieceChecksum(footerPiece), top);
-    });
+    const footer = pieces.decode(footerPlace, () => readFooter(footerPiece));
+    if (typeof footer === "number") throw pieces.unsupported(footer, RUN_FORMAT);
+    const topPiece = load(footer.top);
+    const top = pieces.decode(footer.top, () => new IndexNode(topPiece));
+    return new Run(pieces, cache, footer, pieceChecksum(footerPiece), top);
   }
 
   // --- reading -----------------------------------------------------------------------------------------------------
@@ -203,15 +192,15 @@ export class Run implements ValueHome {
 
   #blockOf(number: number): RunBlock {
     const recent = this.#recent;
-    return recent !== undefined && recent.number === number ? recent : this.block(number);
+    return recent !== undefined && recent.number === number && !recent.isDropped ? recent : this.block(number);
   }
 
   /** Versions of commits that were void, ascending. */
   voidVersions(): number[] {
     const section = this.#footer.sections.find(({ id }) => id === SectionId.voidVersions);
     if (section === undefined) return [];
-    const piece = this.#piece(section);
-    return readingOf(this.#name, section, () => {
+    const piece = this.#pieces.read(section);
+    return this.#pieces.decode(section, () => {
       const reader = contentOf(piece);
       const versions: number[] = [];
       let version = 0;
@@ -226,6 +215,7 @@ export class Run implements ValueHome {
     this.#leafCache.clear();
     this.#pageCache.clear();
     this.#filterCache.clear();
+    this.#recordCache.clear();
     this.#recent = undefined;
     this.#aloneBlock = -1;
   }
@@ -250,26 +240,39 @@ export class Run implements ValueHome {
     const cached = this.#blockCache.get(number);
     if (cached !== undefined) return cached;
     const place = this.#blockPlace(number);
-    const block = this.#openBlock(number, place, this.#read(place));
+    const piece = this.#pieces.readForCache(place);
+    const block = this.#pieces.decode(place, () => new RunBlock(number, piece));
     this.#blockCache.set(number, block, block.memoryBytes);
     return block;
   }
 
   /**
-   * @internal A block for a scan: from the cache, or from the window, which is moved there if it has to be. Leaves the cache to those who
-   * come again.
+   * @internal A block for a scan: from the cache, or from the window if it lies there; undefined if a window has to be read for it. Leaves the
+   * cache to those who come again.
    */
-  blockAhead(number: number, window: RunWindow): RunBlock {
+  blockWithin(number: number, window: RunWindow): RunBlock | undefined {
     const cached = this.#blockCache.get(number);
     if (cached !== undefined) return cached;
     const piece = this.#blockPlace(number);
-    if (piece.place < window.place || piece.place + piece.length > window.place + window.bytes.length) {
-      const length = Math.max(piece.length, Math.min(WINDOW_BYTES, this.#footer.blocksEnd - piece.place));
-      window.bytes = this.#bytes.read(piece.place, length);
-      window.place = piece.place;
-    }
     const at = piece.place - window.place;
-    return this.#openBlock(number, piece, window.bytes.subarray(at, at + piece.length));
+    if (at < 0 || at + piece.length > window.bytes.length) return undefined;
+    const raw = window.bytes.subarray(at, at + piece.length);
+    const content = this.#pieces.check(raw, piece);
+    const block = this.#pieces.decode(piece, () => new RunBlock(number, content));
+    window.blocks.push(block);
+    return block;
+  }
+
+  /** @internal Reads a window that begins with this block. What was opened in it before is dropped. */
+  readWindow(number: number, window: RunWindow): void {
+    const { place, length } = this.#blockPlace(number);
+    const wanted = Math.max(length, Math.min(WINDOW_BYTES, this.#footer.blocksEnd - place));
+    if (window.buffer === undefined || window.buffer.length < wanted) window.buffer = new Uint8Array(wanted);
+    for (const block of window.blocks) block.drop();
+    window.blocks.length = 0;
+    window.bytes = NO_BYTES;
+    window.bytes = this.#pieces.bytes.read(place, wanted, window.buffer);
+    window.place = place;
   }
 
   /** @internal The highest version in a block, told by the index. */
@@ -288,7 +291,7 @@ export class Run implements ValueHome {
   /** @internal What an error thrown while reading means: checksums that hold over content that cannot be are damage, too. */
   failure(error: unknown): unknown {
     if (!(error instanceof MalformedBytes)) return error;
-    return damaged(this.#name, { place: 0, length: this.#footer.blocksEnd }, error);
+    return this.#pieces.damage({ place: 0, length: this.#footer.blocksEnd }, error);
   }
 
   // --- point lookups -----------------------------------------------------------------------------------------------
@@ -333,12 +336,12 @@ export class Run implements ValueHome {
     const asked = Math.min(this.#scratch.length, leaf.length(child) - PIECE_TAIL_BYTES - offset);
     // What lies there is overwritten now.
     this.#aloneBlock = -1;
-    const bytes = this.#bytes.read(leaf.place(child) + offset, asked, this.#scratch);
+    const bytes = this.#pieces.bytes.read(leaf.place(child) + offset, asked, this.#scratch);
     const entry = this.#entry;
     // Whatever is wrong with it, reading the whole block will tell.
     if (bytes.length < asked || !entry.read(bytes, 0, asked) || entry.sharesKey) return null;
     const checksumFrom = entry.end - 4;
-    if (this.#crc32(bytes.subarray(0, checksumFrom)) !== readU32(bytes, checksumFrom)) return null;
+    if (this.#pieces.crc32(bytes.subarray(0, checksumFrom)) !== readU32(bytes, checksumFrom)) return null;
     if (entry.compare(bytes, key, leaf.prefixLength(child)) !== 0) return undefined;
     this.#aloneBlock = number;
     this.#aloneOffset = offset;
@@ -364,10 +367,9 @@ export class Run implements ValueHome {
 
   #openLookup(place: PiecePlace): Lookup {
     if (this.#lookup !== undefined) return this.#lookup;
-    const piece = this.#piece(place);
+    const piece = this.#pieces.read(place);
     const cache = this.#pageCache;
-    const lookup: Lookup = readingOf(
-      this.#name,
+    const lookup: Lookup = this.#pieces.decode(
       place,
       () => new Lookup(piece, (page) => cache.get(page) ?? this.#page(cache, page, lookup.pagePlace(page))),
     );
@@ -377,10 +379,9 @@ export class Run implements ValueHome {
 
   #openFilter(place: PiecePlace): Filter {
     if (this.#filter !== undefined) return this.#filter;
-    const piece = this.#piece(place);
+    const piece = this.#pieces.read(place);
     const cache = this.#filterCache;
-    const filter: Filter = readingOf(
-      this.#name,
+    const filter: Filter = this.#pieces.decode(
       place,
       () => new Filter(piece, (page) => cache.get(page) ?? this.#page(cache, page, filter.pagePlace(page))),
     );
@@ -389,8 +390,8 @@ export class Run implements ValueHome {
   }
 
   #page(cache: CacheSpace<Uint8Array>, number: number, place: PiecePlace): Uint8Array {
-    const page = this.#piece(place);
-    cache.set(number, page, page.length + 100);
+    const page = this.#pieces.readForCache(place);
+    cache.set(number, page, Math.max(page.length, BUFFER_BYTES));
     return page;
   }
 
@@ -408,31 +409,18 @@ export class Run implements ValueHome {
     const cached = this.#leafCache.get(number);
     if (cached !== undefined) return cached;
     const place = { place: this.#top.place(number), length: this.#top.length(number) };
-    const piece = this.#piece(place);
-    const leaf = readingOf(this.#name, place, () => new IndexNode(piece));
+    const piece = this.#pieces.read(place);
+    const leaf = this.#pieces.decode(place, () => new IndexNode(piece));
     this.#leafCache.set(number, leaf, leaf.memoryBytes);
     return leaf;
   }
 
-  #openBlock(number: number, place: PiecePlace, raw: Uint8Array): RunBlock {
-    const piece = checked(raw, place, this.#name, this.#crc32);
-    return readingOf(this.#name, place, () => new RunBlock(number, piece));
-  }
-
-  #piece(place: PiecePlace): Uint8Array {
-    return checked(this.#read(place), place, this.#name, this.#crc32);
-  }
-
-  #read({ place, length }: PiecePlace): Uint8Array {
-    return this.#bytes.read(place, length);
-  }
-
   /** @internal For rows whose value lies in a record. */
   recordBytes(row: Row, checksum: number): Uint8Array {
-    const place = { place: row.place, length: row.valueLength + RECORD_BYTES };
-    const raw = this.#read(place);
-    const value = raw.length === place.length ? openRecord(raw, checksum, this.#crc32) : undefined;
-    if (value === undefined) throw damaged(this.#name, place);
+    const cached = this.#recordCache.get(row.place);
+    if (cached !== undefined) return cached;
+    const value = this.#pieces.readRecord(row.place, row.valueLength, checksum);
+    if (value.length <= RECORD_CACHED_MAX) this.#recordCache.set(row.place, value, value.length + 200);
     return value;
   }
 }
@@ -454,28 +442,4 @@ class Record implements ValueHome {
   valueBytes(row: Row): Uint8Array {
     return this.#run.recordBytes(row, this.#checksum);
   }
-}
-
-function checked(raw: Uint8Array, place: PiecePlace, name: string, crc32: Crc32): Uint8Array {
-  const piece = raw.length === place.length ? openPiece(raw, crc32) : undefined;
-  if (piece === undefined) throw damaged(name, place);
-  if (!isCodecKnown(piece)) throw new KVError("UnsupportedFormat", `${name} is compressed in an unknown way`);
-  return piece;
-}
-
-/** Reads the content of a piece whose checksum held. */
-function readingOf<T>(name: string, place: PiecePlace, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof MalformedBytes) throw damaged(name, place, error);
-    throw error;
-  }
-}
-
-function damaged(name: string, { place, length }: PiecePlace, cause?: unknown): KVError {
-  return new KVError("LedgerDamaged", `${name} is damaged within ${length} bytes at ${place}`, {
-    cause,
-    ranges: [{ from: place, to: place + length }],
-  });
 }

@@ -2,10 +2,17 @@ import { describe, expect, test } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
 import { seededRandom } from "../support/runs.ts";
 
-for (const keys of [undefined, 1000]) {
-  describe(keys === undefined ? "a space of any keys" : "a space of known keys", () => {
+/** Tells buffers apart. */
+const slabNumbers = new Map<ArrayBufferLike, number>();
+function placeOf({ buffer, byteOffset }: Uint8Array): string {
+  if (!slabNumbers.has(buffer)) slabNumbers.set(buffer, slabNumbers.size);
+  return `${slabNumbers.get(buffer)} ${byteOffset}`;
+}
+
+for (const options of [{}, { keys: 1000 }]) {
+  describe(options.keys === undefined ? "a space of any keys" : "a space of known keys", () => {
     test("gives what was put there, as long as there is room", () => {
-      const space = new BlockCache(100_000).space<string>(keys);
+      const space = new BlockCache(100_000).space<string>(options);
       space.set(0, "a", 100);
       space.set(999, "b", 100);
       expect([space.get(0), space.get(999), space.get(5)]).toEqual(["a", "b", undefined]);
@@ -15,7 +22,7 @@ for (const keys of [undefined, 1000]) {
 
     test("keeps what is used, not what came last, and never more than it may", () => {
       const cache = new BlockCache(20_000);
-      const space = cache.space<number>(keys);
+      const space = cache.space<number>(options);
       for (let i = 0; i < 10; i++) space.set(i, i, 1000);
       for (let i = 0; i < 10; i++) expect(space.get(i)).toBe(i);
       for (let i = 100; i < 900; i++) {
@@ -30,7 +37,7 @@ for (const keys of [undefined, 1000]) {
     test("does as a plain map does, for what it still has", () => {
       const random = seededRandom(1);
       const cache = new BlockCache(50_000);
-      const spaces = [cache.space<number>(keys), cache.space<number>(keys)];
+      const spaces = [cache.space<number>(options), cache.space<number>(options)];
       const plain = [new Map<number, number>(), new Map<number, number>()];
       let wrong = 0;
       for (let i = 0; i < 20_000; i++) {
@@ -53,6 +60,34 @@ for (const keys of [undefined, 1000]) {
     });
   });
 }
+
+test("whoever is told of what is dropped hears of each value once, however it goes", () => {
+  const cache = new BlockCache(2000);
+  const dropped: string[] = [];
+  const space = cache.space<string>({ dropped: (value) => dropped.push(value) });
+  for (const value of ["a", "b", "c", "d", "e", "f"]) space.set(value.charCodeAt(0), value, 300);
+  space.set("f".charCodeAt(0), "g", 300);
+  const other = cache.space<string>();
+  other.set(1, "x", 1200);
+  space.clear();
+  expect(dropped.sort()).toEqual(["a", "b", "c", "d", "e", "f", "g"]);
+  expect(other.get(1)).toBe("x");
+});
+
+test("buffers that were given back are used again, whole", () => {
+  expect(new BlockCache(10_000).takeBuffer(1)).toBeUndefined();
+  const cache = new BlockCache(1_000_000);
+  const buffers = Array.from({ length: 100 }, () => cache.takeBuffer(4096) as Uint8Array);
+  expect(new Set(buffers.map(placeOf)).size).toBe(100);
+  for (const buffer of buffers) cache.recycle(buffer.subarray(0, 7));
+  cache.recycle(new Uint8Array(5000));
+  const again = Array.from({ length: 100 }, () => cache.takeBuffer(1) as Uint8Array);
+  expect(again.every(({ length }) => length >= 4096)).toBe(true);
+  const slabs = new Set(buffers.map(({ buffer }) => buffer));
+  expect(again.every(({ buffer }) => slabs.has(buffer))).toBe(true);
+  expect(new Set(again.map(placeOf)).size).toBe(100);
+  expect(cache.takeBuffer(100_000)).toBeUndefined();
+});
 
 test("what is larger than the whole cache is not kept, and pushes nothing out", () => {
   const cache = new BlockCache(10_000);

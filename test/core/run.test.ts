@@ -108,8 +108,9 @@ const BUILDS: Readonly<Record<string, BuildOptions>> = {
 
 const READS: Readonly<Record<string, () => ReadOptions>> = {
   "much cache": () => ({}),
-  "hardly any cache": () => ({ cache: new BlockCache(12_000) }),
-  "hardly any cache, small reads": () => ({ cache: new BlockCache(12_000), smallReads: true }),
+  "hardly any cache": () => ({ cache: new BlockCache(64 * 1024) }),
+  "hardly any cache, small reads": () => ({ cache: new BlockCache(64 * 1024), smallReads: true }),
+  "next to no cache": () => ({ cache: new BlockCache(6_000) }),
 };
 
 describe("a run holds what went into it", () => {
@@ -272,6 +273,52 @@ describe("building", () => {
     const run = openRun(bytes);
     expect(bytes.length / run.blocks).toBeGreaterThan(3000);
     expect(bytes.length / run.blocks).toBeLessThan(4400);
+  });
+});
+
+describe("a cursor", () => {
+  const contents = Array.from({ length: 3000 }, (_, i) => plain(encodeKey(["user", i]), i + 1));
+  const { bytes } = buildRun(contents);
+
+  test("stands where it stood when the cache has let its block go", () => {
+    for (const bytesMax of [0, 10_000, 70_000]) {
+      const run = openRun(bytes, { cache: new BlockCache(bytesMax) });
+      const forward = run.cursor();
+      const backward = run.cursor();
+      forward.seek("");
+      backward.seekBefore(undefined);
+      const seen: number[] = [];
+      const wrong: string[] = [];
+      for (let i = 0; i < contents.length; i++) {
+        run.get(contents[(i * 997) % contents.length].key);
+        if (forward.key !== contents[i].key) wrong.push(`forward ${i}`);
+        seen.push(forward.value.version);
+        const row = forward.value;
+        run.get(contents[(i * 991) % contents.length].key);
+        if ((run.value(row) as { key: string }).key !== contents[i].key) wrong.push(`value ${i}`);
+        if (backward.value.version !== contents.length - i) wrong.push(`backward ${i}`);
+        if (forward.next() !== i + 1 < contents.length) wrong.push(`end ${i}`);
+        backward.previous();
+      }
+      expect(wrong).toEqual([]);
+      expect(seen).toEqual(contents.map((_, i) => i + 1));
+    }
+  });
+
+  test("gives rows whose values can be had after it has gone on", () => {
+    const run = openRun(bytes, { cache: new BlockCache(70_000) });
+    const cursor = run.cursor();
+    const rows: Row[] = [];
+    for (let ok = cursor.seek(""); ok; ok = cursor.next()) rows.push(cursor.value);
+    expect(rows.map((row) => (run.value(row) as { key: string }).key)).toEqual(contents.map(({ key }) => key));
+  });
+
+  test("does not fill the cache with what it passes once", () => {
+    const cache = new BlockCache(8 * 1024 * 1024);
+    const run = openRun(bytes, { cache });
+    const cursor = run.cursor();
+    for (let ok = cursor.seek(""); ok; ok = cursor.next());
+    expect(cache.stats().bytes).toBeLessThan(bytes.length / 2);
   });
 });
 

@@ -1,0 +1,85 @@
+import type { BlockCache } from "./block-cache.ts";
+import { MalformedBytes } from "./bytes.ts";
+import type { BytesAt } from "./bytes-at.ts";
+import { KVError } from "./errors.ts";
+import { type Crc32, isCodecKnown, openPiece, openRecord, type PiecePlace, RECORD_BYTES } from "./run-format.ts";
+
+export interface RunOptions {
+  readonly crc32: Crc32;
+  /** Shared with whoever else reads. */
+  readonly cache: BlockCache;
+  /** For messages. */
+  readonly name: string;
+  /** Of the run, in bytes. */
+  readonly length: number;
+}
+
+/** Reads the pieces of one run and checks them: what it returns is whole, what is not is `LedgerDamaged`. */
+export class RunPieces {
+  readonly bytes: BytesAt;
+  readonly crc32: Crc32;
+  readonly #cache: BlockCache;
+  readonly #name: string;
+
+  constructor(bytes: BytesAt, { crc32, cache, name }: RunOptions) {
+    this.bytes = bytes;
+    this.crc32 = crc32;
+    this.#cache = cache;
+    this.#name = name;
+  }
+
+  read(place: PiecePlace): Uint8Array {
+    return this.check(this.bytes.read(place.place, place.length), place);
+  }
+
+  /** A piece that goes into the cache: in one of the cache's buffers, in memory of its own, or in that of whoever has read it. */
+  readForCache(place: PiecePlace): Uint8Array {
+    const buffer = this.#cache.takeBuffer(place.length);
+    let piece: Uint8Array | undefined;
+    try {
+      piece = this.check(this.bytes.read(place.place, place.length, buffer), place);
+      return piece;
+    } finally {
+      if (buffer !== undefined && piece?.buffer !== buffer.buffer) this.#cache.recycle(buffer);
+    }
+  }
+
+  /** The value in a record. */
+  readRecord(place: number, valueLength: number, checksum: number): Uint8Array {
+    const whole = { place, length: valueLength + RECORD_BYTES };
+    const raw = this.bytes.read(place, whole.length);
+    const value = raw.length === whole.length ? openRecord(raw, checksum, this.crc32) : undefined;
+    if (value === undefined) throw this.damage(whole);
+    return value;
+  }
+
+  /** The piece that these bytes are, without its mask. */
+  check(raw: Uint8Array, place: PiecePlace): Uint8Array {
+    const piece = raw.length === place.length ? openPiece(raw, this.crc32) : undefined;
+    if (piece === undefined) throw this.damage(place);
+    if (!isCodecKnown(piece))
+      throw new KVError("UnsupportedFormat", `${this.#name} is compressed in a way that this version does not know`);
+    return piece;
+  }
+
+  /** Decodes the content of a piece: a checksum that holds over what cannot be is damage, too. */
+  decode<T>(place: PiecePlace, decode: () => T): T {
+    try {
+      return decode();
+    } catch (error) {
+      throw error instanceof MalformedBytes ? this.damage(place, error) : error;
+    }
+  }
+
+  damage({ place, length }: PiecePlace, cause?: unknown): KVError {
+    return new KVError("LedgerDamaged", `${this.#name} is damaged within ${length} bytes at ${place}`, {
+      cause,
+      ranges: [{ from: place, to: place + length }],
+    });
+  }
+
+  unsupported(format: number, known: number): KVError {
+    const message = `${this.#name} has format ${format}; this version reads up to ${known}`;
+    return new KVError("UnsupportedFormat", message);
+  }
+}
