@@ -216,7 +216,7 @@ export type ReopenResult =
   /**
    * Something else, or the same cut: the engine opens the ledger anew, builds its state from the start, and closes this session once
    * nobody reads from it any more; until then `readValue` goes on. `ownCommits` tells what became of commits that were appended here
-   * and not met: `"unknown"`, or `"not committed"` when certain.
+   * and not met: `"unknown"`, or `"not committed"` when certain: if it is the same ledger still, they are appended again.
    */
   | { readonly status: "replaced"; readonly ownCommits: "unknown" | "not committed" };
 
