@@ -17,8 +17,8 @@ export interface EngineStateOptions {
   readonly name: string;
   /** False: no state is kept, only its version. */
   readonly index: boolean;
-  /** Whether a saved state may be begun with. */
-  readonly loads: boolean;
+  /** Whether the state is saved beside the ledger, and begun with. */
+  readonly sideIndex: boolean;
   /** Whether the state may be saved at present. */
   readonly saves: () => boolean;
   readonly problem: (error: KVError) => void;
@@ -44,7 +44,7 @@ export class EngineState {
     this.#store = begin.store;
     this.source = new Source(session, name, environment);
     this.position = begin.checkpoint?.position ?? session.start;
-    const runs = begin.checkpoint?.runs.map((stored) => this.#openRun(stored)) ?? [];
+    const runs = begin.checkpoint?.runs.map((stored) => openRun(stored, options, { rebuildable: true })) ?? [];
     const version = begin.checkpoint?.version ?? base?.run.run.info.upto ?? 0;
     this.replica = new Replica({ base, runs, version }, environment.random() * 2 ** 31);
     if (!index) return;
@@ -64,7 +64,7 @@ export class EngineState {
         get store() {
           return state().store;
         },
-        openRun: (stored) => this.#openRun(stored),
+        openRun: (stored) => openRun(stored, options, { rebuildable: true }),
         problem: options.problem,
       },
       this.position,
@@ -76,11 +76,19 @@ export class EngineState {
     return new EngineState(session, options, undefined, { store: undefined, checkpoint: undefined });
   }
 
-  /** The state that the session's snapshot or a saved checkpoint gives. What came after it has yet to be read. */
-  static async begin(session: LedgerSession, options: EngineStateOptions): Promise<EngineState> {
+  /**
+   * The state that the session's snapshot or, with `load`, a saved checkpoint gives. What came after it has yet to be read. Without `load`
+   * what was saved is not offered to others any more either, where it may be changed.
+   */
+  static async begin(
+    session: LedgerSession,
+    options: EngineStateOptions,
+    { load }: { readonly load: boolean } = { load: true },
+  ): Promise<EngineState> {
     const base = openBase(session, options);
-    const store = options.loads && options.index ? session.openCheckpoints?.() : undefined;
-    const loaded = store?.load();
+    const store = options.sideIndex && options.index ? session.openCheckpoints?.() : undefined;
+    if (!load && options.saves()) store?.invalidate();
+    const loaded = load ? store?.load() : undefined;
     const checkpoint = isPromise(loaded) ? await loaded : loaded;
     if (checkpoint === "cut") {
       const message = `${options.name} is shorter than what its index covers: something was cut off its end`;
@@ -93,7 +101,7 @@ export class EngineState {
       // A run of the index that cannot be opened: it is built anew.
       if (usable === undefined) throw error;
       for (const stored of usable.runs) stored.close();
-      store?.invalidate();
+      if (options.saves()) store?.invalidate();
       return new EngineState(session, options, base, { store, checkpoint: undefined });
     }
   }
@@ -103,7 +111,7 @@ export class EngineState {
     this.position = position;
     if (!this.#options.index) return;
     const base = openBase(this.source.session, this.#options);
-    this.#store = this.#options.loads ? this.source.session.openCheckpoints?.() : undefined;
+    this.#store = this.#options.sideIndex ? this.source.session.openCheckpoints?.() : undefined;
     if (base !== undefined) this.replica.rebase(base);
     this.checkpointer?.rebased();
   }
@@ -135,18 +143,20 @@ export class EngineState {
     this.replica.release();
     this.source.retire();
   }
-
-  #openRun(stored: StoredRun): HeldRun {
-    return openRun(stored, this.#options);
-  }
 }
 
 function openBase(session: LedgerSession, options: EngineStateOptions): ReplicaBase | undefined {
   const snapshot = session.openSnapshot?.();
-  return snapshot === undefined ? undefined : { run: openRun(snapshot.run, options), below: snapshot.below };
+  return snapshot === undefined
+    ? undefined
+    : { run: openRun(snapshot.run, options, { rebuildable: false }), below: snapshot.below };
 }
 
-function openRun(stored: StoredRun, { cache, environment, name }: EngineStateOptions): HeldRun {
+function openRun(
+  stored: StoredRun,
+  { cache, environment, name }: EngineStateOptions,
+  options: { readonly rebuildable: boolean },
+): HeldRun {
   const { crc32 } = environment;
-  return new HeldRun(Run.open(stored, { cache, crc32, name, length: stored.length }), stored);
+  return new HeldRun(Run.open(stored, { cache, crc32, name, length: stored.length }), stored, options);
 }

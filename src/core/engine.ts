@@ -4,6 +4,7 @@ import { type Commit, decodeCommit } from "./commit.ts";
 import { EngineState, type EngineStateOptions } from "./engine-state.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, KVError } from "./errors.ts";
+import { IndexDamaged } from "./held-run.ts";
 import type {
   AppendResult,
   CommitRecord,
@@ -114,6 +115,8 @@ export class Engine {
   #stopped: KVError | undefined;
   /** What was read is not, or no longer, what lies at the ledger's place: nothing is read or written before it was reopened. */
   #moved = false;
+  /** A run of the saved index could not be read: the state is to be built anew before anything else. */
+  #indexDamaged = false;
   /** The last attempt to follow failed: nothing is written before one succeeds. */
   #astray = false;
   readonly #sealWait: SealWait;
@@ -123,7 +126,16 @@ export class Engine {
   readonly #ownVersions = new Set<number>();
   /** monotonic() of the last time the end of the ledger was looked at. */
   #lastLook = -Infinity;
-  readonly counts = { stumps: 0, lostBytes: 0, commits: 0, voidCommits: 0, batches: 0, rounds: 0, reloads: 0 };
+  readonly counts = {
+    stumps: 0,
+    lostBytes: 0,
+    commits: 0,
+    voidCommits: 0,
+    batches: 0,
+    rounds: 0,
+    reloads: 0,
+    rebuilds: 0,
+  };
 
   constructor(
     ledger: Ledger,
@@ -145,7 +157,7 @@ export class Engine {
       cache: new BlockCache(options.cacheBytesMax),
       name: ledger.name,
       index: options.index,
-      loads: options.sideIndex,
+      sideIndex: options.sideIndex,
       saves: () => !options.readOnly && this.#damage.length === 0 && this.#stopped === undefined,
       problem: (error) => listener.problem(error),
     };
@@ -325,7 +337,7 @@ export class Engine {
 
   /** The state that another session of the same ledger starts with, to be built up by the caller. */
   begin(session: LedgerSession): Promise<EngineState> {
-    return EngineState.begin(session, { ...this.#stateOptions, index: true, loads: false });
+    return EngineState.begin(session, { ...this.#stateOptions, index: true, sideIndex: false });
   }
 
   /** Reads the ledger from the beginning to its present end. Used once, by open. */
@@ -497,7 +509,9 @@ export class Engine {
         this.#apply(state, pending.record, pending.commit, result.versions[done], result.places[done], pending);
       }
     } catch (error) {
-      return this.#stopAt(batch.slice(done), error);
+      if (!(error instanceof IndexDamaged)) return this.#stopAt(batch.slice(done), error);
+      this.#indexDamaged = true;
+      return this.#readOn(batch.slice(done), undefined);
     }
     state.position = result.next;
     this.#listener.flushed({ invalidated: false });
@@ -606,13 +620,14 @@ export class Engine {
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#moved) await this.#move(state);
     for (let check = verify; ; check = false) {
+      if (this.#indexDamaged) await this.#rebuild();
       const now = this.#state;
       let began = this.#environment.monotonic();
       const read = this.session.read(now.position, { bytes: this.#readBytes.size, verify: check });
       const result = isPromise(read) ? await read : read;
       if (isPromise(read)) began = this.#environment.monotonic();
       if (result.notices !== undefined) this.#note(result.notices);
-      for (const commit of result.commits) this.#meet(now, commit);
+      if (!this.#meetAll(now, result.commits)) continue;
       now.position = result.next;
       if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
       const relief = this.#checkpoint(now);
@@ -627,12 +642,25 @@ export class Engine {
     this.#lastLook = this.#environment.monotonic();
   }
 
+  /** False if the saved index turned out to be damaged: then the state is not to be used any more. */
+  #meetAll(state: EngineState, commits: readonly LedgerCommit[]): boolean {
+    try {
+      for (const commit of commits) this.#meet(state, commit);
+      return true;
+    } catch (error) {
+      if (!(error instanceof IndexDamaged)) throw error;
+      this.#indexDamaged = true;
+      return false;
+    }
+  }
+
   #meet(state: EngineState, commit: LedgerCommit): void {
     const own = this.#ownCommit(commit);
     try {
       const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
       this.#apply(state, commit, decoded, commit.version, commit.place, own);
     } catch (error) {
+      if (error instanceof IndexDamaged) throw error;
       // Whoever cannot tell what a commit does stops before it for good, and never guesses.
       this.#stopped = asKVError(error);
       throw this.#stopped;
@@ -643,7 +671,6 @@ export class Engine {
     if (this.queue.inFlight.size === 0) return undefined;
     const own = this.queue.inFlight.get(commit.counter);
     if (own === undefined || !equalBytes(commit.writer, this.#writer)) return undefined;
-    this.queue.inFlight.delete(commit.counter);
     return own;
   }
 
@@ -677,6 +704,7 @@ export class Engine {
   }
 
   #settle(own: PendingCommit, verdict: Verdict, version: number): void {
+    this.queue.inFlight.delete(own.record.counter);
     this.queue.release(own);
     this.#remember(version);
     if (this.#damage.some(({ from }) => from < version))
@@ -747,8 +775,20 @@ export class Engine {
     else if (unmet.length > 0) this.#appendFailed(unmet, error);
   }
 
+  /** Builds the state anew because the saved index is damaged. */
+  async rebuild(): Promise<void> {
+    this.#indexDamaged = true;
+    await this.round({ verify: false });
+  }
+
+  async #rebuild(): Promise<void> {
+    await this.#reload({ load: false });
+    this.#indexDamaged = false;
+    this.counts.rebuilds++;
+  }
+
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
-  async #reload(): Promise<void> {
+  async #reload(options: { readonly load: boolean } = { load: true }): Promise<void> {
     const old = this.#state;
     const session = await this.#ledger.open({
       createIfMissing: false,
@@ -760,12 +800,13 @@ export class Engine {
     let state: EngineState | undefined;
     try {
       this.#damage = [];
-      state = await EngineState.begin(session, this.#stateOptions);
+      state = await EngineState.begin(session, this.#stateOptions, options);
       await this.#build(state);
     } catch (error) {
       this.#damage = damageBefore;
       if (state === undefined) await session.close();
       else state.retire();
+      if (error instanceof IndexDamaged && options.load) return this.#reload({ load: false });
       throw error;
     }
     const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;

@@ -16,6 +16,8 @@ export interface EntryIteratorOptions {
   readonly order: EntryOrder;
   /** Waits for what the listing has to see and freezes it. Called once, by the first `next`. */
   readonly begin: () => Promise<IteratorBase>;
+  /** What a failure is told as. */
+  readonly failed: (error: unknown) => unknown;
   /** Told when the iterator has ended, whether it had begun or not. */
   readonly ended: () => void;
 }
@@ -84,6 +86,8 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       }
       this.#throwFailure();
       return entries;
+    } catch (error) {
+      throw this.#options.failed(error);
     } finally {
       this.#end();
     }
@@ -104,7 +108,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       return { done: false, value: this.#last };
     } catch (error) {
       this.#end();
-      throw error;
+      throw this.#options.failed(error);
     }
   }
 

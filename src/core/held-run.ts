@@ -1,3 +1,4 @@
+import { hasCode } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Layer } from "./layers.ts";
 import type { StoredRun } from "./ledger.ts";
@@ -5,24 +6,33 @@ import type { OrderedCursor } from "./ordered-view.ts";
 import type { Row } from "./resolve.ts";
 import type { Run } from "./run.ts";
 
+/** A run of the saved index cannot be read: what it held has to be built anew from the ledger. Never leaves the library. */
+export class IndexDamaged extends Error {
+  override readonly name = "IndexDamaged";
+}
+
 /** A run that the replica and what was frozen of it read from; closed when the last of them lets go. */
 export class HeldRun implements Layer {
   readonly run: Run;
   readonly stored: StoredRun;
+  /** Its contents can be had from the ledger as well: damage is `IndexDamaged`. */
+  readonly #rebuildable: boolean;
   #holds = 1;
 
   /** Held once, by whoever makes it. */
-  constructor(run: Run, stored: StoredRun) {
+  constructor(run: Run, stored: StoredRun, options: { readonly rebuildable: boolean }) {
     this.run = run;
     this.stored = stored;
+    this.#rebuildable = options.rebuildable;
   }
 
   get(key: EncodedKey): Row | undefined {
-    return this.run.get(key);
+    return this.#rebuildable ? telling(() => this.run.get(key)) : this.run.get(key);
   }
 
   cursor(): OrderedCursor<Row> {
-    return this.run.cursor();
+    const cursor = this.run.cursor();
+    return this.#rebuildable ? new TellingCursor(cursor) : cursor;
   }
 
   hold(): this {
@@ -34,5 +44,48 @@ export class HeldRun implements Layer {
     if (--this.#holds > 0) return;
     this.run.release();
     this.stored.close();
+  }
+}
+
+/** Does something with a run of the saved index and tells damage from that of the ledger. */
+function telling<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (hasCode(error, "LedgerDamaged"))
+      throw new IndexDamaged("a run of the saved index is damaged", { cause: error });
+    throw error;
+  }
+}
+
+class TellingCursor implements OrderedCursor<Row> {
+  readonly #cursor: OrderedCursor<Row>;
+
+  constructor(cursor: OrderedCursor<Row>) {
+    this.#cursor = cursor;
+  }
+
+  get key(): EncodedKey {
+    return telling(() => this.#cursor.key);
+  }
+
+  get value(): Row {
+    return telling(() => this.#cursor.value);
+  }
+
+  seek(key: EncodedKey): boolean {
+    return telling(() => this.#cursor.seek(key));
+  }
+
+  seekBefore(key: EncodedKey | undefined): boolean {
+    return telling(() => this.#cursor.seekBefore(key));
+  }
+
+  next(): boolean {
+    return telling(() => this.#cursor.next());
+  }
+
+  previous(): boolean {
+    return telling(() => this.#cursor.previous());
   }
 }

@@ -15,6 +15,7 @@ import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from ".
 import type { Ledger } from "./ledger.ts";
 import { EntryIterator } from "./entry-iterator.ts";
 import { listRows } from "./listing.ts";
+import { IndexDamaged } from "./held-run.ts";
 import type { Layer } from "./layers.ts";
 import {
   type AbortSignalLike,
@@ -362,7 +363,12 @@ export class CoreKV {
       const engine = this.#indexed();
       const { atomic } = parseOptions("deleteAll", "deleteAll", options);
       const compiled = compileQuery(query);
-      const keys = this.#keysNow(engine, compiled);
+      let keys: EncodedKey[];
+      try {
+        keys = this.#keysNow(engine, compiled);
+      } catch (error) {
+        return this.#again(error, this.#staged?.state, () => this.deleteAll(query, options));
+      }
       if (this.#staged !== undefined) {
         this.#staged.state.deleteEach(keys);
         return Promise.resolve(keys.length);
@@ -569,10 +575,41 @@ export class CoreKV {
     const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
     if (wait !== undefined) await wait;
-    const row = this.#row(staged, encoded);
-    if (row === undefined) return null;
-    const value = this.#values(staged).value(row);
-    return (isPromise(value) ? await value : value) as T;
+    try {
+      const row = this.#row(staged, encoded);
+      if (row === undefined) return null;
+      const value = this.#values(staged).value(row);
+      return (isPromise(value) ? await value : value) as T;
+    } catch (error) {
+      return this.#again(error, staged, () => this.get<T>(key, options));
+    }
+  }
+
+  /** A read that met a damaged run of the saved index is made again once the index was built anew. Other errors pass through. */
+  async #again<T>(error: unknown, staged: StagedState | undefined, read: () => Promise<T>): Promise<T> {
+    if (!(error instanceof IndexDamaged)) throw error;
+    if (staged !== undefined) throw this.#expired(error);
+    await this.#engine().rebuild();
+    return read();
+  }
+
+  /** A listing in one piece, made again likewise. */
+  async #whole<T>(list: () => Promise<T>): Promise<T> {
+    try {
+      return await list();
+    } catch (error) {
+      if (!(error instanceof KVError && error.cause instanceof IndexDamaged) || this.#staged !== undefined) throw error;
+      await this.#engine().rebuild();
+      return list();
+    }
+  }
+
+  /** What a frozen version whose index is damaged fails with. */
+  #expired(error: unknown): unknown {
+    if (!(error instanceof IndexDamaged)) return error;
+    // Those who read what is frozen cannot wait for it: the next read finds it done. A failure is met by the next poll.
+    this.#open?.engine.rebuild().catch(() => undefined);
+    return new KVError("SnapshotExpired", "The saved index is damaged, and built anew: read again", { cause: error });
   }
 
   /** Value, version, timestamp and expiry under exactly this key, or null. */
@@ -582,10 +619,14 @@ export class CoreKV {
     const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
     if (wait !== undefined) await wait;
-    const row = this.#row(staged, encoded);
-    if (row === undefined) return null;
-    const value = this.#values(staged).value(row);
-    return makeEntry(encoded, row, (isPromise(value) ? await value : value) as T);
+    try {
+      const row = this.#row(staged, encoded);
+      if (row === undefined) return null;
+      const value = this.#values(staged).value(row);
+      return makeEntry(encoded, row, (isPromise(value) ? await value : value) as T);
+    } catch (error) {
+      return this.#again(error, staged, () => this.getEntry<T>(key, options));
+    }
   }
 
   /** True if there is an entry under exactly this key. */
@@ -595,7 +636,11 @@ export class CoreKV {
     const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
     if (wait !== undefined) await wait;
-    return this.#row(staged, encoded) !== undefined;
+    try {
+      return this.#row(staged, encoded) !== undefined;
+    } catch (error) {
+      return this.#again(error, staged, () => this.has(key, options));
+    }
   }
 
   /** The entries under these keys, or null, in the order asked, all of one version. */
@@ -614,7 +659,12 @@ export class CoreKV {
     if (wait !== undefined) await wait;
     const now = this.#now(staged);
     const source = this.#values(staged);
-    const rows = encoded.map((key) => live(this.#rows(staged).get(key), now));
+    let rows: (Row | undefined)[];
+    try {
+      rows = encoded.map((key) => live(this.#rows(staged).get(key), now));
+    } catch (error) {
+      return this.#again(error, staged, () => this.getMany<T>(keys, options));
+    }
     return this.#pinned(async () => {
       const entries: (Entry<T> | null)[] = [];
       for (let i = 0; i < rows.length; i++) {
@@ -658,6 +708,7 @@ export class CoreKV {
           release: () => this.#release(snapshot),
         };
       },
+      failed: (error) => this.#expired(error),
       ended: () => this.#iterators.delete(iterator),
     });
     this.#iterators.add(iterator);
@@ -666,23 +717,26 @@ export class CoreKV {
 
   /** The entries that a query matches, of one frozen version, in an array. */
   async listAll<T = unknown>(query: Query, options?: ListOptions): Promise<Entry<T>[]> {
-    const iterator = this.iterate<T>(query, options);
-    return iterator.collect();
+    return this.#whole(() => this.iterate<T>(query, options).collect());
   }
 
   /** The full keys that a query matches, in order. Decodes no values. */
   async listKeys(query: Query, options?: ListOptions): Promise<KeyPart[][]> {
-    const keys: KeyPart[][] = [];
-    await this.#visit(query, options, "listKeys", (key) => keys.push(decodeKey(key)));
-    return keys;
+    return this.#whole(async () => {
+      const keys: KeyPart[][] = [];
+      await this.#visit(query, options, "listKeys", (key) => keys.push(decodeKey(key)));
+      return keys;
+    });
   }
 
   /** How many entries a query matches. Decodes no values. */
   async count(query: Query, options?: ReadOptions): Promise<number> {
     const { consistency } = parseOptions("read", "count", options);
-    let count = 0;
-    await this.#visit(query, { consistency }, "count", () => count++);
-    return count;
+    return this.#whole(async () => {
+      let count = 0;
+      await this.#visit(query, { consistency }, "count", () => count++);
+      return count;
+    });
   }
 
   async #visit(
@@ -697,14 +751,19 @@ export class CoreKV {
     const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
     if (wait !== undefined) await wait;
-    await this.#pinned(async (snapshot) => {
+    const visit = async (snapshot: Snapshot): Promise<void> => {
       const rows = staged?.freeze() ?? snapshot.rows;
       const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: this.#now(staged) });
       for (let i = 0; listing.next(); i++) {
         visitor(listing.key);
         if ((i & 255) === 255 && this.#pacer.due()) await this.#pacer.rest();
       }
-    });
+    };
+    try {
+      await this.#pinned(visit);
+    } catch (error) {
+      throw this.#expired(error);
+    }
   }
 
   /**

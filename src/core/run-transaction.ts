@@ -4,6 +4,7 @@ import type { Check } from "./commit.ts";
 import type { Engine } from "./engine.ts";
 import type { Environment } from "./environment.ts";
 import { KVError } from "./errors.ts";
+import { IndexDamaged } from "./held-run.ts";
 import type { AbortSignalLike } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Snapshot } from "./source.ts";
@@ -88,6 +89,10 @@ async function tryOnce<T>(
     for (const check of checks) builder.check(check);
     const verdict = await context.commit(builder);
     return verdict === "applied" ? { done: true, result } : { done: false, lostTo: "others" };
+  } catch (error) {
+    if (!(error instanceof IndexDamaged)) throw error;
+    await context.engine.rebuild();
+    return { done: false, lostTo: "own" };
   } finally {
     context.release(snapshot);
   }
