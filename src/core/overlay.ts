@@ -159,20 +159,23 @@ export class Overlay implements OrderedView<Row> {
     const unordered = this.#unordered;
     if (unordered.length === 0) return;
     this.#unordered = [];
-    const keys: { readonly key: EncodedKey; readonly id: number }[] = [];
+    let last = "";
     let ascending = true;
+    let kept = 0;
     for (const id of unordered) {
       if (!slab.isUsed(id)) {
         slab.release(id);
         continue;
       }
       const key = slab.key(id);
-      ascending &&= keys.length === 0 || keys[keys.length - 1].key < key;
-      keys.push({ key, id });
+      ascending &&= last < key;
+      last = key;
+      unordered[kept++] = id;
     }
-    if (!ascending) keys.sort((a, b) => (a.key < b.key ? -1 : 1));
-    for (const { key, id } of keys) {
-      this.#order.add(key, id);
+    unordered.length = kept;
+    if (!ascending) unordered.sort((a, b) => (slab.key(a) < slab.key(b) ? -1 : 1));
+    for (const id of unordered) {
+      this.#order.add(slab.key(id), id);
       slab.markOrdered(id);
     }
   }

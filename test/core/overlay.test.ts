@@ -1,0 +1,184 @@
+import { describe, expect, it } from "vitest";
+import type { OrderedCursor } from "../../src/core/ordered-view.ts";
+import { type FrozenOverlay, Overlay } from "../../src/core/overlay.ts";
+import { Row } from "../../src/core/resolve.ts";
+import { Draw } from "../support/random.ts";
+
+/** What a plain model holds under a key; deleted rows too. */
+type Model = ReadonlyMap<string, Row>;
+
+function draw(random: Draw, version: number): Row {
+  const deleted = random.chance(0.3);
+  const numeric = deleted ? undefined : random.from([undefined, version + 0.5, BigInt(version) ** 5n, -0, NaN]);
+  const expiresAt = random.from([0, 1e12 + version]);
+  return new Row(
+    version,
+    random.below(3),
+    1e12 + version,
+    expiresAt,
+    deleted,
+    version * 3,
+    7,
+    2 ** 52 + version,
+    numeric,
+  );
+}
+
+/** The rows of a model in order, from those that a view has to show: where nothing lies underneath, deleted ones need not be there. */
+function shown(model: Model, covers: boolean): [string, Row][] {
+  return [...model].filter(([, row]) => covers || !row.deleted).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function listed(cursor: OrderedCursor<Row>, covers: boolean, reverse = false): [string, Row][] {
+  const rows: [string, Row][] = [];
+  const step = (): boolean => (reverse ? cursor.previous() : cursor.next());
+  for (let ok = reverse ? cursor.seekBefore(undefined) : cursor.seek(""); ok; ok = step()) {
+    if (covers || !cursor.value.deleted) rows.push([cursor.key, cursor.value]);
+  }
+  return reverse ? rows.reverse() : rows;
+}
+
+/** A frozen version, what it has to show, and a cursor that is somewhere within it. */
+interface Held {
+  readonly view: FrozenOverlay;
+  readonly model: Model;
+  readonly cursor: OrderedCursor<Row>;
+  at: string | undefined;
+}
+
+/** One step of a cursor, held against the model. Passes deleted rows where they need not be there. */
+function step(held: Held, random: Draw, key: string, covers: boolean): void {
+  const keys = shown(held.model, covers).map(([each]) => each);
+  const { cursor } = held;
+  const forward = random.chance(0.5);
+  let ok: boolean;
+  let expected: string | undefined;
+  if (held.at === undefined || random.chance(0.3)) {
+    const bound = forward || random.chance(0.9) ? key : undefined;
+    ok = forward ? cursor.seek(key) : cursor.seekBefore(bound);
+    expected = forward
+      ? keys.find((each) => each >= key)
+      : keys.findLast((each) => bound === undefined || each < bound);
+  } else {
+    const { at } = held;
+    ok = forward ? cursor.next() : cursor.previous();
+    expected = forward ? keys.find((each) => each > at) : keys.findLast((each) => each < at);
+  }
+  while (ok && !covers && cursor.value.deleted) ok = forward ? cursor.next() : cursor.previous();
+  held.at = ok ? cursor.key : undefined;
+  expect(held.at).toBe(expected);
+  if (ok) expect(cursor.value).toEqual(held.model.get(cursor.key));
+}
+
+describe.each([{ covers: true }, { covers: false }])("an overlay with covers: $covers", ({ covers }) => {
+  it.each([1, 2, 3])("shows each frozen version as it was, whatever is written meanwhile (seed %i)", (seed) => {
+    const random = new Draw(seed);
+    const overlay = new Overlay({ covers, seed });
+    const model = new Map<string, Row>();
+    const held: Held[] = [];
+    const keyOf = (): string => String.fromCharCode(...random.many(1 + random.below(2), () => random.below(20)));
+    for (let version = 1; version < 1200; version++) {
+      // One commit: one row or several.
+      for (let i = random.below(4); i >= 0; i--) {
+        const key = keyOf();
+        const row = draw(random, version);
+        overlay.put(key, row);
+        model.set(key, row);
+      }
+      if (random.chance(0.1)) {
+        const view = overlay.freeze();
+        held.push({ view, model: new Map(model), cursor: view.cursor(), at: undefined });
+      }
+      for (const each of held) if (random.chance(0.2)) step(each, random, keyOf(), covers);
+      if (held.length > 0) {
+        const { view, model: before } = random.from(held);
+        const key = keyOf();
+        const expected = before.get(key);
+        if (covers || expected?.deleted !== true) expect(view.get(key)).toEqual(expected);
+        else expect(view.get(key)?.deleted ?? true).toBe(true);
+      }
+      if (held.length > 0 && random.chance(0.12)) {
+        const [gone] = held.splice(random.below(held.length), 1);
+        const expected = shown(gone.model, covers);
+        expect(listed(gone.view.cursor(), covers)).toEqual(expected);
+        expect(listed(gone.view.cursor(), covers, true)).toEqual(expected);
+        expect(gone.view.size).toBe(expected.filter(([, row]) => !row.deleted).length);
+        gone.view.release();
+        gone.view.release();
+      }
+    }
+    expect(listed(overlay.cursor(), covers)).toEqual(shown(model, covers));
+    expect(overlay.size).toBe(shown(model, false).length);
+    for (const { view, model: before } of held) {
+      expect(listed(view.cursor(), covers)).toEqual(shown(before, covers));
+      view.release();
+    }
+    for (const [key, row] of model) {
+      const found = overlay.get(key);
+      if (covers || !row.deleted) expect(found).toEqual(row);
+      else expect(found?.deleted ?? true).toBe(true);
+    }
+  });
+
+  it("finds and orders many keys that come in any order, and forgets those taken out", () => {
+    const random = new Draw(9);
+    const overlay = new Overlay({ covers, seed: 9 });
+    const keys = [...new Set(random.many(20_000, () => `${random.below(1e9)}`))];
+    let version = 0;
+    for (const key of keys) overlay.put(key, new Row(++version, 0, 0, 0, false, 0, 1, version, undefined));
+    expect(listed(overlay.cursor(), covers).map(([key]) => key)).toEqual(keys.toSorted());
+    const [kept, removed] = [keys.slice(0, 5000), keys.slice(5000)];
+    for (const key of removed) overlay.put(key, new Row(++version, 0, 0, 0, true, -1, 0, 0, undefined));
+    expect(listed(overlay.cursor(), false).map(([key]) => key)).toEqual(kept.toSorted());
+    for (const key of kept) expect(overlay.get(key)?.deleted).toBe(false);
+    for (const key of removed) expect(overlay.get(key)?.deleted ?? true).toBe(true);
+    expect(overlay.size).toBe(5000);
+    expect(overlay.rows).toBe(covers ? keys.length : 5000);
+  });
+});
+
+describe("the memory of an overlay", () => {
+  const set = (version: number): Row => new Row(version, 0, 0, 0, false, 0, 1, version, undefined);
+  const gone = (version: number): Row => new Row(version, 0, 0, 0, true, -1, 0, 0, undefined);
+
+  it("holds one row for a key that is written again and again", () => {
+    const overlay = new Overlay({ covers: true, seed: 1 });
+    for (let version = 1; version <= 100_000; version++) overlay.put("counter", set(version));
+    expect(overlay.rows).toBe(1);
+  });
+
+  it("holds what frozen versions see, and no more than so many rows that nobody sees", () => {
+    const overlay = new Overlay({ covers: true, seed: 1 });
+    overlay.put("counter", set(1));
+    const first = overlay.freeze();
+    for (let version = 2; version <= 100_000; version++) {
+      const view = overlay.freeze();
+      overlay.put("counter", set(version));
+      expect(view.get("counter")?.version).toBe(version - 1);
+      view.release();
+    }
+    expect(first.get("counter")?.version).toBe(1);
+    expect(overlay.rows).toBeLessThan(10_000);
+    first.release();
+    expect(overlay.rows).toBe(1);
+  });
+
+  it("comes back when keys come and go, if nothing lies underneath", () => {
+    const overlay = new Overlay({ covers: false, seed: 1 });
+    let version = 0;
+    const empty = overlay.bytes;
+    for (let round = 0; round < 5; round++) {
+      for (let i = 0; i < 10_000; i++) overlay.put(`${i}`, set(++version));
+      const view = round % 2 === 0 ? overlay.freeze() : undefined;
+      for (let i = 0; i < 10_000; i++) overlay.put(`${i}`, gone(++version));
+      expect(overlay.size).toBe(0);
+      view?.release();
+      // What frozen versions have held back is taken out by the writes that follow, a few at a time.
+      for (let i = 0; i < 1000; i++) overlay.put("other", set(++version));
+      overlay.put("other", gone(++version));
+      expect(overlay.rows).toBe(0);
+    }
+    expect(overlay.rows).toBe(0);
+    expect(overlay.bytes - empty).toBeLessThan(1024 * 1024);
+  });
+});
