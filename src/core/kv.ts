@@ -1,5 +1,6 @@
 // For users who compile for an older library than Symbol.asyncDispose.
 /// <reference lib="esnext.disposable" preserve="true" />
+import { abortable, throwIfAborted } from "./abort.ts";
 import { Atomic, type AtomicResult } from "./atomic.ts";
 import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
@@ -18,7 +19,6 @@ import { listRows } from "./listing.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { Layer } from "./layers.ts";
 import {
-  type AbortSignalLike,
   type CloseOptions,
   type Consistency,
   type DeleteAllOptions,
@@ -1166,20 +1166,6 @@ function checkEvent<E extends keyof KVEvents>(event: E): E {
 function checkListener<L>(listener: L): L {
   if (typeof listener === "function") return listener;
   throw new InvalidArgumentError("InvalidArgument", `A listener is a function; received ${show(listener)}`);
-}
-
-function throwIfAborted(signal: AbortSignalLike | undefined): void {
-  if (signal?.aborted === true) throw signal.reason;
-}
-
-/** Settles as the promise does, or rejects with the signal's reason. */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignalLike | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => reject(signal.reason);
-    signal.addEventListener("abort", abort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }
 
 export type { MaybePromise };

@@ -1,8 +1,9 @@
+import { abortable, throwIfAborted } from "./abort.ts";
 import type { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import type { Check } from "./commit.ts";
 import type { Engine } from "./engine.ts";
-import type { Environment } from "./environment.ts";
+import type { Environment, Timer } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { AbortSignalLike } from "./options.ts";
@@ -43,7 +44,7 @@ export async function runTransaction<T>(
   const { environment, signal } = context;
   const deadline = environment.monotonic() + context.timeoutMs;
   for (let losses = 0; ;) {
-    if (signal?.aborted === true) throw signal.reason;
+    throwIfAborted(signal);
     const began = environment.monotonic();
     const attempt = await tryOnce(fn, context);
     if (attempt.done) return attempt.result;
@@ -56,15 +57,22 @@ export async function runTransaction<T>(
     if (attempt.lostTo === "own") continue;
     losses++;
     const wait = environment.random() * (now - began) * 2 ** Math.min(losses, DOUBLINGS_MAX);
-    await new Promise<void>((resolve) => environment.setTimer(resolve, Math.min(wait, deadline - now), { ref: true }));
+    await pause(Math.min(wait, deadline - now), context);
   }
+}
+
+async function pause(ms: number, { environment, signal }: TransactionContext): Promise<void> {
+  let timer: Timer | undefined;
+  const over = new Promise<void>((resolve) => (timer = environment.setTimer(resolve, ms, { ref: true })));
+  await abortable(over, signal).finally(() => timer?.cancel());
 }
 
 async function tryOnce<T>(
   fn: (transaction: Transaction) => T | Promise<T>,
   context: TransactionContext,
 ): Promise<Attempt<T>> {
-  await follow(context);
+  await abortable(follow(context), context.signal);
+  throwIfAborted(context.signal);
   const snapshot = context.snapshot();
   try {
     const builder = context.builder();
@@ -78,10 +86,11 @@ async function tryOnce<T>(
       checks = Transaction.end(transaction);
     }
     if (state.size === 0) return { done: true, result };
+    throwIfAborted(context.signal);
     // From here to the commit nothing is awaited, so that what is found now still holds when the commit enters the queue.
     const pending = pendingConflict(checks, context.engine);
     if (pending !== undefined) {
-      await pending.whenDone();
+      await abortable(pending.whenDone(), context.signal);
       return { done: false, lostTo: "own" };
     }
     const lostTo = lostAlready(checks, snapshot.version, context);
@@ -98,9 +107,12 @@ async function tryOnce<T>(
   }
 }
 
-/** A transaction that cannot begin has committed nothing. */
+/**
+ * Waits for own earlier writes, and follows the ledger to its end. A transaction that cannot begin has committed nothing.
+ */
 async function follow(context: TransactionContext): Promise<void> {
   try {
+    await context.engine.queue.last?.whenDone();
     await context.follow();
   } catch (error) {
     if (!(error instanceof KVError) || error.outcome !== undefined) throw error;
