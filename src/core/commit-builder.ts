@@ -3,6 +3,7 @@ import {
   type Check,
   type CombineKind,
   type Commit,
+  ItemKind,
   NO_CHECKS,
   Operation,
   VALUE_HEADER_BYTES,
@@ -81,7 +82,16 @@ export class CommitBuilder {
     const shift = writer.length;
     writer.bytes(this.#body.view());
     const operations = this.#operations.map(
-      (o) => new Operation(o.kind, o.key, o.expireIn, o.valueOffset + shift, o.valueLength, o.numeric, o.purge),
+      ({ kind, key, expireIn, valueOffset, valueLength, numeric, purge }) =>
+        new Operation(
+          kind,
+          key,
+          expireIn,
+          kind === ItemKind.set ? valueOffset + shift : 0,
+          valueLength,
+          numeric,
+          purge,
+        ),
     );
     return { payload: writer.take(), commit: { checks: this.#checks, operations } };
   }
