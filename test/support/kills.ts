@@ -15,20 +15,25 @@ export interface KillFigures {
   readonly bytes: number;
 }
 
-/** What victims write: the larger the frame, the likelier a kill tears it. */
-const PROFILES: readonly { readonly sizes: readonly number[]; readonly burst: number }[] = [
+type Profile = { readonly sizes: readonly number[]; readonly burst: number };
+/** What victims write that are killed at any moment. */
+const PROFILES: readonly Profile[] = [
   { sizes: [300], burst: 1 },
-  { sizes: [1_000_000], burst: 8 },
   { sizes: [5000], burst: 50 },
   { sizes: [300, 5000, 100_000, 1_000_000], burst: 4 },
-  { sizes: [100_000], burst: 20 },
+];
+/** What those write that are killed in the middle of a write: the larger the batch, the likelier it is torn. */
+const LARGE_PROFILES: readonly Profile[] = [
+  { sizes: [1_000_000], burst: 12 },
+  { sizes: [100_000], burst: 60 },
 ];
 const SURVIVORS = { sizes: [200, 4000], burst: 2, pauseMs: 5 };
 /** A new ledger after so many kills: every writer begins by reading all of it. */
-const KILLS_PER_LEDGER = 12;
+const KILLS_PER_LEDGER = 10;
 const LIFE_MS_MAX = 40;
-const AIM_MS_MAX = 100;
-const LARGE_BYTES = 32 * 1024;
+const AIM_MS_MAX = 1000;
+const LARGE_BYTES = 64 * 1024;
+const LOOKS = 20;
 
 /**
  * Kills writers at random moments while others go on, and checks each ledger afterwards. Every fourth victim is one of those that had been
@@ -51,8 +56,10 @@ export async function killWriters(kills: number, progress: (killed: number) => v
       await Promise.all(survivors.map((survivor) => survivor.next(acknowledged)));
       for (; figures.kills < until; figures.kills++) {
         progress(figures.kills);
-        const { sizes, burst } = PROFILES[figures.kills % PROFILES.length];
         const longLived = figures.kills % 4 === 3;
+        const aimed = figures.kills % 2 === 0;
+        const profiles = aimed ? LARGE_PROFILES : PROFILES;
+        const { sizes, burst } = profiles[(figures.kills >> 1) % profiles.length];
         if (longLived) survivors.push(begin(`survivor ${figures.kills}`, SURVIVORS));
         const victim = longLived
           ? (survivors.shift() as Program)
@@ -60,7 +67,7 @@ export async function killWriters(kills: number, progress: (killed: number) => v
         try {
           await victim.next(acknowledged);
           await delay(Math.random() * LIFE_MS_MAX);
-          if (figures.kills % 2 === 1 && !longLived) untilLargeWrite(path);
+          if (aimed) untilLargeWrite(path);
           await kill(victim);
         } finally {
           await victim[Symbol.asyncDispose]();
@@ -89,11 +96,11 @@ const acknowledged = (message: { readonly version?: unknown }): boolean => messa
 /** Looks at the size all the time until much is being written just now: only then a kill is likely to tear a write. */
 function untilLargeWrite(path: string): void {
   const end = performance.now() + AIM_MS_MAX;
-  let size = statSync(path).size;
-  while (performance.now() < end) {
-    const now = statSync(path).size;
-    if (now - size > LARGE_BYTES) return;
-    size = now;
+  let before = statSync(path).size;
+  for (let look = 1; performance.now() < end; look++) {
+    const { size } = statSync(path);
+    if (size - before > LARGE_BYTES) return;
+    if (look % LOOKS === 0) before = size;
   }
 }
 
