@@ -5,9 +5,14 @@ import { root } from "./node24.mjs";
 
 const results = { passed: 0, failed: 0, skipped: 0 };
 
+// Some tools print colours into a file when they find themselves on a CI machine.
+const env = process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined };
+
 function run(name, command, args) {
   console.log(`\n> ${name}`);
-  const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit", env: process.env });
+  const began = performance.now();
+  const { status } = spawnSync(command, args, { cwd: root, stdio: "inherit", env });
+  console.log(`${name}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
   return status === 0;
 }
 
