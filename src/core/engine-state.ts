@@ -7,6 +7,7 @@ import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } 
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
 import { Run } from "./run.ts";
+import { type DamageNotes, SalvagedRun } from "./salvage.ts";
 import { type Snapshot, Source } from "./source.ts";
 
 export interface EngineStateOptions {
@@ -104,6 +105,25 @@ export class EngineState {
       if (options.saves()) store?.invalidate();
       return new EngineState(session, options, base, { store, checkpoint: undefined });
     }
+  }
+
+  /** What a session's snapshot gives of what is whole in it. */
+  static salvage(session: LedgerSession, options: EngineStateOptions, notes: DamageNotes): EngineState {
+    const snapshot = session.openSnapshot?.();
+    let base: ReplicaBase | undefined;
+    if (snapshot !== undefined) {
+      const { cache, environment, name } = options;
+      const { run: stored, below } = snapshot;
+      try {
+        const run = Run.open(stored, { cache, crc32: environment.crc32, name, length: stored.length });
+        base = { run: new SalvagedRun(run, stored, notes), below };
+      } catch (error) {
+        notes.noteError("snapshot", error);
+        notes.note("snapshot", [{ from: 0, to: stored.length }]);
+        stored.close();
+      }
+    }
+    return new EngineState(session, options, base, { store: undefined, checkpoint: undefined });
   }
 
   /** The ledger goes on in its next generation, at the same position and with the same state. */

@@ -3,7 +3,7 @@ import { CommitQueue, PendingCommit, type Verdict } from "./commit-queue.ts";
 import { type Commit, decodeCommit } from "./commit.ts";
 import { EngineState, type EngineStateOptions } from "./engine-state.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
-import { type AddressRange, KVError } from "./errors.ts";
+import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type {
   AppendResult,
@@ -19,6 +19,7 @@ import type { Pacer } from "./pacer.ts";
 import { Portion } from "./portion.ts";
 import type { Replica } from "./replica.ts";
 import { type Change, resolve } from "./resolve.ts";
+import type { DamageNotes } from "./salvage.ts";
 import { SealWait } from "./seal-wait.ts";
 import type { Snapshot, Source } from "./source.ts";
 
@@ -115,6 +116,8 @@ export class Engine {
   #stopped: KVError | undefined;
   /** What was read is not, or no longer, what lies at the ledger's place: nothing is read or written before it was reopened. */
   #moved = false;
+  /** A repair of this instance has been sealed: the way to it leads through what is damaged. */
+  #repaired = false;
   /** A run of the saved index could not be read: the state is to be built anew before anything else. */
   #indexDamaged = false;
   /** The last attempt to follow failed: nothing is written before one succeeds. */
@@ -333,6 +336,49 @@ export class Engine {
     } finally {
       this.#vacuuming = false;
     }
+  }
+
+  get isReadOnly(): boolean {
+    return this.#options.readOnly;
+  }
+
+  /** The state that another session of the same ledger starts with, as far as it is whole. */
+  async salvage(session: LedgerSession, notes: DamageNotes): Promise<EngineState> {
+    return EngineState.salvage(session, { ...this.#stateOptions, index: true, sideIndex: false }, notes);
+  }
+
+  /** True if the ledger is sealed and what the seal names cannot take its place any more. */
+  async isSiblingLost(): Promise<boolean> {
+    try {
+      await this.session.help?.();
+      return false;
+    } catch (error) {
+      if (hasCode(error, "LedgerDamaged")) return true;
+      throw error;
+    }
+  }
+
+  /** Like `vacuum`, of a ledger that is damaged: what lies between here and the seal is not followed, the state is read anew. */
+  async repair(request: Omit<VacuumRequest, "rest">): Promise<void> {
+    const rest = (): MaybePromise<void> => (this.#pacer.due() ? this.#pacer.rest() : undefined);
+    await this.session.vacuum?.({ ...request, rest });
+    this.#repaired = true;
+    await this.round({ verify: true });
+  }
+
+  /** Goes to the seal of a repair and beyond it. */
+  async #passSeal(state: FollowState): Promise<void> {
+    for (let { position } = this.#state; ;) {
+      const read = this.session.read(position, { bytes: this.#readBytes.size, verify: true });
+      const result = isPromise(read) ? await read : read;
+      position = result.next;
+      if (result.status === "moved") break;
+      // Void: somebody else's seal came first, or there is none.
+      if (result.status === "end") return;
+      if (result.status === "sealed") await this.session.help?.();
+    }
+    await this.#move(state);
+    this.#stopped = undefined;
   }
 
   /** The state that another session of the same ledger starts with, to be built up by the caller. */
@@ -617,6 +663,10 @@ export class Engine {
   }
 
   async #followToEnd(verify: boolean, state: FollowState): Promise<void> {
+    if (this.#repaired) {
+      this.#repaired = false;
+      await this.#passSeal(state);
+    }
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#moved) await this.#move(state);
     for (let check = verify; ; check = false) {

@@ -13,6 +13,7 @@
  * | `LedgerDamaged` | bytes of the ledger failed their checksum; the message gives the addresses | read what is whole, then repair |
  * | `LedgerSealed` | a vacuum has ended this generation and nobody has finished it; not committed | retry later |
  * | `VacuumRefused` | the file cannot be replaced where it lies (hard links, a mount point, a sticky directory, no right to create a file beside it) | move it, or go without vacuums |
+ * | `TargetExists` | there is something already where a backup was to be written; nothing was done to it | choose another path |
  * | `NotALedger` | the file is something else; nothing was written to it | check the path |
  * | `UnsupportedFormat` | written by a newer version of the library | update the library |
  * | `AccessDenied` | the operating system refuses access | check permissions |
@@ -46,6 +47,7 @@ export type KVErrorCode =
   | "LedgerDamaged"
   | "LedgerSealed"
   | "VacuumRefused"
+  | "TargetExists"
   | "NotALedger"
   | "UnsupportedFormat"
   | "AccessDenied"

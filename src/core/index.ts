@@ -18,6 +18,7 @@ export type { CommitResult, FileUrl, KVStats, OpenTarget } from "./kv.ts";
 export type { BytesAt } from "./bytes-at.ts";
 export type {
   AppendResult,
+  BackupRequest,
   Checkpoint,
   CheckpointAbsence,
   CheckpointStore,
@@ -42,6 +43,7 @@ export type {
 } from "./ledger.ts";
 export type {
   AbortSignalLike,
+  BackupOptions,
   CloseOptions,
   Consistency,
   DeleteAllOptions,
@@ -51,6 +53,7 @@ export type {
   ListOptions,
   OpenOptions,
   ReadOptions,
+  RepairOptions,
   SetOptions,
   SyncOptions,
   TransactionOptions,
@@ -59,8 +62,10 @@ export type {
   WatchIteratorOptions,
   WatchOptions,
 } from "./options.ts";
-export type { VacuumStats } from "./maintenance.ts";
+export type { BackupResult, VacuumStats } from "./maintenance.ts";
 export type { KeyRange, Query } from "./query.ts";
+export type { RepairReport } from "./repair.ts";
+export type { Dropped } from "./salvage.ts";
 export type { Transaction } from "./transaction.ts";
 export type { VacuumResult } from "./vacuum.ts";
 export type { WatchCallback, WatchEntry, WatchReset } from "./watch.ts";

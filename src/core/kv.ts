@@ -19,6 +19,7 @@ import { listRows } from "./listing.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { Layer } from "./layers.ts";
 import {
+  type BackupOptions,
   type CloseOptions,
   type Consistency,
   type DeleteAllOptions,
@@ -30,6 +31,7 @@ import {
   parseListOptions,
   parseOptions,
   type ReadOptions,
+  type RepairOptions,
   type SetOptions,
   show,
   type SyncOptions,
@@ -38,7 +40,7 @@ import {
   type WatchIteratorOptions,
   type WatchOptions,
 } from "./options.ts";
-import { Maintenance, type VacuumStats } from "./maintenance.ts";
+import { type BackupResult, Maintenance, type VacuumStats } from "./maintenance.ts";
 import { Pacer } from "./pacer.ts";
 import { Poller } from "./poller.ts";
 import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
@@ -46,6 +48,7 @@ import { reloadDifferences } from "./reload.ts";
 import type { Snapshot, ValueSource } from "./source.ts";
 import { live, type Row } from "./resolve.ts";
 import { StagedState, typeMismatch } from "./staged.ts";
+import type { RepairReport } from "./repair.ts";
 import { runTransaction } from "./run-transaction.ts";
 import type { Transaction } from "./transaction.ts";
 import type { VacuumResult } from "./vacuum.ts";
@@ -187,6 +190,7 @@ export class CoreKV {
     const ledger = this.#ledgerOf(target, parsed.durability);
     this.#state = "opening";
     let engine: Engine | undefined;
+    let maintenance: Maintenance;
     try {
       const session = await ledger.open({ ...parsed, environment: this.#environment });
       engine = new Engine(
@@ -204,7 +208,8 @@ export class CoreKV {
         },
         this.#pacer,
       );
-      await engine.catchUp();
+      maintenance = this.#makeMaintenance(engine, ledger, parsed.allowNetworkFileSystem);
+      if (!(await catchUp(engine, parsed))) await maintenance.repair(parseOptions("repair", "open", undefined));
     } catch (error) {
       await engine?.stop();
       if (this.#closing === undefined) this.#state = "new";
@@ -214,12 +219,7 @@ export class CoreKV {
       await engine.stop();
       throw closedError();
     }
-    this.#open = {
-      engine,
-      ledger,
-      allowNetworkFileSystem: parsed.allowNetworkFileSystem,
-      maintenance: this.#makeMaintenance(engine, ledger, parsed.allowNetworkFileSystem),
-    };
+    this.#open = { engine, ledger, allowNetworkFileSystem: parsed.allowNetworkFileSystem, maintenance };
     this.#state = "open";
     this.#told = this.#applied(engine);
     if (this.#autoSync) this.#poller.start();
@@ -895,6 +895,30 @@ export class CoreKV {
     return (this.#open as OpenState).maintenance.vacuum(parsed);
   }
 
+  /**
+   * Writes a consistent, vacuumed copy of the present state to a new file, while everybody goes on. The copy is the same ledger at an earlier
+   * time; with `newLedgerId` it is one of its own.
+   *
+   * @throws KVError `TargetExists` if there is something at the path; `NoSpace`, `AccessDenied`, ...: then nothing is left behind.
+   */
+  async backup(path: string | FileUrl, options?: BackupOptions): Promise<BackupResult> {
+    const parsed = parseOptions("backup", "backup", options);
+    this.#indexed();
+    const target = typeof path === "string" ? path : this.#platform.ledgerAt(path, {}).name;
+    if (target === "") throw new InvalidArgumentError("InvalidArgument", "backup: the path is empty");
+    return (this.#open as OpenState).maintenance.backup(target, parsed);
+  }
+
+  /**
+   * Lets a damaged ledger begin anew with all that is whole in it, for every replica, and keeps the damaged original under another name. Resolves
+   * with what could not be kept. With nothing damaged it does nothing.
+   */
+  async repair(options?: RepairOptions): Promise<RepairReport> {
+    const parsed = parseOptions("repair", "repair", options);
+    this.#engine();
+    return (this.#open as OpenState).maintenance.repair(parsed);
+  }
+
   #makeMaintenance(engine: Engine, ledger: Ledger, allowNetworkFileSystem: boolean): Maintenance {
     return new Maintenance({
       engine,
@@ -905,7 +929,9 @@ export class CoreKV {
       purgeAfterMs: this.#purgeAfterMs,
       builder: () => this.#builder(engine),
       commit: (builder) => this.#commit(engine, builder),
-      check: () => void this.#engine(),
+      check: () => {
+        if (this.#closing !== undefined) throw closedError();
+      },
     });
   }
 
@@ -1151,6 +1177,17 @@ export class CoreKV {
 const WRITER_KEPT_BYTES = 64 * 1024;
 
 const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
+
+/** Reads the ledger to its end. False if it is to be repaired first. */
+async function catchUp(engine: Engine, { repair }: { readonly repair: boolean }): Promise<boolean> {
+  try {
+    await engine.catchUp();
+    return !repair || engine.damage.length === 0;
+  } catch (error) {
+    if (!repair || !hasCode(error, "LedgerDamaged")) throw error;
+    return false;
+  }
+}
 
 function closedError(): KVError {
   return new KVError("Closed", "The database was closed", { outcome: "not committed" });

@@ -124,6 +124,12 @@ export interface VacuumRequest {
   check(): void;
 }
 
+/** What the engine hands to a backup. */
+export interface BackupRequest extends Omit<VacuumRequest, "reload"> {
+  /** The copy is a ledger of its own, not the same one at an earlier time. */
+  readonly newLedgerId: boolean;
+}
+
 /** Who a ledger is, and which of its incarnations. */
 export interface LedgerIdentity {
   /** The same for the life of the ledger, through every vacuum; hex. */
@@ -270,6 +276,17 @@ export interface LedgerSession {
    * cannot shrink. Throws `VacuumRefused`, `NoSpace`, ...: then nothing has happened.
    */
   vacuum?(request: VacuumRequest): Promise<string>;
+
+  /**
+   * Writes a ledger of its own that begins with a snapshot, at a path where there must be nothing. Resolves with its size once it is durable.
+   * Left out where there is no such thing as a copy of a ledger.
+   */
+  backup?(path: string, request: BackupRequest): Promise<{ readonly bytes: number }>;
+
+  /**
+   * Keeps a copy of the ledger as it is, damaged, beside it, and resolves with its name. Left out where there is nothing to repair.
+   */
+  keepCopy?(request: Pick<VacuumRequest, "rest" | "check">): Promise<string>;
 
   /**
    * After `read` said `sealed`: does what there is to do for the next generation to take its place. Several may do so at once. Throws what keeps

@@ -4,7 +4,9 @@ import type { Environment } from "./environment.ts";
 import type { Ledger } from "./ledger.ts";
 import type { parseOptions, VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
-import { runVacuum, type VacuumResult } from "./vacuum.ts";
+import { runBackup } from "./backup.ts";
+import { type RepairReport, runRepair } from "./repair.ts";
+import { runVacuum, type VacuumContext, type VacuumResult } from "./vacuum.ts";
 
 export interface MaintenanceContext {
   readonly engine: Engine;
@@ -27,12 +29,19 @@ export interface VacuumStats {
   readonly last: VacuumResult | undefined;
 }
 
-type ParsedVacuumOptions = ReturnType<typeof parseOptions<"vacuum">>;
+/** What `backup` has written. */
+export interface BackupResult {
+  readonly bytes: number;
+  /** The version that the copy is of. */
+  readonly version: number;
+}
 
-/** Vacuums of one instance, one at a time. */
+type Parsed<K extends "vacuum" | "backup" | "repair"> = ReturnType<typeof parseOptions<K>>;
+
+/** Vacuums, backups and repairs of one instance, one at a time. */
 export class Maintenance {
   readonly #context: MaintenanceContext;
-  #running: Promise<VacuumResult> | undefined;
+  #running: Promise<unknown> = Promise.resolve();
   #progress: VacuumProgress | undefined;
   #last: VacuumResult | undefined;
 
@@ -44,42 +53,59 @@ export class Maintenance {
     return { running: this.#progress, last: this.#last };
   }
 
-  /** A call while another vacuum of this instance is under way begins when that one has ended. */
-  vacuum(options: ParsedVacuumOptions): Promise<VacuumResult> {
-    const run = (): Promise<VacuumResult> => this.#vacuum(options);
-    this.#running = this.#running === undefined ? run() : this.#running.then(run, run);
-    return this.#running;
-  }
-
-  /** Resolves when nothing is under way. */
-  async idle(): Promise<void> {
-    await this.#running?.catch(() => undefined);
-  }
-
-  async #vacuum({ onProgress, keepHistory, signal }: ParsedVacuumOptions): Promise<VacuumResult> {
-    const { check, builder, commit, purgeAfterMs } = this.#context;
-    try {
+  vacuum({ keepHistory, ...options }: Parsed<"vacuum">): Promise<VacuumResult> {
+    const { builder, commit, purgeAfterMs } = this.#context;
+    return this.#inTurn(options, async (control) => {
       const result = await runVacuum({
         ...this.#context,
+        ...control,
         keepHistory,
-        progress: (progress) => {
-          this.#progress = progress;
-          onProgress?.(progress);
-        },
         purge: async (entries) => {
           const purge = builder();
           purge.purge(purgeAfterMs, entries);
           await commit(purge);
         },
-        check: () => {
-          if (signal?.aborted === true) throw signal.reason;
-          check();
-        },
       });
       this.#last = result;
       return result;
-    } finally {
-      this.#progress = undefined;
-    }
+    });
+  }
+
+  backup(path: string, { newLedgerId, ...options }: Parsed<"backup">): Promise<BackupResult> {
+    return this.#inTurn(options, (control) => runBackup({ ...this.#context, ...control, path, newLedgerId }));
+  }
+
+  repair(options: Parsed<"repair">): Promise<RepairReport> {
+    return this.#inTurn(options, (control) => runRepair({ ...this.#context, ...control }));
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  /** A call while another is under way begins when that one has ended. */
+  #inTurn<T>(
+    { onProgress, signal }: Pick<Parsed<"vacuum">, "onProgress" | "signal">,
+    work: (control: Pick<VacuumContext, "progress" | "check">) => Promise<T>,
+  ): Promise<T> {
+    const progress = (progressed: VacuumProgress): void => {
+      this.#progress = progressed;
+      onProgress?.(progressed);
+    };
+    const check = (): void => {
+      if (signal?.aborted === true) throw signal.reason;
+      this.#context.check();
+    };
+    const result = this.#running.then(() => {
+      check();
+      return work({ progress, check });
+    });
+    // Whoever comes next waits for the end, whatever it is; and how far this one came is no news any more.
+    this.#running = result.then(
+      () => (this.#progress = undefined),
+      () => (this.#progress = undefined),
+    );
+    return result;
   }
 }

@@ -35,6 +35,8 @@ export interface OpenOptions {
   readonly allowNetworkFileSystem?: boolean;
   /** For a path: see `FsLedgerOptions`. Refused beside a ledger, which knows its own. Default `"relaxed"`. */
   readonly durability?: "relaxed" | "strict";
+  /** If the ledger turns out to be damaged, let it begin anew with all that is whole: see `repair`. Default false. */
+  readonly repair?: boolean;
 }
 
 /** `"strong"` follows the ledger to its end before reading. Default `"eventual"`. */
@@ -139,6 +141,20 @@ export interface VacuumOptions {
   readonly signal?: AbortSignalLike;
 }
 
+/** Options of `backup`. */
+export interface BackupOptions {
+  readonly onProgress?: (progress: VacuumProgress) => void;
+  /** The copy is a ledger of its own. By default it is the same one at an earlier time, to be put back in its place. */
+  readonly newLedgerId?: boolean;
+  readonly signal?: AbortSignalLike;
+}
+
+/** Options of `repair`. */
+export interface RepairOptions {
+  readonly onProgress?: (progress: VacuumProgress) => void;
+  readonly signal?: AbortSignalLike;
+}
+
 type Rule<T> = (value: unknown) => T | undefined;
 
 interface OptionSpec<T> {
@@ -184,6 +200,12 @@ function keepHistory(value: unknown): KeepHistory | undefined {
   return name === "commits" && Number.isSafeInteger(amount) ? { commits: amount } : undefined;
 }
 
+const onProgress: OptionSpec<((progress: VacuumProgress) => void) | undefined> = {
+  rule: (value) => (typeof value === "function" ? (value as (progress: VacuumProgress) => void) : undefined),
+  says: "a function",
+  fallback: undefined,
+};
+
 const positive = (value: number): boolean => value > 0 && value < Infinity;
 const count = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 const MIB = 1024 * 1024;
@@ -204,6 +226,7 @@ const SPECS = {
     createIfMissing: boolean(true),
     readOnly: boolean(false),
     allowNetworkFileSystem: boolean(false),
+    repair: boolean(false),
     durability: { ...oneOf("relaxed", "relaxed", "strict"), fallback: undefined as "relaxed" | "strict" | undefined },
   },
   read: readSpecs,
@@ -225,14 +248,11 @@ const SPECS = {
   deleteAll: { atomic: boolean(true) },
   close: { timeoutMs: number(Infinity, "a number of milliseconds", (v) => v >= 0) },
   history: { snapshot: boolean(true) },
+  repair: { signal, onProgress },
+  backup: { signal, onProgress, newLedgerId: boolean(false) },
   vacuum: {
     signal,
-    onProgress: {
-      rule: (value: unknown) =>
-        typeof value === "function" ? (value as (progress: VacuumProgress) => void) : undefined,
-      says: "a function",
-      fallback: undefined as ((progress: VacuumProgress) => void) | undefined,
-    },
+    onProgress,
     keepHistory: {
       rule: keepHistory,
       says: "{ forMs } or { commits }, a number from 0",

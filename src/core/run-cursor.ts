@@ -65,6 +65,24 @@ export class RunCursor implements OrderedCursor<Row> {
     return this.#settle(this.#here(), this.#index - 1);
   }
 
+  /** Moves to the first entry of the first block from this number on that can be read. `skipped` is told why others cannot. */
+  enterFrom(number: number, skipped: (error: unknown) => void): boolean {
+    for (let n = number; n < this.#run.blocks; n++) {
+      try {
+        return this.#enter(n, 1);
+      } catch (error) {
+        skipped(error);
+      }
+    }
+    this.#block = undefined;
+    return false;
+  }
+
+  /** The number of the present block; -1 if there is none. */
+  get blockNumber(): number {
+    return this.#block?.number ?? -1;
+  }
+
   /** Moves on to the next entry that has this version or a higher one. Blocks without any are skipped unread. */
   nextSince(version: number): boolean {
     while (this.#block !== undefined) {

@@ -1,6 +1,7 @@
-import { type Environment, isPromise } from "./environment.ts";
+import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import type { Layer } from "./layers.ts";
 import type { Pacer } from "./pacer.ts";
+import type { Row } from "./resolve.ts";
 import { RunBuilder } from "./run-builder.ts";
 import type { Source } from "./source.ts";
 
@@ -17,21 +18,26 @@ export interface SnapshotRunOptions {
   readonly version: number;
   readonly extra: Uint8Array;
   readonly write: (bytes: Uint8Array) => void;
+  /** Told of a value that cannot be read, whose key is then left out. Without it that is a failure. */
+  readonly damaged?: (error: unknown) => void;
   /** Throws if there is no sense in going on. */
   readonly check: () => void;
 }
 
+const UNREADABLE = Symbol("unreadable");
+
 /** Writes a whole state as one run, values and all, deleted keys left out: what a vacuumed ledger begins with. */
 export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ readonly checksum: number }> {
-  const { environment, pacer, rows, source, version, extra, write, check } = options;
+  const { environment, pacer, rows, version, extra, write, check } = options;
   const builder = new RunBuilder({ crc32: environment.crc32, sink: write });
   const cursor = rows.cursor();
   let count = 0;
   for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
     const row = cursor.value;
     if (!row.deleted) {
-      const bytes = row.numeric === undefined ? source.bytes(row) : undefined;
-      builder.add(cursor.key, row, isPromise(bytes) ? await bytes : bytes);
+      const read = readBytes(options, row);
+      const bytes = isPromise(read) ? await read : read;
+      if (bytes !== UNREADABLE) builder.add(cursor.key, row, bytes);
     }
     if (++count % SLICE_ROWS !== 0 || !pacer.due()) continue;
     await pacer.rest();
@@ -43,5 +49,24 @@ export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ r
     if (step.done === true) return step.value;
     if (pacer.due()) await pacer.rest();
     check();
+  }
+}
+
+/** The bytes of a row's value, if it has any outside the row. */
+function readBytes(
+  { source, damaged }: SnapshotRunOptions,
+  row: Row,
+): MaybePromise<Uint8Array | typeof UNREADABLE | undefined> {
+  if (row.numeric !== undefined) return undefined;
+  if (damaged === undefined) return source.bytes(row);
+  const fail = (error: unknown): typeof UNREADABLE => {
+    damaged(error);
+    return UNREADABLE;
+  };
+  try {
+    const bytes = source.bytes(row);
+    return isPromise(bytes) ? bytes.catch(fail) : bytes;
+  } catch (error) {
+    return fail(error);
   }
 }

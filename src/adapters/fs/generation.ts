@@ -49,7 +49,7 @@ export function readBeginning(file: ReadableFile, name: string, crc32: Environme
     // Otherwise it is a ledger within something else, an archive for example, which is not ours to write to.
     if (isSecondCopy && (at < length || !holdsOnlyHeaderStumps(bytes.subarray(0, at - length), crc32, false))) continue;
     const header = decodeHeader(payload, name);
-    const start = header.generation === 1 ? at + length : Math.max(at + length, header.framesAt);
+    const start = header.runBytes === 0 ? at + length : Math.max(at + length, header.framesAt);
     return {
       is: "ledger",
       generation: {

@@ -3,6 +3,7 @@ import type { Environment, MaybePromise } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import type {
   AppendResult,
+  BackupRequest,
   CheckpointStore,
   CommitRecord,
   LedgerCommit,
@@ -586,6 +587,15 @@ export class FileSession implements LedgerSession {
 
   async vacuum(request: VacuumRequest): Promise<string> {
     return this.#succession.vacuum(this.#writable(), request);
+  }
+
+  backup(path: string, request: BackupRequest): Promise<{ readonly bytes: number }> {
+    if (this.#current === undefined) throw new KVError("LedgerMissing", `${this.#options.path} is empty`);
+    return this.#succession.backup(this.#current, path, request);
+  }
+
+  keepCopy(request: Pick<VacuumRequest, "rest" | "check">): Promise<string> {
+    return this.#succession.keepCopy(this.#writable(), request);
   }
 
   async help(): Promise<void> {

@@ -1,4 +1,5 @@
-import type { LedgerSnapshot, VacuumRequest } from "../../core/ledger.ts";
+import { copyAside, writeBackup } from "./backup.ts";
+import type { BackupRequest, LedgerSnapshot, VacuumRequest } from "../../core/ledger.ts";
 import { KVError } from "../../core/errors.ts";
 import { fromSystem } from "./errors.ts";
 import { readAt } from "./file.ts";
@@ -10,7 +11,7 @@ import { encodeDrop } from "./payloads.ts";
 import type { ReplacingCalls } from "./replacing.ts";
 import type { Seals } from "./seals.ts";
 import type { SessionOptions } from "./session.ts";
-import { type Sibling, writeSiblingAndSeal } from "./vacuum.ts";
+import { refuseIfObstructed, type Sibling, writeSiblingAndSeal } from "./vacuum.ts";
 
 /** What there is to ask of the session. */
 export interface SuccessionHost {
@@ -37,10 +38,14 @@ export class Succession {
   async vacuum(current: OpenFile, request: VacuumRequest): Promise<string> {
     const { calls, environment, realPath, directory, name } = this.#options;
     const replacing = this.#replacing();
+    const { header } = current.generation;
+    // A seal whose sibling is lost is ended in the sibling's stead.
+    const lost = request.reload ? this.#host.seals().winning : undefined;
+    if (lost !== undefined) replacing.unlink(`${directory}/${lost.siblingName}`);
     this.#removeGarbage(current, replacing);
     const check = (): void => {
       request.check();
-      if (this.#host.isClosed() || this.#host.current() !== current || this.#host.seals().winning !== undefined)
+      if (this.#host.isClosed() || this.#host.current() !== current || this.#host.seals().winning !== lost)
         throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
     };
     const release = current.hold();
@@ -65,9 +70,33 @@ export class Succession {
           rest: () => request.rest(),
           check,
         },
-        { reload: request.reload },
+        { reload: request.reload, ends: lost?.siblingNonce ?? header.nonce },
       );
       return this.#sibling.nonce;
+    } finally {
+      release();
+    }
+  }
+
+  async backup(current: OpenFile, path: string, request: BackupRequest): Promise<{ readonly bytes: number }> {
+    const { calls, environment, replacing } = this.#options;
+    if (replacing === undefined) throw new KVError("UnsupportedTarget", "There is no way to write a backup here");
+    const release = current.hold();
+    try {
+      const { file, generation } = current;
+      return { bytes: await writeBackup({ calls, replacing, environment, file, generation }, path, request) };
+    } finally {
+      release();
+    }
+  }
+
+  async keepCopy(current: OpenFile, request: Pick<VacuumRequest, "rest" | "check">): Promise<string> {
+    const { environment, realPath } = this.#options;
+    const replacing = this.#replacing();
+    refuseIfObstructed(replacing, realPath);
+    const release = current.hold();
+    try {
+      return await copyAside({ replacing, environment, file: current.file }, realPath, request);
     } finally {
       release();
     }

@@ -1,4 +1,5 @@
 import type { Environment, MaybePromise } from "../../core/environment.ts";
+import type { LedgerIdentity } from "../../core/ledger.ts";
 import { KVError } from "../../core/errors.ts";
 import { toHex } from "../../core/bytes.ts";
 import { fromSystem } from "./errors.ts";
@@ -71,12 +72,12 @@ export function refuseIfObstructed(calls: ReplacingCalls, realPath: string): voi
 
 /**
  * Writes a sibling and appends the seal that names it. Resolves once the seal is in the file as a whole: whether it is the one that
- * counts is known to whoever reads on. Until then a failure leaves nothing behind but, perhaps, a stump.
+ * counts is known to whoever reads on; `ends` is the nonce that it puts an end to. Until then a failure leaves nothing behind but, perhaps, a stump.
  */
 export async function writeSiblingAndSeal(
   host: VacuumHost,
   request: SiblingRequest,
-  options: { readonly reload: boolean },
+  options: { readonly reload: boolean; readonly ends: string },
 ): Promise<Sibling> {
   refuseIfObstructed(host.calls, host.realPath);
   const { header } = host.generation;
@@ -88,11 +89,12 @@ export async function writeSiblingAndSeal(
   let unlink = true;
   try {
     const nonce = toHex(host.environment.randomBytes(ID_BYTES));
-    const framesAt = await writeSnapshot(host, file, request, nonce);
+    const { ledgerId, generation } = header;
+    const framesAt = await writeSnapshot(host, file, request, { ledgerId, generation: generation + 1, nonce });
     const synced = await copyFrames(host, file, request, framesAt);
     request.check();
     const seal = encodeSeal({
-      nonce: header.nonce,
+      nonce: options.ends,
       siblingNonce: nonce,
       base: request.base,
       framesAt,
@@ -115,19 +117,16 @@ export async function writeSiblingAndSeal(
 }
 
 /** Header and snapshot run; returns the offset behind them, where the frames begin. */
-async function writeSnapshot(
-  host: VacuumHost,
+export async function writeSnapshot(
+  host: Pick<VacuumHost, "environment" | "file">,
   file: WritableFile,
-  request: SiblingRequest,
-  nonce: string,
+  request: Pick<SiblingRequest, "base" | "writeRun" | "progress">,
+  identity: LedgerIdentity,
 ): Promise<number> {
-  const { ledgerId, generation } = host.generation.header;
   const runAt = 2 * frameBytes(headerPayloadBytes);
   const partial: GenerationHeader = {
     format: FORMAT,
-    ledgerId,
-    generation: generation + 1,
-    nonce,
+    ...identity,
     base: request.base,
     framesAt: 0,
     runAt,
@@ -140,6 +139,8 @@ async function writeSnapshot(
   const write = (bytes: Uint8Array): void => {
     file.writeAt(bytes, at);
     at += bytes.length;
+    // How much there will be is not known before: as a rule no more than there was.
+    request.progress(at, Math.max(at, host.file.status().size));
   };
   const { checksum } = await request.writeRun(write, encodeGenerationHeader(partial));
   const header = { ...partial, framesAt: at, runBytes: at - runAt, runChecksum: checksum };

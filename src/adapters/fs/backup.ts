@@ -1,0 +1,103 @@
+import { toHex } from "../../core/bytes.ts";
+import type { Environment, MaybePromise } from "../../core/environment.ts";
+import { KVError } from "../../core/errors.ts";
+import type { BackupRequest } from "../../core/ledger.ts";
+import { fromSystem } from "./errors.ts";
+import { errorCode, type FileSystemCalls, type ReadableFile, readAt } from "./file.ts";
+import type { Generation } from "./generation.ts";
+import { ID_BYTES } from "./payloads.ts";
+import type { ReplacingCalls, WritableFile } from "./replacing.ts";
+import { writeSnapshot } from "./vacuum.ts";
+
+/** Copied in one go, without a break for the event loop. */
+const CHUNK_BYTES = 256 * 1024;
+
+export interface BackupHost {
+  readonly calls: FileSystemCalls;
+  readonly replacing: ReplacingCalls;
+  readonly environment: Environment;
+  readonly file: ReadableFile;
+  readonly generation: Generation;
+}
+
+/**
+ * Writes a vacuumed copy to a new file: under another name until it is whole and durable. Resolves with its size.
+ *
+ * @throws KVError `TargetExists`, `NoSpace`, `AccessDenied`, ...: then nothing is left behind
+ */
+export async function writeBackup(host: BackupHost, target: string, request: BackupRequest): Promise<number> {
+  const { calls, replacing, environment, generation } = host;
+  const { path, directory } = calls.resolve(target);
+  let placeholder = false;
+  const temporary = `${path}.${toHex(environment.randomBytes(8))}`;
+  let file: WritableFile | undefined;
+  try {
+    calls.makeDirectories(directory);
+    // Reserves the name: nothing that somebody else puts there meanwhile is overwritten.
+    createNew(replacing, path).close();
+    placeholder = true;
+    file = replacing.createNew(temporary);
+    const { header } = generation;
+    const identity = {
+      ledgerId: request.newLedgerId ? toHex(environment.randomBytes(ID_BYTES)) : header.ledgerId,
+      generation: header.generation,
+      nonce: toHex(environment.randomBytes(ID_BYTES)),
+    };
+    const bytes = await writeSnapshot(
+      host,
+      file,
+      {
+        base: request.position,
+        writeRun: (write, extra) => request.writeRun(write, extra),
+        progress: (doneBytes, ofBytes) => request.progress({ doneBytes, ofBytes }),
+      },
+      identity,
+    );
+    request.check();
+    await file.sync();
+    request.check();
+    replacing.rename(temporary, path);
+    await calls.syncDirectory(directory);
+    return bytes;
+  } catch (error) {
+    replacing.unlink(temporary);
+    if (placeholder) replacing.unlink(path);
+    throw fromSystem(error, `The backup ${path} could not be written`);
+  } finally {
+    file?.close();
+  }
+}
+
+function createNew(replacing: ReplacingCalls, path: string): WritableFile {
+  try {
+    return replacing.createNew(path);
+  } catch (error) {
+    if (errorCode(error) !== "EEXIST") throw error;
+    throw new KVError("TargetExists", `There is something at ${path} already`, { cause: error });
+  }
+}
+
+/** Copies a file as it is, durably, to a new one beside it with the same owner, group and mode. Returns its path. */
+export async function copyAside(
+  { replacing, environment, file }: Pick<BackupHost, "replacing" | "environment" | "file">,
+  realPath: string,
+  { rest, check }: { readonly rest: () => MaybePromise<void>; readonly check: () => void },
+): Promise<string> {
+  const path = `${realPath}.damaged-${toHex(environment.randomBytes(8))}`;
+  const copy = replacing.createLike(path, realPath);
+  try {
+    const { size } = file.status();
+    for (let at = 0; at < size; at += CHUNK_BYTES) {
+      copy.writeAt(readAt(file, at, Math.min(CHUNK_BYTES, size - at)), at);
+      await rest();
+      check();
+    }
+    await copy.sync();
+    return path;
+  } catch (error) {
+    replacing.unlink(path);
+    throw fromSystem(error, `${realPath} could not be copied to ${path}`);
+  } finally {
+    copy.close();
+  }
+}

@@ -1,0 +1,150 @@
+import { decodeCommit } from "./commit.ts";
+import type { Engine } from "./engine.ts";
+import type { EngineState } from "./engine-state.ts";
+import { type Environment, isPromise } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { Ledger, LedgerCommit } from "./ledger.ts";
+import type { VacuumProgress } from "./options.ts";
+import type { Pacer } from "./pacer.ts";
+import { resolve } from "./resolve.ts";
+import { DamageNotes, type Dropped } from "./salvage.ts";
+import { writeSnapshotRun } from "./snapshot-run.ts";
+
+/** What a repair has found and done. */
+export interface RepairReport {
+  /** What could not be kept, and where it lay. Empty: there was nothing to repair, and nothing was done. */
+  readonly dropped: readonly Dropped[];
+  /** Commits that were kept; those within the snapshot that the ledger began with not counted. */
+  readonly commits: number;
+  /** Name of the copy of the damaged original. */
+  readonly copy: string | undefined;
+  /** The generation that the ledger is in now. */
+  readonly generation: number;
+  /** All that for a person to read. */
+  readonly text: string;
+}
+
+export interface RepairContext {
+  readonly engine: Engine;
+  readonly ledger: Ledger;
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  readonly allowNetworkFileSystem: boolean;
+  readonly progress: (progress: VacuumProgress) => void;
+  readonly check: () => void;
+}
+
+const READ_BYTES = 512 * 1024;
+
+/** Lets the ledger begin anew with everything in it that is whole. Every replica reads it anew. */
+export async function runRepair(context: RepairContext): Promise<RepairReport> {
+  const { engine, ledger, environment, check } = context;
+  if (engine.isReadOnly) throw new KVError("ReadOnly", `${ledger.name} was opened with readOnly`);
+  const notes = new DamageNotes();
+  const session = await ledger.open({
+    createIfMissing: false,
+    readOnly: true,
+    allowNetworkFileSystem: context.allowNetworkFileSystem,
+    environment,
+  });
+  let state: EngineState;
+  try {
+    state = await engine.salvage(session, notes);
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  try {
+    const { commits, lost } = await readAll(state, notes, context);
+    const generation = (): number => engine.identity?.generation ?? 0;
+    const isLost = lost && (await engine.isSiblingLost());
+    // A walk through the snapshot finds what is damaged in it.
+    const cursor = state.replica.cursor();
+    for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
+      check();
+      if (context.pacer.due()) await context.pacer.rest();
+    }
+    if (notes.dropped.length === 0 && !isLost)
+      return report({ dropped: [], commits, copy: undefined, generation: generation() });
+    const rest = (): Promise<void> | undefined => (context.pacer.due() ? context.pacer.rest() : undefined);
+    const copy = await engine.session.keepCopy?.({ rest, check });
+    const { replica, source, position } = state;
+    await engine.repair({
+      position,
+      reload: true,
+      writeRun: (write, extra) =>
+        writeSnapshotRun({
+          ...context,
+          rows: replica,
+          source,
+          version: replica.version,
+          write,
+          extra,
+          damaged: (error) => notes.noteError("snapshot", error),
+        }),
+      progress: context.progress,
+      check,
+    });
+    return report({ dropped: notes.dropped, commits, copy, generation: generation() });
+  } finally {
+    state.retire();
+  }
+}
+
+/** Applies everything that can be read. */
+async function readAll(
+  state: EngineState,
+  notes: DamageNotes,
+  { pacer, check }: RepairContext,
+): Promise<{ readonly commits: number; readonly lost: boolean }> {
+  const { session } = state.source;
+  let commits = 0;
+  for (;;) {
+    const read = session.read(state.position, { bytes: READ_BYTES, verify: false });
+    const result = isPromise(read) ? await read : read;
+    for (const { kind, from, to } of result.notices ?? []) {
+      if (kind === "damage" || kind === "lost") notes.note("ledger", [{ from, to }]);
+    }
+    for (const commit of result.commits) if (applyTo(state, commit, notes)) commits++;
+    state.position = result.next;
+    if (result.status !== "more") return { commits, lost: result.status === "sealed" };
+    state.checkpointer?.check();
+    await state.checkpointer?.whenRelieved();
+    check();
+    if (pacer.due()) await pacer.rest();
+  }
+}
+
+/** What a commit does that nobody can tell is left out, and said. */
+function applyTo({ replica, checkpointer }: EngineState, commit: LedgerCommit, notes: DamageNotes): boolean {
+  try {
+    const decoded = decodeCommit(commit.payload);
+    const resolution = resolve(decoded, commit, replica);
+    if (resolution.verdict === "applied") replica.apply(commit.version, resolution.changes);
+    else replica.version = commit.version;
+    checkpointer?.count(decoded.operations.length, commit.payload.length);
+    return true;
+  } catch (error) {
+    notes.noteError("ledger", error);
+    notes.note("ledger", [{ from: commit.version, to: commit.place + commit.payload.length }]);
+    return false;
+  }
+}
+
+function report(facts: Omit<RepairReport, "text">): RepairReport {
+  return { ...facts, text: describe(facts) };
+}
+
+function describe({ dropped, commits, copy, generation }: Omit<RepairReport, "text">): string {
+  if (dropped.length === 0 && copy === undefined) return `Nothing is damaged: ${commits} commits are whole.`;
+  const lines = dropped.map(({ part, from, to }) =>
+    part === "ledger"
+      ? `- ${to - from} bytes at addresses ${from} to ${to} of the ledger`
+      : `- ${to - from} bytes at places ${from} to ${to} of the snapshot that the ledger began with`,
+  );
+  return [
+    `Kept are ${commits} commits and what was whole of the snapshot; the ledger goes on as generation ${generation}.`,
+    dropped.length === 0 ? "Nothing of it was lost." : `These could not be kept:\n${lines.join("\n")}`,
+    ...(copy === undefined ? [] : [`The damaged original was kept as ${copy}.`]),
+  ].join("\n");
+}

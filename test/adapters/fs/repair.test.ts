@@ -1,0 +1,180 @@
+import { linkSync, readdirSync, readFileSync, renameSync, statSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { KV } from "../../../src/index.node.ts";
+import { inFolder } from "../../support/folder.ts";
+
+const COUNT = 200;
+
+async function fill(path: string): Promise<void> {
+  const db = await KV.open(path);
+  for (let i = 0; i < COUNT; i++) await db.set(["item", i], { number: i, text: "some text of some length ".repeat(8) });
+  await db.close();
+}
+
+function damage(path: string, at: number, bytes = 1): void {
+  const content = readFileSync(path);
+  for (let i = 0; i < bytes; i++) content[at + i] ^= 0xff;
+  writeFileSync(path, content);
+}
+
+const copies = (folder: string): string[] => readdirSync(folder).filter((name) => name.includes(".damaged-"));
+
+describe("repair", () => {
+  it("keeps every commit that is whole, says what it could not keep and where, and keeps the original as a copy", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      const at = Math.floor(statSync(path).size / 2);
+      damage(path, at);
+      const damaged = readFileSync(path);
+      await using other = await KV.open(path);
+      await using db = await KV.open(path);
+      await expect(db.set(["new"], 1)).rejects.toMatchObject({ code: "LedgerDamaged" });
+      const report = await db.repair();
+      expect(report.dropped).toHaveLength(1);
+      const [{ part, from, to }] = report.dropped;
+      expect(part).toBe("ledger");
+      expect(from <= at && at < to).toBe(true);
+      expect(report).toMatchObject({ commits: COUNT - 1, generation: 2 });
+      expect(report.text).toContain(String(from));
+      expect(copies(folder)).toHaveLength(1);
+      expect(readFileSync(join(folder, copies(folder)[0])).equals(damaged)).toBe(true);
+      expect(report.copy).toBe(join(folder, copies(folder)[0]));
+      expect(await db.count(["item"])).toBe(COUNT - 1);
+      expect(db.stats().damage).toEqual([]);
+      expect((await db.set(["new"], 1)).version).toBeGreaterThan(0);
+      await other.sync();
+      expect(await other.get(["new"])).toBe(1);
+      expect(other.stats().damage).toEqual([]);
+      expect((await other.set(["more"], 1)).version).toBeGreaterThan(0);
+    }));
+
+  it("is done by open where that is asked for, and only where something is damaged", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      await (await KV.open(path, { repair: true })).close();
+      expect(copies(folder)).toEqual([]);
+      damage(path, 5000);
+      await using db = await KV.open(path, { repair: true });
+      expect(db.stats().generation).toBe(2);
+      expect(await db.count(["item"])).toBe(COUNT - 1);
+      expect(copies(folder)).toHaveLength(1);
+      expect((await db.repair()).dropped).toEqual([]);
+      expect(db.stats().generation).toBe(2);
+    }));
+
+  it("keeps what is whole of a damaged snapshot, and every commit behind it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      {
+        await using db = await KV.open(path);
+        await db.vacuum();
+        await db.set(["item", COUNT], { number: COUNT });
+      }
+      const original = readFileSync(path);
+      for (const part of [0.2, 0.5, 0.7]) {
+        writeFileSync(path, original);
+        damage(path, Math.floor(original.length * part), 3);
+        await using db = await KV.open(path);
+        const report = await db.repair();
+        expect(report.dropped.length).toBeGreaterThan(0);
+        expect(report.dropped.every((each) => each.part === "snapshot")).toBe(true);
+        const kept = await db.listAll<{ number: number }>(["item"]);
+        expect(kept.length).toBeGreaterThan(COUNT / 2);
+        expect(kept.length).toBeLessThan(COUNT + 1);
+        for (const { key, value } of kept) expect(value.number).toBe(key[1]);
+        expect(await db.has(["item", COUNT])).toBe(true);
+        await db.set(["item", "new"], 1);
+      }
+    }));
+
+  it("goes on from the seal when the sibling that it names is lost", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      await using other = await KV.open(path, { autoSync: false });
+      await using db = await KV.open(path, { autoSync: false });
+      // A vacuum up to its seal, without anybody to help.
+      const sealing = await KV.open(path, { autoSync: false });
+      const vacuumed = sealing.vacuum({
+        onProgress: () => {
+          for (const name of readdirSync(folder)) if (/\.2-/.test(name)) unlinkSync(join(folder, name));
+        },
+      });
+      const isSealed = async (): Promise<unknown> => {
+        await db.sync();
+        return db.stats().session.sealed;
+      };
+      await expect.poll(isSealed).toBe(true);
+      expect(await db.get(["item", 1])).toMatchObject({ number: 1 });
+      const report = await db.repair();
+      expect(report).toMatchObject({ dropped: [], commits: COUNT, generation: 2 });
+      expect(await db.count(["item"])).toBe(COUNT);
+      await db.set(["after"], 1);
+      await other.sync();
+      expect(await other.get(["after"])).toBe(1);
+      expect(await vacuumed).toMatchObject({ author: false, generation: 2 });
+      await sealing.close();
+    }));
+});
+
+describe("a backup", () => {
+  it("is a consistent, vacuumed copy that opens by itself, while writes go on", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      await using db = await KV.open(path);
+      for (let i = 0; i < COUNT; i++) await db.set(["item", i], i);
+      const before = await db.listAll([]);
+      const copying = db.backup(join(folder, "copies", "b.db"));
+      await db.set(["during"], 1);
+      const { bytes, version } = await copying;
+      expect(statSync(join(folder, "copies", "b.db")).size).toBe(bytes);
+      expect(bytes).toBeLessThan(statSync(path).size / 2);
+      await using copy = await KV.open(join(folder, "copies", "b.db"));
+      expect((await copy.listAll(["item"])).map(({ version: v }) => v)).toEqual(before.map(({ version: v }) => v));
+      expect(copy.stats()).toMatchObject({ version, ledgerId: db.stats().ledgerId });
+      expect((await copy.set(["own"], 1)).version).toBeGreaterThan(version);
+      expect(await db.has(["own"])).toBe(false);
+      await db.backup(join(folder, "c.db"), { newLedgerId: true });
+      await using other = await KV.open(join(folder, "c.db"), { readOnly: true });
+      expect(other.stats().ledgerId).not.toBe(db.stats().ledgerId);
+      expect(await other.get(["during"])).toBe(1);
+    }));
+
+  it("overwrites nothing, and leaves nothing behind when it is given up", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      await using db = await KV.open(path, { sideIndex: false });
+      writeFileSync(join(folder, "taken"), "something");
+      linkSync(join(folder, "taken"), join(folder, "taken too"));
+      await expect(db.backup(join(folder, "taken"))).rejects.toMatchObject({ code: "TargetExists" });
+      await expect(db.backup(path)).rejects.toMatchObject({ code: "TargetExists" });
+      expect(readFileSync(join(folder, "taken"), "utf8")).toBe("something");
+      const control = new AbortController();
+      const given = db.backup(join(folder, "b.db"), { signal: control.signal, onProgress: () => control.abort() });
+      await expect(given).rejects.toThrow();
+      expect(readdirSync(folder).sort()).toEqual(["a.db", "taken", "taken too"]);
+    }));
+
+  it("put back in the ledger's place is noticed by who has it open", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      await using db = await KV.open(path);
+      await db.backup(join(folder, "b.db"));
+      await db.delete(["item", 0]);
+      writeFileSync(join(folder, "c.db"), readFileSync(join(folder, "b.db")));
+      renameSync(join(folder, "c.db"), path);
+      const results: string[] = [];
+      db.on("sync", ({ result }) => results.push(result));
+      await db.sync();
+      expect(results).toContain("ledgerInvalidated");
+      expect(await db.has(["item", 0])).toBe(true);
+      expect((await db.set(["new"], 1)).version).toBeGreaterThan(0);
+    }));
+});
