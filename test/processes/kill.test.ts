@@ -7,4 +7,4 @@ test("writers killed at random lose nothing that was acknowledged, and nobody wa
   expect(figures.kills).toBe(30);
   expect(figures.acknowledged).toBeGreaterThan(30);
   expect(figures.found).toBeGreaterThanOrEqual(figures.acknowledged);
-});
+}, 180_000);

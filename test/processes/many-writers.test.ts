@@ -20,4 +20,4 @@ test("four processes find each other's commits exactly once, in one order, watch
   expect(result.counter).toBe((4 * COMMITS) / 100);
   expect(result.sum).toBe((4 * COMMITS) / 10);
   expect(result.damage).toEqual([]);
-});
+}, 180_000);

@@ -6,4 +6,4 @@ test("a writer stopped for seconds holds nobody up, and catches up when it goes 
   expect(figures.fewestMeanwhile).toBeGreaterThanOrEqual(20);
   // Nobody was killed: all that is in was acknowledged.
   expect(figures.found).toBe(figures.acknowledged);
-});
+}, 180_000);
