@@ -2,6 +2,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { abortable, throwIfAborted } from "./abort.ts";
 import { Atomic, type AtomicResult } from "./atomic.ts";
+import { AutoVacuum } from "./auto-vacuum.ts";
 import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
@@ -72,7 +73,12 @@ export interface KVStats {
   readonly keys: number;
   readonly pending: { readonly commits: number; readonly bytes: number };
   /** Frozen versions that iterators and transactions hold. */
-  readonly snapshots: { readonly count: number; readonly oldestAgeMs: number };
+  readonly snapshots: {
+    readonly count: number;
+    readonly oldestAgeMs: number;
+    /** What could be freed if it were not for them, about. */
+    readonly pinnedBytes: number;
+  };
   readonly watches: number;
   /** Since open: commits met, of them void; batches appended; follow rounds; stumps skipped; bytes lost in a power failure. */
   readonly counts: Readonly<Record<string, number>>;
@@ -131,6 +137,8 @@ export class CoreKV {
   readonly #syncIntervalMs: number;
   readonly #index: boolean;
   readonly #purgeAfterMs: number;
+  readonly #autoVacuum: AutoVacuum | undefined;
+  readonly #pinnedBytesMax: number;
   readonly #engineOptions: Pick<EngineOptions, "index" | "pendingBytesMax" | "cacheBytesMax" | "sideIndex">;
   readonly #snapshots = new Set<Snapshot>();
   readonly #iterators = new Set<{ close(error: unknown): void }>();
@@ -148,6 +156,7 @@ export class CoreKV {
   #invalidationUntold = false;
   #writer = new ByteWriter();
   #lastTimerError: string | undefined;
+  #lastVacuumError: string | undefined;
 
   constructor(options: KVOptions | undefined, platform: Platform) {
     const parsed = parseOptions("kv", "new KV", options);
@@ -158,6 +167,8 @@ export class CoreKV {
     this.#index = !parsed.disableIndex;
     const { pendingBytesMax, cacheBytesMax, sideIndex } = parsed;
     this.#purgeAfterMs = parsed.purgeAfterMs;
+    this.#pinnedBytesMax = parsed.pinnedBytesMax;
+    this.#autoVacuum = parsed.autoVacuum ? new AutoVacuum(this.#environment) : undefined;
     this.#engineOptions = { index: this.#index, pendingBytesMax, cacheBytesMax, sideIndex };
     this.#pacer = new Pacer(this.#environment);
     this.#watches = new Watches(
@@ -948,7 +959,11 @@ export class CoreKV {
       version: engine.replica.version,
       keys: engine.replica.keys,
       pending: { commits: engine.queue.count, bytes: engine.queue.bytes },
-      snapshots: { count: this.#snapshots.size, oldestAgeMs: monotonic - oldest },
+      snapshots: {
+        count: this.#snapshots.size,
+        oldestAgeMs: monotonic - oldest,
+        pinnedBytes: engine.replica.pinnedBytes([...this.#snapshots].map(({ rows }) => rows)),
+      },
       watches: this.#watches.size,
       counts: { ...engine.counts },
       damage: [...engine.damage],
@@ -1041,9 +1056,19 @@ export class CoreKV {
   }
 
   #snapshot(engine: Engine): Snapshot {
+    if (this.#pinnedBytesMax < Infinity) this.#expireIterators(engine);
     const snapshot = engine.freeze();
     this.#snapshots.add(snapshot);
     return snapshot;
+  }
+
+  /** Ends the oldest iterators as long as what is frozen takes too much. */
+  #expireIterators({ replica }: Engine): void {
+    for (const iterator of this.#iterators) {
+      if (replica.pinnedBytes([...this.#snapshots].map(({ rows }) => rows)) <= this.#pinnedBytesMax) return;
+      const message = `Frozen versions keep more than ${this.#pinnedBytesMax} bytes: the oldest iterators were ended`;
+      iterator.close(new KVError("SnapshotExpired", message));
+    }
   }
 
   #release(snapshot: Snapshot): void {
@@ -1083,11 +1108,24 @@ export class CoreKV {
       const round = await engine.round({ verify: true });
       this.#lastTimerError = undefined;
       this.#tell(engine, round);
+      this.#vacuumIfDue();
     } catch (error) {
       const cause = error instanceof KVError ? error.code : String(error);
       if (this.#state === "open" && cause !== this.#lastTimerError) this.#tellError(engine, error);
       this.#lastTimerError = cause;
     }
+  }
+
+  #vacuumIfDue(): void {
+    const open = this.#open;
+    if (open === undefined || this.#autoVacuum === undefined || open.engine.refusal() !== undefined) return;
+    if (!this.#autoVacuum.isDue(open.engine.session)) return;
+    this.vacuum().catch((error: unknown) => {
+      const cause = hasCode(error, "VacuumRefused") ? "VacuumRefused" : String(error);
+      // Once per cause; that the database closes meanwhile is none.
+      if (this.#state === "open" && cause !== this.#lastVacuumError) this.#emitter.emit("error", error);
+      this.#lastVacuumError = cause;
+    });
   }
 
   async #hinted(): Promise<void> {

@@ -270,6 +270,9 @@ export interface LedgerSession {
    */
   pin?(): () => void;
 
+  /** How large the ledger is, how large it was when its generation began, and when that was (ms since the epoch). */
+  growth?(): { readonly bytes: number; readonly bytesAtStart: number; readonly startedAt: number };
+
   /**
    * Writes the next generation, which begins with a snapshot, and asks everybody to go on there. Resolves once that is asked: `read` then says
    * `sealed`. Resolves with the nonce of what was written; whether it is what counts tells `identity` after `reopen`. Left out where a ledger

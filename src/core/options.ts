@@ -23,6 +23,13 @@ export interface KVOptions {
   readonly sideIndex?: boolean;
   /** ms that must have passed since an entry expired before a vacuum removes it for everybody. Default 24 hours: clocks differ. */
   readonly purgeAfterMs?: number;
+  /**
+   * Vacuum without being asked, when the ledger has grown to twice what it was after the last vacuum, or by a little and that is a day ago. Default
+   * false. Needs `autoSync`.
+   */
+  readonly autoVacuum?: boolean;
+  /** Bytes that iterators may keep from being freed before the oldest of them ends with `SnapshotExpired`. No bound by default. */
+  readonly pinnedBytesMax?: number;
 }
 
 /** Options of `db.open(...)`. */
@@ -220,6 +227,8 @@ const SPECS = {
     pendingBytesMax: number(256 * MIB, "a positive number of bytes", positive),
     cacheBytesMax: number(32 * MIB, "a number of bytes", (v) => v >= 0),
     sideIndex: boolean(true),
+    autoVacuum: boolean(false),
+    pinnedBytesMax: number(Infinity, "a number of bytes", (v) => v >= 0),
     purgeAfterMs: number(24 * 60 * 60 * 1000, "a number of milliseconds", (v) => v >= 0 && v < Infinity),
   },
   open: {

@@ -81,6 +81,11 @@ export class Overlay implements OrderedView<Row> {
     return this.#keyBytes + this.#entries * ENTRY_BYTES + this.#olderRows * OLDER_ROW_BYTES + this.#table.bytes;
   }
 
+  /** About how many of them are older rows, kept for frozen versions. */
+  get olderBytes(): number {
+    return this.#olderRows * OLDER_ROW_BYTES;
+  }
+
   /** The newest row; a deleted one, if it is still there. */
   get(key: EncodedKey): Row | undefined {
     const id = this.#table.find(key, hashKey(key, this.#seed));

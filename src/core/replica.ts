@@ -77,6 +77,16 @@ export class Replica implements Layer {
     return versions;
   }
 
+  /** About how many bytes these hold that the present state does not need. */
+  pinnedBytes(frozen: Iterable<FrozenReplica>): number {
+    const needed = new Set<unknown>([...this.#overlays, ...this.#runs, this.#base?.run]);
+    const held = new Map<unknown, number>();
+    let bytes = 0;
+    for (const each of frozen) for (const [layer, size] of each.layers()) if (!needed.has(layer)) held.set(layer, size);
+    for (const size of held.values()) bytes += size;
+    return this.#overlays.reduce((sum, overlay) => sum + overlay.olderBytes, bytes);
+  }
+
   // --- for whoever turns overlays into runs ------------------------------------------------------------------------
 
   /** The newest overlay: what it holds and what it takes. */
@@ -156,6 +166,7 @@ function layersOf(overlays: readonly Layer[], runs: readonly HeldRun[], base: Re
 export class FrozenReplica implements Layer {
   readonly version: number;
   readonly #newest: FrozenOverlay;
+  readonly #overlays: readonly Overlay[];
   readonly #held: readonly HeldRun[];
   readonly #view: LayeredView;
   #released = false;
@@ -167,6 +178,7 @@ export class FrozenReplica implements Layer {
     base: ReplicaBase | undefined,
   ) {
     this.version = version;
+    this.#overlays = [newest, ...closed];
     this.#newest = newest.freeze();
     this.#held = base === undefined ? runs : [...runs, base.run];
     for (const run of this.#held) run.hold();
@@ -179,6 +191,12 @@ export class FrozenReplica implements Layer {
 
   cursor(): OrderedCursor<Row> {
     return this.#view.cursor();
+  }
+
+  /** What it reads from, and about how many bytes that takes. */
+  *layers(): Generator<[unknown, number]> {
+    for (const overlay of this.#overlays) yield [overlay, overlay.bytes];
+    for (const run of this.#held) yield [run, run.stored.length];
   }
 
   /** Nobody reads from it any more. Idempotent. */

@@ -15,6 +15,8 @@ export interface Generation {
   readonly header: GenerationHeader;
   /** Logical address minus offset. */
   readonly delta: number;
+  /** The clock of whoever wrote the header, ms since the epoch. */
+  readonly startedAt: number;
   /** Offset behind which frames are looked for. */
   readonly start: number;
   /** The header frame that serves: its offset and what identifies it. */
@@ -41,8 +43,9 @@ export type Beginning =
 export function readBeginning(file: ReadableFile, name: string, crc32: Environment["crc32"]): Beginning {
   const bytes = readAt(file, 0, SEARCH_BYTES + 1024);
   for (let at = indexOfMarker(bytes, 0); at >= 0 && at < SEARCH_BYTES; at = indexOfMarker(bytes, at + 1)) {
-    const payload = headerPayload(bytes, at, crc32);
-    if (payload === undefined) continue;
+    const frame = headerFrame(bytes, at, crc32);
+    if (frame === undefined) continue;
+    const { payload, timestamp } = frame;
     const length = frameBytes(payload.length);
     // Stumps of headers that never became whole may lie before it; what else lies there must be the first copy, and nothing but it.
     const isSecondCopy = !holdsOnlyHeaderStumps(bytes.subarray(0, at), crc32, false);
@@ -55,6 +58,7 @@ export function readBeginning(file: ReadableFile, name: string, crc32: Environme
       generation: {
         header,
         delta: header.base - header.framesAt,
+        startedAt: timestamp,
         start,
         headerFrame: { offset: at, fingerprint: headerFingerprint(bytes, at) },
         copyFrom: at + length,
@@ -69,10 +73,15 @@ export function readBeginning(file: ReadableFile, name: string, crc32: Environme
     : { is: "foreign", beginning: bytes.subarray(0, 64) };
 }
 
-function headerPayload(bytes: Uint8Array, at: number, crc32: Environment["crc32"]): Uint8Array | undefined {
+function headerFrame(
+  bytes: Uint8Array,
+  at: number,
+  crc32: Environment["crc32"],
+): { readonly payload: Uint8Array; readonly timestamp: number } | undefined {
   const header = readHeader(bytes, at, crc32);
   if (header?.kind !== FrameKind.header || at + frameBytes(header.payloadBytes) > bytes.length) return undefined;
-  return readPayload(bytes, at, header, crc32);
+  const payload = readPayload(bytes, at, header, crc32);
+  return payload === undefined ? undefined : { payload, timestamp: header.timestamp };
 }
 
 function decodeHeader(payload: Uint8Array, name: string): GenerationHeader {

@@ -585,6 +585,13 @@ export class FileSession implements LedgerSession {
     return this.#current?.hold() ?? (() => undefined);
   }
 
+  growth(): { readonly bytes: number; readonly bytesAtStart: number; readonly startedAt: number } {
+    const current = this.#current;
+    if (current === undefined) return { bytes: 0, bytesAtStart: 0, startedAt: 0 };
+    const { header, startedAt } = current.generation;
+    return { bytes: current.file.status().size, bytesAtStart: header.framesAt, startedAt };
+  }
+
   async vacuum(request: VacuumRequest): Promise<string> {
     return this.#succession.vacuum(this.#writable(), request);
   }

@@ -1,0 +1,38 @@
+import type { Environment } from "./environment.ts";
+import type { LedgerSession } from "./ledger.ts";
+
+const MIB = 1024 * 1024;
+/** A ledger that has doubled is vacuumed, once it has grown by so much. */
+const GROWTH_BYTES_MIN = 16 * MIB;
+/** One that has grown a little is vacuumed when the last time is so long ago. */
+const LITTLE_BYTES = MIB;
+const AGE_MS = 24 * 60 * 60 * 1000;
+/** So long after a vacuum or an attempt at one none is begun: several processes may come to it at the same time. */
+const PAUSE_MS = 60 * 1000;
+
+/** Decides when an instance with `autoVacuum` vacuums. */
+export class AutoVacuum {
+  readonly #environment: Environment;
+  /** monotonic() before which nothing is begun. */
+  #notBefore: number;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+    this.#notBefore = this.#pauseEnd();
+  }
+
+  isDue(session: LedgerSession): boolean {
+    const { monotonic, now } = this.#environment;
+    if (session.vacuum === undefined || session.growth === undefined || monotonic() < this.#notBefore) return false;
+    const { bytes, bytesAtStart, startedAt } = session.growth();
+    const grown = bytes - bytesAtStart;
+    if (grown < Math.max(GROWTH_BYTES_MIN, bytesAtStart) && (grown < LITTLE_BYTES || now() - startedAt < AGE_MS))
+      return false;
+    this.#notBefore = this.#pauseEnd();
+    return true;
+  }
+
+  #pauseEnd(): number {
+    return this.#environment.monotonic() + PAUSE_MS * (0.5 + this.#environment.random());
+  }
+}
