@@ -23,44 +23,44 @@ export interface KVEvents {
   closing: () => void;
 }
 
+interface Listener {
+  readonly call: (argument?: unknown) => void;
+  readonly once: boolean;
+}
+
 /** Listeners by event. A listener that throws disturbs nobody: it is reported as an `error` event. */
 export class Emitter {
-  readonly #listeners = new Map<keyof KVEvents, Set<(argument?: unknown) => void>>();
-  readonly #once = new WeakMap<object, (argument?: unknown) => void>();
+  readonly #listeners = new Map<keyof KVEvents, Listener[]>();
 
+  /** A listener that is there already is not added again. */
   on<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): void {
-    this.#of(event).add(listener as (argument?: unknown) => void);
+    const call = listener as Listener["call"];
+    if (this.#of(event).some((each) => each.call === call && !each.once)) return;
+    this.#add(event, { call, once: false });
   }
 
   once<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): void {
-    const wrapped = (argument?: unknown): void => {
-      this.off(event, listener);
-      (listener as (argument?: unknown) => void)(argument);
-    };
-    this.#once.set(listener, wrapped);
-    this.#of(event).add(wrapped);
+    this.#add(event, { call: listener as Listener["call"], once: true });
   }
 
+  /** Removes a listener, however it was added. */
   off<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): void {
-    const plain = listener as (argument?: unknown) => void;
-    const listeners = this.#of(event);
-    const wrapped = this.#once.get(listener);
-    if (!listeners.delete(plain) && wrapped !== undefined) listeners.delete(wrapped);
+    this.#remove(event, (each) => each.call === listener);
   }
 
   count(event: keyof KVEvents): number {
-    return this.#listeners.get(event)?.size ?? 0;
+    return this.#of(event).length;
   }
 
   emit(event: "sync", argument: SyncEvent): void;
   emit(event: "error", argument: unknown): void;
   emit(event: "closing"): void;
   emit(event: keyof KVEvents, argument?: unknown): void {
-    const listeners = this.#listeners.get(event);
-    if (listeners === undefined) return;
-    for (const listener of [...listeners]) {
+    // The list is replaced, never changed: whoever adds or removes while it is walked through changes the next event.
+    for (const listener of this.#of(event)) {
+      if (listener.once) this.#remove(event, (each) => each === listener);
       try {
-        listener(argument);
+        listener.call(argument);
       } catch (error) {
         // An error listener that throws has nobody left to tell but the runtime's handler of unhandled rejections.
         if (event === "error") void Promise.reject(error);
@@ -69,12 +69,18 @@ export class Emitter {
     }
   }
 
-  #of(event: keyof KVEvents): Set<(argument?: unknown) => void> {
-    let listeners = this.#listeners.get(event);
-    if (listeners === undefined) {
-      listeners = new Set();
-      this.#listeners.set(event, listeners);
-    }
-    return listeners;
+  #add(event: keyof KVEvents, listener: Listener): void {
+    this.#listeners.set(event, [...this.#of(event), listener]);
+  }
+
+  #remove(event: keyof KVEvents, which: (listener: Listener) => boolean): void {
+    this.#listeners.set(
+      event,
+      this.#of(event).filter((each) => !which(each)),
+    );
+  }
+
+  #of(event: keyof KVEvents): readonly Listener[] {
+    return this.#listeners.get(event) ?? [];
   }
 }

@@ -146,6 +146,8 @@ export class CoreKV {
   readonly #deferred = new Set<Promise<unknown>>();
   #state: State = "new";
   #open: OpenState | undefined;
+  /** Resolves when `open` has ended, whichever way. */
+  #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #staged: OpenTransaction | undefined;
   /** Commits that took effect and that a `sync` event has told of, or that were there at open. */
@@ -200,6 +202,13 @@ export class CoreKV {
     const parsed = parseOptions("open", "open", options);
     const ledger = this.#ledgerOf(target, parsed.durability);
     this.#state = "opening";
+    const opened = this.#openLedger(ledger, parsed);
+    this.#opening = opened.catch(() => undefined);
+    await opened;
+    return this;
+  }
+
+  async #openLedger(ledger: Ledger, parsed: ReturnType<typeof parseOptions<"open">>): Promise<void> {
     let engine: Engine | undefined;
     let maintenance: Maintenance;
     try {
@@ -235,7 +244,6 @@ export class CoreKV {
     this.#told = this.#applied(engine);
     if (this.#autoSync) this.#poller.start();
     this.#adjustPoller();
-    return this;
   }
 
   /** Parts options of the constructor from those of `open`, for the static `open` of an entry. */
@@ -257,9 +265,13 @@ export class CoreKV {
    * @throws KVError `TransactionOpen` after closing, if a transaction was open: what it had staged is dropped.
    */
   close(options?: CloseOptions): Promise<void> {
-    const { timeoutMs } = parseOptions("close", "close", options);
-    this.#closing ??= this.#close(timeoutMs);
-    return this.#closing;
+    try {
+      const { timeoutMs } = parseOptions("close", "close", options);
+      this.#closing ??= this.#close(timeoutMs);
+      return this.#closing;
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async #close(timeoutMs: number): Promise<void> {
@@ -269,6 +281,7 @@ export class CoreKV {
     this.#staged = undefined;
     if (wasOpen) this.#emitter.emit("closing");
     this.#poller.stop();
+    await this.#opening;
     if (this.#open !== undefined) {
       const drained = await this.#drain(this.#open, timeoutMs);
       for (const iterator of [...this.#iterators]) iterator.close(closedError());
@@ -291,12 +304,17 @@ export class CoreKV {
 
   /** Waits for everything that was accepted. False if that took too long. */
   async #drain({ engine, maintenance }: OpenState, timeoutMs: number): Promise<boolean> {
-    const settled = [maintenance.idle(), engine.drained(), ...this.#deferred];
-    const everything = Promise.allSettled(settled).then(() => true);
+    const settled = async (): Promise<true> => {
+      // What is awaited may defer more.
+      do await Promise.allSettled([maintenance.idle(), engine.drained(), ...this.#deferred]);
+      while (this.#deferred.size > 0);
+      return true;
+    };
+    const everything = settled();
     if (timeoutMs === Infinity) return everything;
     let timer: { cancel(): void } | undefined;
     const timeout = new Promise<false>((resolve) => {
-      timer = this.#environment.setTimer(() => resolve(false), timeoutMs, { ref: true });
+      timer = this.#environment.setTimer(() => resolve(false), Math.min(timeoutMs, TIMER_MS_MAX), { ref: true });
     });
     const inTime = await Promise.race([everything, timeout]);
     timer?.cancel();
@@ -310,8 +328,11 @@ export class CoreKV {
 
   /**
    * Lets `close` wait for a promise. A rejection goes to `onError`, or becomes an `error` event. Returns the promise.
+   *
+   * @throws KVError `Closed` when nobody would wait for it any more.
    */
   defer<T>(promise: Promise<T>, onError?: (error: unknown) => void): Promise<T> {
+    if (this.#state === "closed") throw closedError();
     const handled: Promise<unknown> = promise
       .then(
         () => undefined,
@@ -778,16 +799,17 @@ export class CoreKV {
   }
 
   /**
-   * What has happened to the keys that a query matches, in commit order, as far back as the ledger goes and up to the version visible at
-   * the call. Reads the ledger again from its beginning.
+   * What has happened to the keys that a query matches, in commit order, as far back as the ledger goes and up to the version visible when
+   * the first entry is asked for, or when the open transaction began. Reads the ledger again from its beginning.
    */
   async *scan<T = unknown>(query: Query, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
     const { snapshot } = parseOptions("history", "scan", options);
     const engine = this.#engine();
     const { ledger, allowNetworkFileSystem } = this.#open as OpenState;
     const compiled = compileQuery(query);
-    const pending = engine.queue.touchingRange(compiled);
-    if (pending !== undefined) await pending.whenDone();
+    const staged = this.#staged?.state;
+    const wait = this.#beforeRead(engine, undefined, engine.queue.touchingRange(compiled));
+    if (wait !== undefined) await wait;
     if (engine.identity === undefined) return;
     yield* readHistory<T>({
       ledger,
@@ -795,7 +817,7 @@ export class CoreKV {
       environment: this.#environment,
       pacer: this.#pacer,
       query: compiled,
-      version: engine.replica.version,
+      version: staged?.snapshot?.version ?? engine.replica.version,
       ledgerId: engine.identity.ledgerId,
       snapshot,
       begin: (session) => engine.begin(session),
@@ -852,7 +874,7 @@ export class CoreKV {
   }
 
   /**
-   * Follows the ledger to its end, emits a `sync` event and resolves with it.
+   * Follows the ledger to its end and emits a `sync` event.
    *
    * @throws what keeps the ledger from being followed; nothing is lost, and a later call tries again.
    */
@@ -1213,6 +1235,9 @@ export class CoreKV {
 
 /** A larger buffer for single operations is let go. */
 const WRITER_KEPT_BYTES = 64 * 1024;
+
+/** Timers that are set for longer fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 
 const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
 

@@ -197,6 +197,8 @@ export class WatchIterator<T> implements AsyncIterableIterator<WatchEntry<T>> {
   /** Told how to end the watch underneath. */
   attach(stop: () => void): void {
     this.#stop = stop;
+    // A signal may have been given before.
+    if (this.#ended) stop();
   }
 
   push(entry: WatchEntry<T>): void {

@@ -133,12 +133,12 @@ describe("a signal", () => {
     const waiting = signal();
     let timers = 0;
     // The wait is drawn from the time that the function took: a timer is set for it, and none is left behind.
-    const slow = await new TestClock().open(
+    const clock = new TestClock();
+    const slow = await clock.open(
       pair.ledger,
       {},
       {
         random: () => 1,
-        monotonic: () => performance.now() * 1000,
         setTimer: (callback, ms, options) => {
           const timer = nodeEnvironment.setTimer(callback, ms, options);
           if (!options.ref) return timer;
@@ -157,7 +157,7 @@ describe("a signal", () => {
       async (tx) => {
         await tx.get(["a"]);
         await other.set(["a"], 1);
-        await new Promise((resolve) => setTimeout(resolve, 10));
+        clock.elapsed += 10_000;
         tx.set(["a"], 2);
       },
       { signal: controller.signal, timeoutMs: 1e9 },

@@ -194,15 +194,16 @@ describe("a begin that waits for earlier writes", () => {
 
 test("a begin follows the ledger first, as a read does", async () => {
   const ledger = memoryLedger();
-  await using pair = await openPair({}, ledger);
-  const { db, other } = pair;
-  await db.get(["a"]);
-  // The last look at the ledger has to be older than a moment.
-  await new Promise((resolve) => setTimeout(resolve, 5));
+  await using other = await KV.open(ledger);
+  const clock = new TestClock();
+  const db = await clock.open(ledger);
   await other.set(["a"], 1);
+  // A look at the ledger that is younger than a moment serves.
+  clock.elapsed += 5;
   await db.beginTransaction();
   expect(await db.get(["a"])).toBe(1);
   await db.abortTransaction();
+  await db.close();
 });
 
 describe("what does not fit", () => {

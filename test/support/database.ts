@@ -44,12 +44,19 @@ export async function openPair(options: KVOptions = {}, ledger: Ledger = memoryL
   };
 }
 
-/** The platform's environment with a clock that is set by hand. */
+/** The platform's environment with clocks that are set by hand. */
 export class TestClock {
   /** ms since the epoch. */
   time = 1_700_000_000_000;
 
-  readonly environment: Environment = { ...nodeEnvironment, now: () => this.time };
+  /** ms that have passed, for intervals, besides those that do. */
+  elapsed = 0;
+
+  readonly environment: Environment = {
+    ...nodeEnvironment,
+    now: () => this.time,
+    monotonic: () => nodeEnvironment.monotonic() + this.elapsed,
+  };
 
   /** A database that reads this clock. */
   async open(ledger: Ledger, options: KVOptions = {}, environment: Partial<Environment> = {}): Promise<CoreKV> {
