@@ -41,7 +41,7 @@ const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** What a scan has read ahead: into a buffer of its own, with the blocks that were opened in it. */
 export class RunWindow {
   place = 0;
-  bytes = NO_BYTES;
+  bytes: Uint8Array = NO_BYTES;
   buffer: Uint8Array | undefined;
   readonly blocks: RunBlock[] = [];
 }
