@@ -612,8 +612,10 @@ export class Engine {
     if (error !== undefined) {
       if (unmet.length > 0) this.#appendFailed(unmet, error);
     } else if (unmet.length > 0) {
-      if (this.#sealWait.isWaiting) this.queue.putBack(unmet);
-      else
+      if (this.#sealWait.isWaiting) {
+        this.queue.putBack(unmet);
+        this.#sealWait.commitsWait();
+      } else
         this.queue.reject(
           unmet,
           unknownOutcome(`The commit was written to ${this.#ledger.name} and is not to be found there`),

@@ -15,7 +15,7 @@ describe("a process with an open database", () => {
     });
   }
 
-  for (const does of ["sync", "set", "strict set", "transaction"]) {
+  for (const does of ["sync", "set", "strict set", "set behind a seal", "transaction"]) {
     test(`does not end before an awaited operation has: ${does}`, async () => {
       using folder = temporaryFolder();
       await using program = new Program("lives.ts", { path: folder.file("ledger.db"), does });

@@ -1,10 +1,15 @@
 /** Opens a database, does one thing with it, and ends when Node finds nothing left to wait for. Tells when that is. */
 import { KV } from "../../../src/index.node.ts";
+import { nextGeneration } from "../../support/generations.ts";
 import { argument, report } from "./report.ts";
 
 const { path, does } = argument<{ path: string; does: string }>();
 
-const db = await KV.open(path, { syncIntervalMs: 10, ...(does === "strict set" ? { durability: "strict" } : {}) });
+const db = await KV.open(path, {
+  syncIntervalMs: 10,
+  autoSync: does !== "set behind a seal",
+  ...(does === "strict set" ? { durability: "strict" } : {}),
+});
 process.on("exit", () => report({ exit: true }));
 
 if (does === "sync listener") db.on("sync", () => undefined);
@@ -12,6 +17,11 @@ else if (does === "unreferenced watch") db.watch([], () => undefined, { ref: fal
 else if (does === "iterator") await db.iterate([]).next();
 else if (does === "sync") {
   await db.sync();
+  report({ done: true });
+} else if (does === "set behind a seal") {
+  // Of a vacuum whose author is gone: the commit waits until this process has completed it.
+  (await nextGeneration(path)).seal();
+  await db.set(["from"], does);
   report({ done: true });
 } else if (does === "set" || does === "strict set") {
   await db.set(["from"], does);
