@@ -564,6 +564,7 @@ export class FileSession implements LedgerSession {
     this.#suspect = false;
     this.#missing = false;
     this.#directorySynced = false;
+    this.#succession.movedOn(this.#current as OpenFile);
     return { status: "continued", position };
   }
 

@@ -28,6 +28,8 @@ export class Succession {
   readonly #host: SuccessionHost;
   /** What a vacuum of this session has sealed with, while it is not known whether that seal counts. */
   #sibling: Sibling | undefined;
+  /** A vacuum was begun here in the present generation. */
+  #vacuums = false;
 
   constructor(options: SessionOptions, host: SuccessionHost) {
     this.#options = options;
@@ -38,6 +40,8 @@ export class Succession {
   async vacuum(current: OpenFile, request: VacuumRequest): Promise<string> {
     const { calls, environment, realPath, directory, name } = this.#options;
     const replacing = this.#replacing();
+    refuseIfObstructed(replacing, realPath);
+    this.#vacuums = true;
     const { header } = current.generation;
     // A seal whose sibling is lost is ended in the sibling's stead.
     const lost = request.reload ? this.#host.seals().winning : undefined;
@@ -132,6 +136,19 @@ export class Succession {
     if (winning?.siblingNonce !== sibling.nonce) this.#unlinkOnceDurable(sibling, current);
   }
 
+  /** The next generation is in place. Whoever had begun a vacuum of the last one removes what all those left who did not win. */
+  movedOn({ generation: { header } }: OpenFile): void {
+    const { replacing, environment, directory, name } = this.#options;
+    if (replacing === undefined || !this.#vacuums) return;
+    this.#vacuums = false;
+    try {
+      const { stale } = findGarbage({ calls: replacing, environment, directory, name, generation: header.generation });
+      for (const path of stale) removeQuietly(replacing, path);
+    } catch {
+      // The next vacuum looks again.
+    }
+  }
+
   #unlinkOnceDurable({ path }: Sibling, current: OpenFile): void {
     const release = current.hold();
     // Durable first: a power failure must not bring the file back to where this sibling would count.
@@ -164,11 +181,19 @@ export class Succession {
     const { environment, directory, name } = this.#options;
     const { generation } = current.generation.header;
     const { stale, abandoned } = findGarbage({ calls, environment, directory, name, generation });
-    for (const path of stale) calls.unlink(path);
+    for (const path of stale) removeQuietly(calls, path);
     for (const { path, nonce } of abandoned) {
-      if (this.#host.seals().isDropped(nonce)) calls.unlink(path);
+      if (this.#host.seals().isDropped(nonce)) removeQuietly(calls, path);
       else this.#appendFrame(current, FrameKind.drop, encodeDrop(nonce));
     }
+  }
+}
+
+function removeQuietly(calls: ReplacingCalls, path: string): void {
+  try {
+    calls.unlink(path);
+  } catch {
+    // It belongs to somebody else, who may have the right to. It does no harm but to take room.
   }
 }
 

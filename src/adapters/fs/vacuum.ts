@@ -79,7 +79,6 @@ export async function writeSiblingAndSeal(
   request: SiblingRequest,
   options: { readonly reload: boolean; readonly ends: string },
 ): Promise<Sibling> {
-  refuseIfObstructed(host.calls, host.realPath);
   const { header } = host.generation;
   const name = siblingName(host.name, header.generation + 1, toHex(host.environment.randomBytes(8)));
   const path = `${host.directory}/${name}`;
@@ -102,10 +101,15 @@ export async function writeSiblingAndSeal(
       siblingName: name,
       reload: options.reload,
     });
-    if (!host.appendFrame(FrameKind.seal, seal)) {
-      throw new KVError("NoSpace", `There was no room in ${host.realPath} for the frame that seals it`);
-    }
     unlink = false;
+    try {
+      unlink = !host.appendFrame(FrameKind.seal, seal);
+    } catch (error) {
+      // Without room nothing is written. After any other failure it may have been, and then the sibling is what follows.
+      unlink = fromSystem(error, "").code === "NoSpace";
+      throw error;
+    }
+    if (unlink) throw new KVError("NoSpace", `There was no room in ${host.realPath} for the frame that seals it`);
     return { path, nonce };
   } catch (error) {
     throw fromSystem(error, `${host.realPath} could not be vacuumed`);

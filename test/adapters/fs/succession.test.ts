@@ -1,4 +1,4 @@
-import { readdirSync, statSync, symlinkSync, unlinkSync } from "node:fs";
+import { readdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
@@ -8,6 +8,7 @@ import type { ReplacingCalls } from "../../../src/adapters/fs/replacing.ts";
 import type { LedgerCommit, LedgerSession, ReadResult, VacuumRequest } from "../../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
+import { changingFiles } from "../../support/generations.ts";
 
 /** The session of a file ledger as the engine would use it, one call at a time. */
 class Follower {
@@ -222,9 +223,50 @@ describe("a vacuum of a file", () => {
 
   it("is refused where the file could not be replaced, before anything is written", () =>
     inFolder(async (folder) => {
-      const replacing: ReplacingCalls = { ...(nodeFileSystem.replacing as ReplacingCalls), obstacle: () => "no" };
+      const replacing: ReplacingCalls = {
+        ...(nodeFileSystem.replacing as ReplacingCalls),
+        obstacle: () => "no",
+        modifiedAt: () => 0,
+      };
       const follower = await Follower.open(join(folder, "a.db"), { ...nodeFileSystem, replacing });
+      const stale = "a.db.1-00";
+      writeFileSync(join(folder, stale), "");
+      const { size } = statSync(join(folder, "a.db"));
       await expect(follower.vacuum()).rejects.toMatchObject({ code: "VacuumRefused" });
+      expect(readdirSync(folder)).toEqual(["a.db", stale]);
+      expect(statSync(join(folder, "a.db")).size).toBe(size);
+      await follower.session.close();
+    }));
+
+  it("whose seal is in, though writing it has failed, keeps the sibling that the seal names", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const failing = changingFiles((file) => ({
+        append: (bytes) => {
+          file.append(bytes);
+          throw Object.assign(new Error("EIO: i/o error, write"), { code: "EIO" });
+        },
+      }));
+      const other = await Follower.open(path);
+      await other.append("one");
+      const author = await Follower.open(path, failing);
+      await author.follow();
+      await expect(author.vacuum()).rejects.toMatchObject({ code: "InputOutput" });
+      await author.session.close();
+      await other.follow();
+      await other.moveOn();
+      expect(other.session.identity?.generation).toBe(2);
+      await other.session.close();
+    }));
+
+  it("removes what earlier ones of the same generation have left as soon as the next generation is in place", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const follower = await Follower.open(path);
+      writeFileSync(join(folder, "a.db.2-00"), "left by an author that was killed");
+      await follower.vacuum();
+      await follower.follow();
+      await follower.moveOn();
       expect(readdirSync(folder)).toEqual(["a.db"]);
       await follower.session.close();
     }));
