@@ -140,6 +140,8 @@ export class Checkpointer {
     try {
       for (let tries = 0; this.#closed.length > 0 && !this.#stopped; tries++) {
         if (this.#closed.length < CLOSED_MAX && !this.#hurried) await this.#wait();
+        // Meanwhile another generation's snapshot may have taken it all, or nobody wants it any more.
+        if (this.#closed.length === 0 || this.#stopped) break;
         const waiting = this.#closed.length;
         if (!(await this.#adopt())) await this.#save();
         if (this.#closed.length < waiting) tries = 0;

@@ -1,0 +1,26 @@
+import { describe, expect, test } from "vitest";
+import { dieAtEachStep } from "../support/deaths.ts";
+import { vacuumingWriters } from "../support/vacuuming-writers.ts";
+
+// `npm run torture` does the same for longer.
+test("four processes, three of which vacuum all the time, lose and double nothing, and each sees every commit once", async () => {
+  const figures = await vacuumingWriters({ processes: 4, commits: 3000, vacuuming: 3 });
+  expect(figures.entries).toBe(4 * 3000 + 4);
+  expect(figures.generations).toBeGreaterThan(1);
+});
+
+describe("a process killed at any step", () => {
+  test("of a vacuum leaves a database that others complete or go on with", async () => {
+    const { died, completed } = await dieAtEachStep("vacuum");
+    const sealing = died.indexOf("append");
+    expect(died[0]).toBe("create");
+    expect(died.slice(sealing)).toEqual(["append", "fdatasync", "write", "fsync", "rename"]);
+    // Those that came to seal it.
+    expect(completed).toBe(died.length - sealing - 1);
+  });
+
+  test("of saving the index leaves one that is whole, the old one or the new one", async () => {
+    const { died } = await dieAtEachStep("save");
+    expect([died[0], died.at(-1)]).toEqual(["create", "rename"]);
+  });
+});
