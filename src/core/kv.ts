@@ -853,7 +853,7 @@ export class CoreKV {
       const { ref, signal } = parseOptions("watch", "watch", third);
       return this.#watches.add(query, second as WatchCallback, { ref, signal });
     }
-    const { ref, signal, bufferMax } = parseOptions("watch", "watch", second);
+    const { ref, signal, bufferMax } = parseOptions("watchIterator", "watch", second);
     const iterator = new WatchIterator<T>(bufferMax);
     const stop = this.#watches.add(query, (entry) => iterator.push(entry as WatchEntry<T>), {
       ref,

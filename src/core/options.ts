@@ -217,6 +217,7 @@ const positive = (value: number): boolean => value > 0 && value < Infinity;
 const count = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 const MIB = 1024 * 1024;
 
+const watchSpecs = { signal, ref: boolean(true) };
 const readSpecs = { consistency: oneOf("eventual", "eventual", "strong") };
 
 const SPECS = {
@@ -251,7 +252,8 @@ const SPECS = {
     order: oneOf<EntryOrder>("key", "key", "version"),
   },
   set: { expireIn: number(0, "a positive, finite number of milliseconds", positive) },
-  watch: { signal, ref: boolean(true), bufferMax: number(1024, "a positive whole number", (v) => count(v) && v > 0) },
+  watch: watchSpecs,
+  watchIterator: { ...watchSpecs, bufferMax: number(1024, "a positive whole number", (v) => count(v) && v > 0) },
   sync: { signal },
   transaction: { timeoutMs: number(10_000, "a positive number of milliseconds", positive), signal },
   deleteAll: { atomic: boolean(true) },
