@@ -1,7 +1,7 @@
 import type { Environment } from "./environment.ts";
 import { isPromise } from "./environment.ts";
-import { KVError } from "./errors.ts";
-import type { HeldRun } from "./held-run.ts";
+import { hasCode, KVError } from "./errors.ts";
+import { type HeldRun, openRuns } from "./held-run.ts";
 import { LayeredView } from "./layers.ts";
 import type { Checkpoint, CheckpointStore, Position, StoredRun } from "./ledger.ts";
 import { memoryRun } from "./memory-run.ts";
@@ -191,13 +191,14 @@ export class Checkpointer {
       for (const stored of checkpoint.runs) stored.close();
       return false;
     }
-    const present = this.#host.replica.runs;
-    const runs = checkpoint.runs.map((stored) => {
-      const same = present.find((run) => run.stored.id === stored.id);
-      if (same === undefined) return this.#host.openRun(stored);
-      stored.close();
-      return same;
-    });
+    let runs: HeldRun[];
+    try {
+      runs = openRuns(checkpoint.runs, this.#host.replica.runs, (stored) => this.#host.openRun(stored));
+    } catch (error) {
+      if (!hasCode(error, "LedgerDamaged")) throw error;
+      store.invalidate();
+      return false;
+    }
     this.counts.adopted++;
     this.#install(checkpoint.position, checkpoint.version, runs);
     return true;
@@ -214,7 +215,7 @@ export class Checkpointer {
     for (const run of merged) run.hold();
     let stored: StoredRun | undefined;
     try {
-      stored = await this.#build(store, closed, merged, merged.length === present.length, epoch);
+      stored = await this.#build(store, closed, merged, epoch);
     } catch (error) {
       // What was read from or written to may have gone with its generation.
       if (epoch !== this.#epoch) return;
@@ -253,7 +254,6 @@ export class Checkpointer {
     store: CheckpointStore | undefined,
     closed: readonly Closed[],
     merged: readonly HeldRun[],
-    isBottom: boolean,
     epoch: number,
   ): Promise<StoredRun | undefined> {
     const { replica, environment, pacer } = this.#host;
@@ -261,14 +261,13 @@ export class Checkpointer {
     try {
       const builder = new RunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
       const below = replica.base?.below ?? 0;
-      const dropsDeleted = isBottom && replica.base === undefined;
       const layers = [...closed.map(({ overlay }) => overlay), ...merged.map(({ run }) => run)];
       const cursor = new LayeredView(layers, undefined).cursor();
       let rows = 0;
       for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
         const row = cursor.value;
-        if (row.version >= below && !(row.deleted && dropsDeleted))
-          builder.add(cursor.key, row, row.home?.valueBytes(row));
+        // Deleted keys too, at the bottom as well: the next generation's snapshot, which may be of any version, may come to lie underneath.
+        if (row.version >= below) builder.add(cursor.key, row, row.home?.valueBytes(row));
         if (++rows % SLICE_ROWS !== 0 || !pacer.due()) continue;
         await pacer.rest();
         if (epoch === this.#epoch) continue;

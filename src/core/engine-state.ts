@@ -1,8 +1,8 @@
 import type { BlockCache } from "./block-cache.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { type Environment, isPromise } from "./environment.ts";
-import { KVError } from "./errors.ts";
-import { HeldRun } from "./held-run.ts";
+import { hasCode, KVError } from "./errors.ts";
+import { HeldRun, openRuns } from "./held-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
@@ -38,17 +38,24 @@ export class EngineState {
     session: LedgerSession,
     options: EngineStateOptions,
     base: ReplicaBase | undefined,
-    begin: { readonly store: CheckpointStore | undefined; readonly checkpoint: Checkpoint | undefined },
+    begin: {
+      readonly store: CheckpointStore | undefined;
+      readonly checkpoint?: Checkpoint | undefined;
+      readonly runs?: readonly HeldRun[];
+    },
   ) {
     const { environment, pacer, name, index } = options;
     this.#options = options;
     this.#store = begin.store;
     this.source = new Source(session, name, environment);
     this.position = begin.checkpoint?.position ?? session.start;
-    const runs = begin.checkpoint?.runs.map((stored) => openRun(stored, options, { rebuildable: true })) ?? [];
+    const { runs = [] } = begin;
     const version = begin.checkpoint?.version ?? base?.run.run.info.upto ?? 0;
-    this.replica = new Replica({ base, runs, version }, environment.random() * 2 ** 31);
-    if (!index) return;
+    this.replica = new Replica({ base: index ? base : undefined, runs, version }, environment.random() * 2 ** 31);
+    if (!index) {
+      base?.run.release();
+      return;
+    }
     const { replica } = this;
     const state = (): { readonly position: Position; readonly store: CheckpointStore | undefined } => ({
       position: this.position,
@@ -74,7 +81,7 @@ export class EngineState {
 
   /** Before anything is known: what a session starts with has yet to be loaded. */
   static blank(session: LedgerSession, options: EngineStateOptions): EngineState {
-    return new EngineState(session, options, undefined, { store: undefined, checkpoint: undefined });
+    return new EngineState(session, options, undefined, { store: undefined });
   }
 
   /**
@@ -95,16 +102,16 @@ export class EngineState {
       const message = `${options.name} is shorter than what its index covers: something was cut off its end`;
       options.problem(new KVError("LedgerDamaged", message));
     }
-    const usable = typeof checkpoint === "object" ? checkpoint : undefined;
+    if (typeof checkpoint !== "object") return new EngineState(session, options, base, { store });
+    let runs: HeldRun[];
     try {
-      return new EngineState(session, options, base, { store, checkpoint: usable });
+      runs = openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: true }));
     } catch (error) {
-      // A run of the index that cannot be opened: it is built anew.
-      if (usable === undefined) throw error;
-      for (const stored of usable.runs) stored.close();
-      if (options.saves()) store?.invalidate();
-      return new EngineState(session, options, base, { store, checkpoint: undefined });
+      // A run of the index that cannot be opened: it is built anew. What cannot be read now is perhaps only not to be read now.
+      if (hasCode(error, "LedgerDamaged") && options.saves()) store?.invalidate();
+      return new EngineState(session, options, base, { store });
     }
+    return new EngineState(session, options, base, { store, checkpoint, runs });
   }
 
   /** What a session's snapshot gives of what is whole in it. */
@@ -167,9 +174,13 @@ export class EngineState {
 
 function openBase(session: LedgerSession, options: EngineStateOptions): ReplicaBase | undefined {
   const snapshot = session.openSnapshot?.();
-  return snapshot === undefined
-    ? undefined
-    : { run: openRun(snapshot.run, options, { rebuildable: false }), below: snapshot.below };
+  if (snapshot === undefined) return undefined;
+  try {
+    return { run: openRun(snapshot.run, options, { rebuildable: false }), below: snapshot.below };
+  } catch (error) {
+    snapshot.run.close();
+    throw error;
+  }
 }
 
 function openRun(

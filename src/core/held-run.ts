@@ -47,6 +47,34 @@ export class HeldRun implements Layer {
   }
 }
 
+/**
+ * Opens stored runs, those that `present` holds already by taking them instead. All or none: if one of them cannot be opened, none of `stored` stays
+ * open.
+ */
+export function openRuns(
+  stored: readonly StoredRun[],
+  present: readonly HeldRun[],
+  open: (stored: StoredRun) => HeldRun,
+): HeldRun[] {
+  const opened: HeldRun[] = [];
+  const closeOthers = (): void => {
+    for (const each of stored) if (!opened.some((run) => run.stored === each)) each.close();
+  };
+  try {
+    const runs = stored.map((each) => {
+      const same = present.find((run) => run.stored.id === each.id);
+      if (same === undefined) opened.push(open(each));
+      return same ?? opened[opened.length - 1];
+    });
+    closeOthers();
+    return runs;
+  } catch (error) {
+    closeOthers();
+    for (const run of opened) run.release();
+    throw error;
+  }
+}
+
 /** Does something with a run of the saved index and tells damage from that of the ledger. */
 function telling<T>(read: () => T): T {
   try {
