@@ -405,7 +405,7 @@ export class Engine {
     if (options.patient) await this.#state.checkpointer?.stop();
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
-    this.#sealWait.over();
+    this.#sealWait.stop();
     const idle = this.#running ? new Promise<void>((resolve) => this.#idle.push(resolve)) : Promise.resolve();
     const released = idle.then(() => this.#state.retire());
     if (options.patient) await released;

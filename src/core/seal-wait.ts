@@ -35,6 +35,7 @@ export class SealWait {
   /** Told apart from an earlier seal's timers and helpers. */
   #seal = 0;
   #helping = false;
+  #stopped = false;
   #lookTimer: Timer | undefined;
   #looksOften = false;
   #helpTimer: Timer | undefined;
@@ -55,6 +56,7 @@ export class SealWait {
 
   /** The ledger was read up to a seal. Called at every look that ends there. */
   sealed(options: { readonly helpAtOnce: boolean }): void {
+    if (this.#stopped) return;
     this.#isOwn ||= options.helpAtOnce;
     if (this.#since === undefined) {
       this.#since = this.#environment.monotonic();
@@ -83,6 +85,12 @@ export class SealWait {
     this.#helpTimer = undefined;
     this.#isOwn = false;
     for (const waiter of this.#waiters.splice(0)) waiter.resolve();
+  }
+
+  /** Nothing is waited for any more, whatever is met. */
+  stop(): void {
+    this.#stopped = true;
+    this.over();
   }
 
   /** Resolves when that is so; rejects when it takes too long. */
@@ -129,14 +137,17 @@ export class SealWait {
   }
 
   async #help(seal: number): Promise<void> {
+    let failure: Error | undefined;
     try {
       if (this.#since !== undefined && seal === this.#seal) await this.#host.help?.();
-      this.#failure = undefined;
     } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
+      failure = error instanceof Error ? error : new Error(String(error));
     }
+    if (seal === this.#seal) this.#failure = failure;
     this.#helping = false;
-    if (this.#since === undefined || seal !== this.#seal) return;
+    if (this.#since === undefined) return;
+    // While it slept another generation has come and is sealed itself: nobody has begun to help with that here.
+    if (seal !== this.#seal) return this.#helpAfter(this.#isOwn ? 0 : this.#environment.random() * HELP_AFTER_MS);
     if (this.#failure === undefined) this.#host.look();
     else this.#helpAfter(HELP_AGAIN_MS);
   }

@@ -46,6 +46,39 @@ describe("the wait for the generation behind a seal", () => {
     expect(set.size).toBe(0);
   });
 
+  it("begins to help with the next seal when help with an earlier one has taken until then", async () => {
+    const due: (() => void)[] = [];
+    const setTimer: Environment["setTimer"] = (callback) => {
+      due.push(callback);
+      return { cancel: () => void due.splice(0, Infinity, ...due.filter((each) => each !== callback)) };
+    };
+    const helping: (() => void)[] = [];
+    const wait = new SealWait({ ...nodeEnvironment, setTimer }, "a ledger", {
+      waiting: 0,
+      look: () => undefined,
+      help: () => new Promise((resolve) => helping.push(resolve)),
+      expired: () => undefined,
+    });
+    const runTimers = async (): Promise<void> => {
+      for (const callback of due.splice(0)) callback();
+      await new Promise(setImmediate);
+    };
+    wait.sealed({ helpAtOnce: false });
+    await runTimers();
+    expect(helping).toHaveLength(1);
+    wait.over();
+    wait.sealed({ helpAtOnce: false });
+    await runTimers();
+    expect(helping).toHaveLength(1);
+    helping[0]();
+    await new Promise(setImmediate);
+    await runTimers();
+    expect(helping).toHaveLength(2);
+    wait.stop();
+    wait.sealed({ helpAtOnce: true });
+    expect(due).toHaveLength(0);
+  });
+
   it("ends with a sync event that says so, though nobody asked for the look that ended it", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
