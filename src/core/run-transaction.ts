@@ -9,7 +9,8 @@ import { IndexDamaged } from "./held-run.ts";
 import type { AbortSignalLike } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Snapshot } from "./source.ts";
-import { live } from "./resolve.ts";
+import type { EncodedKey } from "./key.ts";
+import { live, type Row } from "./resolve.ts";
 import { StagedState } from "./staged.ts";
 import { Transaction } from "./transaction.ts";
 
@@ -115,8 +116,21 @@ async function follow(context: TransactionContext): Promise<void> {
     await context.engine.queue.last?.whenDone();
     await context.follow();
   } catch (error) {
-    if (!(error instanceof KVError) || error.outcome !== undefined) throw error;
-    throw new KVError(error.code, error.message, { cause: error, outcome: "not committed" });
+    throw notCommitted(error);
+  }
+}
+
+/** What kept a transaction from being appended, with its outcome. */
+function notCommitted(error: unknown): unknown {
+  if (!(error instanceof KVError) || error.outcome !== undefined) return error;
+  return new KVError(error.code, error.message, { cause: error, outcome: "not committed" });
+}
+
+function rowNow(key: EncodedKey, { replica }: Engine): Row | undefined {
+  try {
+    return replica.get(key);
+  } catch (error) {
+    throw notCommitted(error);
   }
 }
 
@@ -137,7 +151,7 @@ function lostAlready(
 ): "own" | "others" | undefined {
   const now = environment.now();
   for (const { key, version } of checks) {
-    const row = engine.replica.get(key);
+    const row = rowNow(key, engine);
     if ((live(row, now)?.version ?? 0) === version) continue;
     return row !== undefined && row.version > snapshotVersion && engine.isOwn(row.version) ? "own" : "others";
   }
