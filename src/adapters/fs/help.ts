@@ -21,6 +21,8 @@ export interface HelpHost {
   readonly directory: string;
   /** The sealed file. */
   readonly file: ReadableFile;
+  /** Makes it durable. */
+  readonly sync: () => Promise<void>;
   readonly generation: Generation;
   readonly seal: Seal;
   /** Address of the seal. */
@@ -36,7 +38,7 @@ export async function help(host: HelpHost): Promise<void> {
   const path = `${host.directory}/${host.seal.siblingName}`;
   let sibling: WritableFile | undefined;
   try {
-    await host.file.syncData();
+    await host.sync();
     sibling = host.replacing.openWritable(path);
     if (sibling === undefined) return assertReplaced(host, path);
     checkHeader(host, sibling, path);

@@ -8,6 +8,8 @@ export class OpenFile {
   readonly device: bigint;
   readonly inode: bigint;
   #holds = 1;
+  #closed = false;
+  #syncs: Promise<void> = Promise.resolve();
 
   /** Held once, by whoever makes it. */
   constructor(file: FileHandle, generation: Generation) {
@@ -19,10 +21,10 @@ export class OpenFile {
   }
 
   get isOpen(): boolean {
-    return this.#holds > 0;
+    return !this.#closed;
   }
 
-  /** Keeps the file open until the returned function is called. */
+  /** Keeps the file, which is open, open until the returned function is called. */
   hold(): () => void {
     this.#holds++;
     let held = true;
@@ -34,12 +36,18 @@ export class OpenFile {
 
   /** Gives up the hold that came with the constructor. */
   release(): void {
-    if (--this.#holds === 0) this.file.close();
+    if (--this.#holds > 0 || this.#closed) return;
+    this.#closed = true;
+    this.file.close();
   }
 
-  /** Closes the file whoever holds it. */
-  close(): void {
-    this.#holds = 0;
-    this.file.close();
+  /**
+   * Makes durable what was written so far. One after the other: the system tells of a failure once, and whoever else is waiting must not hear of
+   * success in its stead before the failure is known.
+   */
+  syncData(): Promise<void> {
+    const sync = this.#syncs.then(() => this.file.syncData());
+    this.#syncs = sync.catch(() => undefined);
+    return sync;
   }
 }

@@ -116,6 +116,7 @@ export class FileSession implements LedgerSession {
       seals: () => this.#seals as Seals,
       readTo: () => this.#readTo,
       isClosed: () => this.#closed,
+      sync: (open) => this.#sync(open),
     });
     if (generation === undefined) this.#blank = file;
     else this.#enter(file, generation);
@@ -497,8 +498,9 @@ export class FileSession implements LedgerSession {
   /** Waits until what was written, and everything before it, is durable. A failed sync is never made a success by another. */
   async #durably(current: OpenFile, written: AppendResult): Promise<AppendResult> {
     try {
-      this.#counts.syncs++;
-      await current.file.syncData();
+      await this.#sync(current);
+      // Another one may have failed meanwhile, and was told in the stead of this one.
+      if (this.#writeClosed !== undefined) throw this.#writeClosed;
       if (!this.#directorySynced) {
         await this.#options.calls.syncDirectory(this.#options.directory);
         this.#directorySynced = true;
@@ -509,6 +511,21 @@ export class FileSession implements LedgerSession {
       this.#options.failedSyncs.add(nameOf(current));
       this.#writeClosed = new KVError("CommitOutcomeUnknown", message, { cause: error, outcome: "unknown" });
       throw this.#writeClosed;
+    }
+  }
+
+  /** Every sync of a ledger's file goes through here: a strict session that has seen one fail trusts none that comes after it. */
+  async #sync(open: OpenFile): Promise<void> {
+    this.#counts.syncs++;
+    try {
+      await open.syncData();
+    } catch (error) {
+      if (this.#options.strict) {
+        const message = `${this.#options.path} could not be made durable: ${String(error)}`;
+        this.#options.failedSyncs.add(nameOf(open));
+        this.#writeClosed ??= new KVError("CommitOutcomeUnknown", message, { cause: error, outcome: "unknown" });
+      }
+      throw error;
     }
   }
 
@@ -578,8 +595,8 @@ export class FileSession implements LedgerSession {
     const { calls, replacing, environment, realPath, directory, name } = this.#options;
     const current = this.#current;
     if (current === undefined || replacing === undefined) return undefined;
-    const { file, generation } = current;
-    return new SideIndex({ calls, replacing, environment, realPath, directory, name, file, generation });
+    const sync = (): Promise<void> => this.#sync(current);
+    return new SideIndex({ calls, replacing, environment, realPath, directory, name, open: current, sync });
   }
 
   pin(): () => void {
@@ -607,7 +624,7 @@ export class FileSession implements LedgerSession {
   }
 
   async help(): Promise<void> {
-    if (this.#current !== undefined) await this.#succession.help(this.#current);
+    if (this.#current !== undefined && !this.#closed) await this.#succession.help(this.#current);
   }
 
   // --- the rest ----------------------------------------------------------------------------------------------------
@@ -654,15 +671,13 @@ export class FileSession implements LedgerSession {
     if (this.#closed) return;
     this.#closed = true;
     for (const notifier of this.#notifiers) notifier.stop();
-    const failures: unknown[] = [];
-    for (const file of [this.#blank, ...this.#files]) {
-      try {
-        file?.close();
-      } catch (error) {
-        failures.push(error);
-      }
+    try {
+      this.#blank?.close();
+      // Whoever still reads from a file, or makes it durable, keeps it open until that is done. Earlier ones are held by none but those.
+      this.#current?.release();
+    } catch (error) {
+      throw fromSystem(error, `${this.#options.path} cannot be closed`);
     }
-    if (failures.length > 0) throw fromSystem(failures[0], `${this.#options.path} cannot be closed`);
   }
 }
 

@@ -8,9 +8,11 @@ import type {
   RunSink,
   StoredRun,
 } from "../../core/ledger.ts";
+import { fromSystem } from "./errors.ts";
 import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
 import { HEADER_BYTES } from "./frame.ts";
-import type { Generation } from "./generation.ts";
+import type { OpenFile } from "./open-file.ts";
+import { readRun } from "./run-file.ts";
 import { ID_BYTES } from "./payloads.ts";
 import type { ReplacingCalls, WritableFile } from "./replacing.ts";
 
@@ -36,8 +38,10 @@ export interface SideIndexHost {
   readonly realPath: string;
   readonly directory: string;
   readonly name: string;
-  readonly file: FileHandle;
-  readonly generation: Generation;
+  /** The ledger's file. */
+  readonly open: OpenFile;
+  /** Makes it durable. */
+  readonly sync: () => Promise<void>;
 }
 
 interface ManifestRun {
@@ -68,6 +72,16 @@ export class SideIndex implements CheckpointStore {
   }
 
   load(): Checkpoint | CheckpointAbsence {
+    if (!this.#host.open.isOpen) return "missing";
+    try {
+      return this.#load();
+    } catch {
+      // Without it everything is read from the ledger, which says what is wrong if that cannot be read either.
+      return "damaged";
+    }
+  }
+
+  #load(): Checkpoint | CheckpointAbsence {
     for (let tries = 0; ; tries++) {
       const manifest = this.#readManifest();
       if (typeof manifest === "string") return manifest;
@@ -81,15 +95,19 @@ export class SideIndex implements CheckpointStore {
     const { replacing, environment, realPath } = this.#host;
     const name = `${this.#host.name}.idx-${toHex(environment.randomBytes(8))}`;
     const path = `${this.#host.directory}/${name}`;
-    const file = replacing.createLike(path, realPath);
+    const file = telling(realPath, () => replacing.createLike(path, realPath));
     let length = 0;
     return {
       write: (bytes) => {
-        file.writeAt(bytes, length);
+        telling(realPath, () => file.writeAt(bytes, length));
         length += bytes.length;
       },
       finish: async () => {
-        await file.sync();
+        try {
+          await file.sync();
+        } catch (error) {
+          throw fromSystem(error, `The index of ${realPath} cannot be written`);
+        }
         return storedRun(name, file, length);
       },
       abandon: () => {
@@ -100,11 +118,26 @@ export class SideIndex implements CheckpointStore {
   }
 
   async publish(checkpoint: Checkpoint): Promise<PublishResult> {
-    const { replacing, environment, generation, file, realPath } = this.#host;
+    const { open } = this.#host;
+    if (!open.isOpen) return "superseded";
+    const release = open.hold();
+    try {
+      return await this.#publish(checkpoint);
+    } catch (error) {
+      throw fromSystem(error, `The index of ${this.#host.realPath} cannot be written`);
+    } finally {
+      release();
+    }
+  }
+
+  async #publish(checkpoint: Checkpoint): Promise<PublishResult> {
+    const { replacing, environment, open, sync, realPath } = this.#host;
+    const { file, generation } = open;
     // No index may reach beyond what is durable of its ledger.
-    await file.syncData();
+    await sync();
     const present = this.#readManifest();
     if (typeof present !== "string" && present.upTo >= checkpoint.position) return "superseded";
+    if (!this.#isUsable(checkpoint)) return "superseded";
     const { ledgerId, nonce } = generation.header;
     const bytes = encodeManifest(
       {
@@ -133,6 +166,14 @@ export class SideIndex implements CheckpointStore {
     return "published";
   }
 
+  /** False if a later generation, whose index this one must not displace, has begun, or somebody has swept a run away that slept for long. */
+  #isUsable({ runs }: Checkpoint): boolean {
+    const { calls, realPath, directory, open } = this.#host;
+    const present = calls.stat(realPath);
+    if (present?.device !== open.device || present.inode !== open.inode) return false;
+    return runs.every(({ id }) => calls.stat(`${directory}/${id}`) !== undefined);
+  }
+
   invalidate(): void {
     this.#host.replacing.unlink(this.#path);
   }
@@ -145,7 +186,9 @@ export class SideIndex implements CheckpointStore {
   #sweep(): void {
     const { replacing, environment, directory, name } = this.#host;
     const manifest = this.#readManifest();
-    const named = new Set(typeof manifest === "string" ? [] : manifest.runs.map((run) => run.name));
+    // Another generation's already: its runs are not to be judged by this one.
+    if (typeof manifest === "string") return;
+    const named = new Set(manifest.runs.map((run) => run.name));
     for (const found of replacing.list(directory)) {
       if (!found.startsWith(`${name}.idx-`) || named.has(found)) continue;
       const path = `${directory}/${found}`;
@@ -154,7 +197,8 @@ export class SideIndex implements CheckpointStore {
   }
 
   #readManifest(): Manifest | CheckpointAbsence {
-    const { calls, environment, generation, file } = this.#host;
+    const { calls, environment, open } = this.#host;
+    const { file, generation } = open;
     const bytes = readWhole(calls, this.#path, MANIFEST_BYTES_MAX);
     if (bytes === undefined) return "missing";
     let manifest: Manifest;
@@ -195,9 +239,17 @@ function storedRun(id: string, file: FileHandle | WritableFile, length: number):
     id,
     length,
     smallReads: true,
-    read: (place, bytes, target) => readAt(file, place, bytes, target),
+    read: (place, bytes, target) => readRun(file, { at: place, length: bytes }, target),
     close: () => file.close(),
   };
+}
+
+function telling<T>(realPath: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    throw fromSystem(error, `The index of ${realPath} cannot be written`);
+  }
 }
 
 function openOrNothing(calls: FileSystemCalls, path: string): FileHandle | undefined {

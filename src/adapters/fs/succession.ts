@@ -2,7 +2,6 @@ import { copyAside, writeBackup } from "./backup.ts";
 import type { BackupRequest, LedgerSnapshot, VacuumRequest } from "../../core/ledger.ts";
 import { KVError } from "../../core/errors.ts";
 import { fromSystem } from "./errors.ts";
-import { readAt } from "./file.ts";
 import { FrameKind, frameBytes, writeFrame } from "./frame.ts";
 import { findGarbage } from "./garbage.ts";
 import { bytesToCopy, help } from "./help.ts";
@@ -10,6 +9,7 @@ import type { OpenFile } from "./open-file.ts";
 import { encodeDrop } from "./payloads.ts";
 import type { ReplacingCalls } from "./replacing.ts";
 import type { Seals } from "./seals.ts";
+import { readRun } from "./run-file.ts";
 import type { SessionOptions } from "./session.ts";
 import { refuseIfObstructed, type Sibling, writeSiblingAndSeal } from "./vacuum.ts";
 
@@ -20,6 +20,8 @@ export interface SuccessionHost {
   /** Address up to which everything was read and judged. */
   readTo(): number;
   isClosed(): boolean;
+  /** Makes a file that the session has open durable. */
+  sync(open: OpenFile): Promise<void>;
 }
 
 /** How one generation of a session's file follows another: vacuums of its own, help with anybody's, and what they leave lying about. */
@@ -62,6 +64,7 @@ export class Succession {
           directory,
           name,
           file: current.file,
+          sync: () => this.#host.sync(current),
           generation: current.generation,
           readTo: () => this.#host.readTo(),
           syncDirectory: (path) => calls.syncDirectory(path),
@@ -115,7 +118,8 @@ export class Succession {
     const replacing = this.#replacing();
     const release = current.hold();
     try {
-      await help({ calls, replacing, environment, realPath, directory, file, generation, seal, sealedAt });
+      const sync = (): Promise<void> => this.#host.sync(current);
+      await help({ calls, replacing, environment, realPath, directory, file, sync, generation, seal, sealedAt });
     } catch (error) {
       const { code, message, ranges } = fromSystem(error, realPath);
       const what = `${directory}/${seal.siblingName} has to take the place of ${realPath}, and ${bytesToCopy(seal, sealedAt)} bytes to be written to it`;
@@ -152,8 +156,8 @@ export class Succession {
   #unlinkOnceDurable({ path }: Sibling, current: OpenFile): void {
     const release = current.hold();
     // Durable first: a power failure must not bring the file back to where this sibling would count.
-    void current.file
-      .syncData()
+    void this.#host
+      .sync(current)
       .then(() => this.#options.replacing?.unlink(path))
       // What fails here is left for others to sweep.
       .catch(() => undefined)
@@ -207,7 +211,7 @@ export function snapshotOf(open: OpenFile): LedgerSnapshot | undefined {
       length: runBytes,
       smallReads: true,
       read: (place, length, target) =>
-        readAt(open.file, runAt + place, Math.max(0, Math.min(length, runBytes - place)), target),
+        readRun(open.file, { at: runAt + place, length: Math.max(0, Math.min(length, runBytes - place)) }, target),
       close: open.hold(),
     },
     below: base,

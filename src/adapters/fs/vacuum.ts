@@ -30,6 +30,8 @@ export interface VacuumHost {
   readonly directory: string;
   readonly name: string;
   readonly file: ReadableFile;
+  /** Makes it durable. */
+  readonly sync: () => Promise<void>;
   readonly generation: Generation;
   /** Address up to which everything was read and judged. Moves while the vacuum goes on. */
   readTo(): number;
@@ -176,7 +178,7 @@ async function copyFrames(
       check();
     }
     // The old file too: nobody shall have to wait for it all at the seal.
-    await file.syncData();
+    await host.sync();
     await sibling.sync();
     if (round === 0) await host.syncDirectory(host.directory);
     check();
