@@ -44,11 +44,11 @@ export async function help(host: HelpHost): Promise<void> {
     checkHeader(host, sibling, path);
     const length = copyRest(host, sibling);
     await sibling.sync();
-    if (sibling.status().size !== length) {
-      // Longer: it is the next generation already and others append to it. If it still goes by its own name it is neither.
-      if (!isAt(host, path, sibling)) return assertReplaced(host, path);
-      throw lost(host, `${path} has ${sibling.status().size} bytes and should have ${length}`);
-    }
+    const { size } = sibling.status();
+    if (size < length) throw lost(host, `${path} has ${size} bytes and should have ${length}`);
+    // Longer: it is the next generation already, and others append to it. If it goes by its own name again, a power failure has taken the
+    // renaming and left some of what was appended behind it.
+    if (size > length && !isAt(host, path, sibling)) return assertReplaced(host, path);
     // What the path leads to may no longer be what was sealed: somebody has put something else there, or taken it away, and means it.
     if (!isAt(host, host.realPath, host.file)) return;
     if (!host.replacing.rename(path, host.realPath)) assertReplaced(host, path);

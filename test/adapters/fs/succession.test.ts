@@ -1,4 +1,4 @@
-import { readdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, statSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
@@ -187,6 +187,30 @@ describe("a vacuum of a file", () => {
       await other.follow();
       await other.moveOn();
       expect(other.texts).toEqual(["one"]);
+      await other.session.close();
+    }));
+
+  it("whose renaming a power failure has taken is completed again, with what others had appended to it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const author = await Follower.open(path);
+      await author.append("before");
+      await author.follow();
+      await author.vacuum();
+      await author.follow();
+      const [sibling] = siblings(folder);
+      const sealed = readFileSync(path);
+      await author.moveOn();
+      await author.append("behind");
+      await author.session.close();
+      renameSync(path, join(folder, sibling));
+      writeFileSync(path, sealed);
+      const other = await Follower.open(path);
+      await other.follow();
+      await other.moveOn();
+      await other.follow();
+      expect(other.texts).toEqual(["before", "behind"]);
+      expect(siblings(folder)).toEqual([]);
       await other.session.close();
     }));
 
