@@ -94,8 +94,8 @@ export class EngineState {
     { load }: { readonly load: boolean } = { load: true },
   ): Promise<EngineState> {
     const base = openBase(session, options);
-    const store = options.sideIndex && options.index ? session.openCheckpoints?.() : undefined;
-    if (!load && options.saves()) store?.invalidate();
+    let store = options.sideIndex && options.index ? session.openCheckpoints?.() : undefined;
+    if (!load && options.saves()) store = invalidated(store);
     const loaded = load ? store?.load() : undefined;
     const checkpoint = isPromise(loaded) ? await loaded : loaded;
     if (checkpoint === "cut") {
@@ -108,7 +108,7 @@ export class EngineState {
       runs = openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: true }));
     } catch (error) {
       // A run of the index that cannot be opened: it is built anew. What cannot be read now is perhaps only not to be read now.
-      if (hasCode(error, "LedgerDamaged") && options.saves()) store?.invalidate();
+      if (hasCode(error, "LedgerDamaged") && options.saves()) store = invalidated(store);
       return new EngineState(session, options, base, { store });
     }
     return new EngineState(session, options, base, { store, checkpoint, runs });
@@ -169,6 +169,17 @@ export class EngineState {
     this.checkpointer?.abandon();
     this.replica.release();
     this.source.retire();
+  }
+}
+
+/** A store that offers no more what it has published; none where that cannot be helped: there nothing could be published in its stead either. */
+function invalidated(store: CheckpointStore | undefined): CheckpointStore | undefined {
+  try {
+    store?.invalidate();
+    return store;
+  } catch {
+    // Without an index everything works, and takes longer.
+    return undefined;
   }
 }
 

@@ -5,17 +5,7 @@ import { fsLedger } from "../../../src/adapters/fs/index.ts";
 import { KV } from "../../../src/index.node.ts";
 import type { SyncEvent, WatchEntry } from "../../../src/index.node.ts";
 import { inFolder } from "../../support/folder.ts";
-
-/** Enough commits that the index is saved on the way. */
-const MANY = 40_000;
-
-async function fill(db: KV, from: number, to: number): Promise<void> {
-  for (let i = from; i < to; i += 1000) {
-    await db.beginTransaction();
-    for (let j = i; j < Math.min(i + 1000, to); j++) void db.set(["item", j], { number: j, text: `item ${j}` });
-    await db.endTransaction();
-  }
-}
+import { fill, MANY } from "../../support/items.ts";
 
 const indexFiles = (folder: string): string[] => readdirSync(folder).filter((name) => name.includes(".idx"));
 
