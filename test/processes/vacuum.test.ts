@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { dieAtEachStep } from "../support/deaths.ts";
+import { killVacuums } from "../support/vacuum-kills.ts";
 import { vacuumingWriters } from "../support/vacuuming-writers.ts";
 
 // `npm run torture` does the same for longer.
@@ -7,7 +8,14 @@ test("four processes, three of which vacuum all the time, lose and double nothin
   const figures = await vacuumingWriters({ processes: 4, commits: 3000, vacuuming: 3 });
   expect(figures.entries).toBe(4 * 3000 + 4);
   expect(figures.generations).toBeGreaterThan(1);
-});
+}, 180_000);
+
+test("processes killed at random while they vacuum and save lose nothing that was acknowledged, and leave nothing lying about", async () => {
+  const figures = await killVacuums(20);
+  expect(figures.kills).toBe(20);
+  expect(figures.vacuuming).toBeGreaterThan(0);
+  expect(figures.found).toBeGreaterThanOrEqual(figures.acknowledged);
+}, 180_000);
 
 describe("a process killed at any step", () => {
   test("of a vacuum leaves a database that others complete or go on with", async () => {
@@ -17,10 +25,10 @@ describe("a process killed at any step", () => {
     expect(died.slice(sealing)).toEqual(["append", "fdatasync", "write", "fsync", "rename"]);
     // Those that came to seal it.
     expect(completed).toBe(died.length - sealing - 1);
-  });
+  }, 180_000);
 
   test("of saving the index leaves one that is whole, the old one or the new one", async () => {
     const { died } = await dieAtEachStep("save");
     expect([died[0], died.at(-1)]).toEqual(["create", "rename"]);
-  });
+  }, 180_000);
 });

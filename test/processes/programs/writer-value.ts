@@ -9,6 +9,8 @@ export interface WriterTask {
   /** Commits under way at once. */
   readonly burst: number;
   readonly pauseMs: number;
+  /** Vacuums too, with a pause of at most so long in between. */
+  readonly vacuumEveryMs?: number;
 }
 
 export interface WriterValue {

@@ -3,7 +3,7 @@ import { KV } from "../../../src/index.node.ts";
 import { argument, described, orders, report } from "./report.ts";
 import { makeValue, type WriterTask } from "./writer-value.ts";
 
-const { path, id, sizes, burst, pauseMs } = argument<WriterTask>();
+const { path, id, sizes, burst, pauseMs, vacuumEveryMs } = argument<WriterTask>();
 
 let stopping = false;
 void (async () => {
@@ -13,6 +13,7 @@ void (async () => {
 })();
 
 const db = await KV.open(path);
+const vacuumed = vacuumEveryMs === undefined ? undefined : vacuums(vacuumEveryMs);
 try {
   for (let n = 1; !stopping; n += burst) {
     const commits: Promise<void>[] = [];
@@ -20,6 +21,7 @@ try {
     await Promise.all(commits);
     if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
+  await vacuumed;
 } catch (error) {
   report({ failed: described(error) });
 }
@@ -30,4 +32,13 @@ async function write(n: number): Promise<void> {
   const value = makeValue(id, n, sizes);
   const result = await db.atomic().set([id, n], value).sum(["commits"], 1).commit();
   if (result.ok) report({ n, version: result.version });
+}
+
+async function vacuums(pause: number): Promise<void> {
+  while (!stopping) {
+    report({ vacuums: true });
+    const generation = await db.vacuum().then((result) => result.generation, described);
+    report({ vacuums: false, generation });
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * pause));
+  }
 }
