@@ -112,9 +112,14 @@ export class Checkpointer {
     this.#unsaveable = false;
     const { replica } = this.#host;
     const below = replica.base?.below ?? 0;
+    // What the snapshot covers is not to be saved any more, and no index of this generation could say that it reaches up to there.
+    const covered = this.#closed.filter(({ version }) => version < below);
+    this.#closed = this.#closed.filter((each) => !covered.includes(each));
+    replica.replace(
+      covered.map(({ overlay }) => overlay),
+      replica.runs,
+    );
     if (replica.version >= below) return;
-    // Everything is in the snapshot.
-    this.#closed = [];
     this.#operations = 0;
     this.#bytes = 0;
   }

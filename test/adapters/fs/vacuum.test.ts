@@ -4,6 +4,8 @@ import { describe, expect, it, vi } from "vitest";
 import { fsLedger } from "../../../src/adapters/fs/index.ts";
 import { KV } from "../../../src/index.node.ts";
 import type { SyncEvent, WatchEntry } from "../../../src/index.node.ts";
+import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
+import { openWith } from "../../support/database.ts";
 import { inFolder } from "../../support/folder.ts";
 import { fill, MANY } from "../../support/items.ts";
 
@@ -213,6 +215,28 @@ describe("the side index", () => {
       expect(await again.get(["item", 6])).toBe("newer");
       expect(await again.has(["item", 5])).toBe(false);
       expect(await again.get(["item", 30_000])).toEqual({ number: 30_000, text: "item 30000" });
+    }));
+
+  it("whose save was due when a vacuum came is saved for the next generation, without what that begins with", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      // A save waits for as long as it may.
+      await using db = await openWith({ ...nodeEnvironment, random: () => 0.99 }, fsLedger(path));
+      const problems: unknown[] = [];
+      db.on("error", (error) => problems.push(error));
+      const many = async (): Promise<void> => {
+        for (let round = 0; round < MANY / 500; round++) await fill(db, 0, 500);
+      };
+      await many();
+      let late: Promise<unknown> | undefined;
+      await db.vacuum({ onProgress: () => void (late ??= db.set(["late"], 1)) });
+      await late;
+      await many();
+      await db.close();
+      expect(problems).toEqual([]);
+      await using again = await KV.open(path, { readOnly: true });
+      expect(again.stats().counts.commits).toBeLessThan(MANY / 500);
+      expect(await again.count([])).toBe(501);
     }));
 
   it("is not kept with sideIndex: false", () =>
