@@ -125,6 +125,16 @@ onEachLedger((make) => {
   });
 });
 
+test("syncs that share a round share its event", async () => {
+  await using db = await KV.open(memoryLedger(), { autoSync: false });
+  const events = syncEvents(db);
+  const before = db.stats().counts.rounds;
+  await Promise.all([db.sync(), db.sync(), db.sync(), db.sync()]);
+  const rounds = db.stats().counts.rounds - before;
+  expect(rounds).toBeLessThan(4);
+  expect(events.length).toBe(rounds);
+});
+
 test("commits that are void are not counted as applied", async () => {
   await using pair = await openPair({ autoSync: false });
   const events = syncEvents(pair.db);
