@@ -109,11 +109,15 @@ export const defects: readonly Defect[] = [
     find: "this.queue.reject(batch, error);\n    this.queue.rejectWaiting(error);",
     replace: "this.queue.reject(batch, error);",
   }),
-  defect("a failed sync is forgotten", {
-    file: SESSION,
-    find: "if (this.#writeClosed !== undefined) {",
-    replace: "if (false) {",
-  }),
+  defect(
+    "a failed sync is forgotten",
+    { file: SESSION, find: "if (this.#writeClosed !== undefined) {", replace: "if (false) {" },
+    {
+      file: SESSION,
+      find: "if (this.#writeClosed !== undefined) throw this.#writeClosed;",
+      replace: "if (false) throw this.#writeClosed;",
+    },
+  ),
   defect("nobody looks where the path leads", {
     file: SESSION,
     find: "if (budget.verify || this.#suspect) {",
@@ -141,8 +145,9 @@ export const defects: readonly Defect[] = [
   }),
   defect("a promise is forgotten when its commit has to be read back", {
     file: ENGINE,
-    find: "this.queue.inFlight.delete(commit.counter);\n    return own;",
-    replace: "this.queue.inFlight.delete(commit.counter);\n    return commit.version % 5 === 0 ? undefined : own;",
+    find: "return undefined;\n    return own;",
+    replace:
+      "return undefined;\n    if (commit.version % 5 === 0) this.queue.inFlight.delete(commit.counter);\n    return commit.version % 5 === 0 ? undefined : own;",
   }),
 ];
 
