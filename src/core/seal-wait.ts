@@ -1,5 +1,5 @@
 import type { Environment, Timer } from "./environment.ts";
-import { KVError } from "./errors.ts";
+import { hasCode, KVError } from "./errors.ts";
 
 /** How often a sealed ledger is looked at while commits wait for the next generation, and while none do. */
 const BUSY_POLL_MS = 2;
@@ -66,7 +66,7 @@ export class SealWait {
       this.#lookLater();
     }
     if (options.helpAtOnce) this.#helpAfter(0);
-    if (this.#environment.monotonic() - this.#since > WAIT_MS) this.#expire();
+    if (this.#environment.monotonic() - this.#since > WAIT_MS || this.#isLost) this.#expire();
   }
 
   /** Commits have begun to wait: from now on it is looked at often, and the process stays alive for them. */
@@ -102,9 +102,17 @@ export class SealWait {
   #expire(): void {
     const why = this.#failure === undefined ? "nobody has completed it" : this.#failure.message;
     const message = `${this.#name} is sealed by a vacuum, and ${why}`;
-    const error = new KVError("LedgerSealed", message, { outcome: "not committed", cause: this.#failure });
+    const code = this.#isLost ? "LedgerDamaged" : "LedgerSealed";
+    const { ranges } = this.#failure instanceof KVError ? this.#failure : {};
+    const about = ranges === undefined ? {} : { ranges };
+    const error = new KVError(code, message, { outcome: "not committed", cause: this.#failure, ...about });
     this.#host.expired(error);
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+  }
+
+  /** What the seal names is gone or damaged: only a repair helps, and waiting does not. */
+  get #isLost(): boolean {
+    return hasCode(this.#failure, "LedgerDamaged");
   }
 
   get #isAwaited(): boolean {
