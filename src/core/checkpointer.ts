@@ -1,7 +1,7 @@
 import type { Environment } from "./environment.ts";
 import { isPromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
-import { type HeldRun, openRuns } from "./held-run.ts";
+import { type HeldRun, IndexDamaged, openRuns } from "./held-run.ts";
 import { LayeredView } from "./layers.ts";
 import type { Checkpoint, CheckpointStore, Position, StoredRun } from "./ledger.ts";
 import { memoryRun } from "./memory-run.ts";
@@ -34,6 +34,8 @@ export interface CheckpointerHost {
   /** Where checkpoints are kept; undefined if this replica may not save any: then runs stay in memory. */
   readonly store: CheckpointStore | undefined;
   openRun(stored: StoredRun): HeldRun;
+  /** A run underneath cannot be read: the state has to be built anew. */
+  indexDamaged(): void;
   problem(error: KVError): void;
 }
 
@@ -57,7 +59,7 @@ export class Checkpointer {
   #saving: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
   #hurried = false;
-  /** The runs underneath are not of this generation: its checkpoint cannot name them. */
+  /** Some of the runs underneath cannot be named by this generation's checkpoint: they are another one's, or lie in memory. */
   #mergeAll = false;
   /** Position up to which the runs hold everything. */
   #covered: Position;
@@ -154,8 +156,9 @@ export class Checkpointer {
         if (this.#closed.length < CLOSED_MAX) this.#relieve();
       }
     } catch (error) {
+      if (error instanceof IndexDamaged) this.#host.indexDamaged();
       // Nothing is lost: the overlays stay, and commits go on. It is tried again when the next one is closed.
-      this.#report(error);
+      else this.#report(error);
     } finally {
       this.#saving = undefined;
       this.#relieve();
@@ -216,7 +219,8 @@ export class Checkpointer {
     const closed = this.#closed;
     const { position, version } = closed[0];
     const present = this.#host.replica.runs;
-    const merged = present.slice(0, this.#mergeAll ? present.length : countToMerge(closed, present));
+    const mergesAll = store !== undefined && this.#mergeAll;
+    const merged = present.slice(0, mergesAll ? present.length : countToMerge(closed, present));
     for (const run of merged) run.hold();
     let stored: StoredRun | undefined;
     try {
@@ -224,14 +228,18 @@ export class Checkpointer {
     } catch (error) {
       // What was read from or written to may have gone with its generation.
       if (epoch !== this.#epoch) return;
-      if (store === undefined) throw error;
+      if (store === undefined || error instanceof IndexDamaged) throw error;
       return this.#doWithout(error);
     } finally {
       for (const run of merged) run.release();
     }
     if (stored === undefined) return;
+    if (epoch !== this.#epoch) {
+      stored.close();
+      return store?.discard([stored]);
+    }
     const runs = [this.#host.openRun(stored), ...present.slice(merged.length)];
-    let unnamed = false;
+    let unnamed = true;
     if (store !== undefined) {
       const published = await this.#publish(store, { position, version, runs: runs.map((run) => run.stored) }, epoch);
       if (!published) store.discard([stored]);
@@ -266,7 +274,7 @@ export class Checkpointer {
     try {
       const builder = new RunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
       const below = replica.base?.below ?? 0;
-      const layers = [...closed.map(({ overlay }) => overlay), ...merged.map(({ run }) => run)];
+      const layers = [...closed.map(({ overlay }) => overlay), ...merged];
       const cursor = new LayeredView(layers, undefined).cursor();
       let rows = 0;
       for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
@@ -333,6 +341,6 @@ function countToMerge(closed: readonly Closed[], runs: readonly HeldRun[]): numb
 /** The void versions that a run has to tell of, ascending. */
 function voidVersions(replica: Replica, merged: readonly HeldRun[], upto: number, below: number): number[] {
   const versions = new Set([...replica.voidVersions].filter((version) => version <= upto));
-  for (const { run } of merged) for (const version of run.voidVersions()) versions.add(version);
+  for (const run of merged) for (const version of run.voidVersions()) versions.add(version);
   return [...versions].filter((version) => version >= below).sort((a, b) => a - b);
 }

@@ -23,6 +23,8 @@ export interface EngineStateOptions {
   /** Whether the state may be saved at present. */
   readonly saves: () => boolean;
   readonly problem: (error: KVError) => void;
+  /** A run of the saved index cannot be read: the state has to be built anew. */
+  readonly indexDamaged: () => void;
 }
 
 /** What was opened, and what was made of it so far: the session, the state at a position, and who saves it. */
@@ -74,6 +76,7 @@ export class EngineState {
         },
         openRun: (stored) => openRun(stored, options, { rebuildable: true }),
         problem: options.problem,
+        indexDamaged: options.indexDamaged,
       },
       this.position,
     );

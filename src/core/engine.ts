@@ -163,6 +163,8 @@ export class Engine {
       sideIndex: options.sideIndex,
       saves: () => !options.readOnly && this.#damage.length === 0 && this.#stopped === undefined,
       problem: (error) => listener.problem(error),
+      // A failure is met, and told of, by the next poll.
+      indexDamaged: () => void this.rebuild().catch(() => undefined),
     };
     this.#state = EngineState.blank(session, this.#stateOptions);
     const queue = this.queue;
@@ -834,6 +836,8 @@ export class Engine {
   }
 
   async #rebuild(): Promise<void> {
+    // Nothing of it is to be published any more.
+    this.#state.checkpointer?.abandon();
     await this.#reload({ load: false });
     this.#indexDamaged = false;
     this.counts.rebuilds++;

@@ -35,6 +35,11 @@ export class HeldRun implements Layer {
     return this.#rebuildable ? new TellingCursor(cursor) : cursor;
   }
 
+  /** Versions of the void commits that the run covers. */
+  voidVersions(): readonly number[] {
+    return this.#rebuildable ? telling(() => this.run.voidVersions()) : this.run.voidVersions();
+  }
+
   hold(): this {
     this.#holds++;
     return this;

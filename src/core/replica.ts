@@ -73,7 +73,7 @@ export class Replica implements Layer {
   /** Versions of all void commits since the snapshot. */
   allVoidVersions(): ReadonlySet<number> {
     const versions = new Set(this.voidVersions);
-    for (const { run } of this.#runs) for (const version of run.voidVersions()) versions.add(version);
+    for (const run of this.#runs) for (const version of run.voidVersions()) versions.add(version);
     return versions;
   }
 
@@ -127,8 +127,8 @@ export class Replica implements Layer {
   rebase(base: ReplicaBase): void {
     const before = this.#base;
     this.#base = base;
-    // What lies wholly below the snapshot is not seen any more.
-    const seen = this.#runs.filter(({ run }) => run.info.highestVersion >= base.below);
+    // What lies wholly below the snapshot is not seen any more. Its void versions neither: those above have to stay known.
+    const seen = this.#runs.filter(({ run }) => run.info.upto >= base.below);
     const hidden = this.#runs.filter((run) => !seen.includes(run));
     this.#runs = seen;
     if (this.version < base.below) this.#overlays = [this.#newOverlay()];

@@ -129,7 +129,7 @@ export interface RunInfo {
   /** Empty in a run without entries. */
   readonly smallestKey: string;
   readonly largestKey: string;
-  /** The run holds what the commits with versions from `base` on, up to and without `upto`, have left. */
+  /** The run holds what the commits with versions from `base` on, up to `upto`, have left. */
   readonly base: number;
   readonly upto: number;
   /** Of all entries; 0 without any. */

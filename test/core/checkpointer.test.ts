@@ -1,0 +1,199 @@
+import { describe, expect, it } from "vitest";
+import { BlockCache } from "../../src/core/block-cache.ts";
+import { Checkpointer } from "../../src/core/checkpointer.ts";
+import { HeldRun } from "../../src/core/held-run.ts";
+import type { Checkpoint, CheckpointStore, StoredRun } from "../../src/core/ledger.ts";
+import { memoryRun } from "../../src/core/memory-run.ts";
+import { Pacer } from "../../src/core/pacer.ts";
+import { Replica } from "../../src/core/replica.ts";
+import { Row } from "../../src/core/resolve.ts";
+import { Run } from "../../src/core/run.ts";
+import { nodeEnvironment } from "../../src/platform/environment-node.ts";
+import { buildRun } from "../support/runs.ts";
+
+/** As many operations as make a save due. */
+const DUE = 32 * 1024;
+
+const environment = { ...nodeEnvironment, random: () => 0 };
+
+function openRun(stored: StoredRun): HeldRun {
+  const { crc32 } = environment;
+  const run = Run.open(stored, { cache: new BlockCache(1 << 20), crc32, name: "a ledger", length: stored.length });
+  return new HeldRun(run, stored, { rebuildable: true });
+}
+
+/** A run with no entries, which covers everything up to a version. */
+function snapshotUpTo(version: number): HeldRun {
+  const { bytes } = buildRun([]);
+  const stored: StoredRun = {
+    id: `snapshot-${version}`,
+    length: bytes.length,
+    smallReads: true,
+    read: (place, length) => bytes.subarray(place, place + length),
+    close: () => undefined,
+  };
+  return openRun(stored);
+}
+
+/** Keeps checkpoints in memory. A run can be damaged before it is opened. */
+class TestStore implements CheckpointStore {
+  readonly published: Checkpoint[] = [];
+  readonly made = new Set<string>();
+  damage: ((bytes: Uint8Array) => void) | undefined;
+
+  load(): "missing" {
+    return "missing";
+  }
+
+  createRun(): ReturnType<CheckpointStore["createRun"]> {
+    const sink = memoryRun();
+    return {
+      ...sink,
+      finish: async () => {
+        const stored = await sink.finish();
+        const id = `stored-${this.made.size}`;
+        this.made.add(id);
+        const all = stored.read(0, stored.length) as Uint8Array;
+        this.damage?.(all);
+        return { ...stored, id };
+      },
+    };
+  }
+
+  publish(checkpoint: Checkpoint): Promise<"published"> {
+    this.published.push(checkpoint);
+    return Promise.resolve("published");
+  }
+
+  invalidate(): void {
+    this.published.length = 0;
+  }
+
+  discard(): void {}
+}
+
+/** A replica with somebody who saves it; versions are positions. */
+class Bench {
+  readonly replica = new Replica({}, 1);
+  readonly store = new TestStore();
+  readonly problems: unknown[] = [];
+  saves = true;
+  indexDamaged = 0;
+  position = 0;
+  readonly checkpointer: Checkpointer;
+
+  constructor() {
+    const position = (): number => this.position;
+    const store = (): CheckpointStore | undefined => (this.saves ? this.store : undefined);
+    this.checkpointer = new Checkpointer(
+      {
+        environment,
+        pacer: new Pacer(environment),
+        replica: this.replica,
+        get position() {
+          return position();
+        },
+        get store() {
+          return store();
+        },
+        openRun,
+        problem: (error) => this.problems.push(error),
+        indexDamaged: () => this.indexDamaged++,
+      },
+      0,
+    );
+  }
+
+  /** Commits a few keys, and makes a save due. */
+  fill(...keys: readonly string[]): void {
+    for (const key of keys) this.commit(key);
+    this.checkpointer.count(DUE, 0);
+    this.checkpointer.check();
+  }
+
+  commit(key: string): void {
+    this.position++;
+    this.replica.apply(this.position, [{ key, row: new Row(this.position, 0, 0, 0, false, -1, 0, 0, 1) }]);
+  }
+
+  void(): void {
+    this.position++;
+    this.replica.version = this.position;
+    this.replica.voidVersions.add(this.position);
+  }
+
+  saved(count: number): Promise<void> {
+    return expect.poll(() => this.checkpointer.counts.saved).toBe(count);
+  }
+}
+
+describe("a checkpoint", () => {
+  it("names no run that was kept in memory while nothing could be saved", async () => {
+    const bench = new Bench();
+    bench.saves = false;
+    bench.fill("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l");
+    await bench.saved(1);
+    bench.saves = true;
+    bench.fill("z");
+    await bench.saved(2);
+    const [{ runs, position }] = bench.store.published;
+    expect(position).toBe(13);
+    expect(runs.every(({ id }) => bench.store.made.has(id))).toBe(true);
+    expect(runs.reduce((sum, stored) => sum + openRun(stored).run.info.entries, 0)).toBe(13);
+  });
+
+  it("never reaches less far than the snapshot that has come to lie underneath", async () => {
+    const bench = new Bench();
+    bench.fill("a");
+    // Before anything is saved a vacuum is over, whose snapshot holds that and more.
+    bench.commit("b");
+    bench.replica.rebase({ run: snapshotUpTo(1), below: 2 });
+    bench.checkpointer.rebased();
+    await bench.checkpointer.stop();
+    expect(bench.store.published).toEqual([]);
+    expect(bench.replica.get("b")).toBeDefined();
+    expect(bench.problems).toEqual([]);
+  });
+
+  it("that is being made in memory when a snapshot comes to lie underneath is given up, however far it has come", async () => {
+    for (let turns = 0; turns < 16; turns++) {
+      const bench = new Bench();
+      bench.saves = false;
+      bench.fill("a");
+      await bench.saved(1);
+      bench.fill("b");
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      bench.replica.rebase({ run: snapshotUpTo(2), below: 3 });
+      bench.checkpointer.rebased();
+      await bench.checkpointer.stop();
+      expect(bench.replica.runs).toEqual([]);
+    }
+  });
+
+  it("asks for the state to be built anew, and reports nothing, when a run to be merged is damaged", async () => {
+    const bench = new Bench();
+    // Not the footer, which is looked at when a run is opened.
+    bench.store.damage = (bytes) => bytes.fill(0xff, 1, 8);
+    bench.fill("a");
+    await bench.saved(1);
+    bench.store.damage = undefined;
+    bench.fill("b", "c");
+    await expect.poll(() => bench.indexDamaged).toBe(1);
+    expect(bench.problems).toEqual([]);
+  });
+});
+
+describe("void versions", () => {
+  it("stay known that lie above a snapshot, though no entry of their run does", async () => {
+    const bench = new Bench();
+    bench.commit("a");
+    bench.void();
+    bench.void();
+    bench.fill();
+    await bench.saved(1);
+    expect(bench.replica.voidVersions.size).toBe(0);
+    bench.replica.rebase({ run: snapshotUpTo(2), below: 3 });
+    bench.checkpointer.rebased();
+    expect([...bench.replica.allVoidVersions()]).toContain(3);
+  });
+});
