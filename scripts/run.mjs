@@ -10,6 +10,7 @@ const tasks = {
   demo: ["examples/demo/demo.ts"],
   bench: ["bench/bench.ts"],
   simulate: ["test/simulation/simulate.ts"],
+  "test:s3": ["scripts/s3.mjs"],
   torture: ["test/torture/torture.ts"],
 };
 

@@ -31,6 +31,11 @@
  * | `IndexDisabled` | a keyed read on an instance opened with `disableIndex` | open it with an index |
  * | `WatchOverflow` | the consumer of a watch iterator was too slow | iterate faster, or raise the bound |
  * | `SnapshotExpired` | a frozen version that was read is no longer kept | read again |
+ * | `StoreUnsuitable` | an object store does not do what several writers need; the message names the property | use another store, or one writer |
+ * | `StoreInconsistent` | an object store contradicted itself, or answered from a cache | let no cache stand in between; retrying may help |
+ * | `NeedsListPermission` | an object store says "denied" of objects that are not there | let the credential list the prefix |
+ * | `SecondWriterDetected` | somebody else writes to a ledger whose store allows one writer only; see `outcome` | stop one of the two, then read before you write again |
+ * | `CheckpointOverdue` | nobody was allowed to write a checkpoint for long; commits go on (an `error` event) | let one writer's credential replace the root |
  */
 export type KVErrorCode =
   | "InvalidKey"
@@ -65,7 +70,12 @@ export type KVErrorCode =
   | "TransactionTooLarge"
   | "IndexDisabled"
   | "WatchOverflow"
-  | "SnapshotExpired";
+  | "SnapshotExpired"
+  | "StoreUnsuitable"
+  | "StoreInconsistent"
+  | "NeedsListPermission"
+  | "SecondWriterDetected"
+  | "CheckpointOverdue";
 
 /** What became of the commit that an error rejects. Which of the two it is, is certain. */
 export type CommitOutcome = "not committed" | "unknown";

@@ -1,0 +1,247 @@
+import { AwsV4Signer } from "aws4fetch";
+import { toHex } from "../../core/bytes.ts";
+import { Deadline } from "../object/deadline.ts";
+import {
+  type Asked,
+  createAnswer,
+  deleteAnswer,
+  getAnswer,
+  type HttpOutcome,
+  listAnswer,
+  rangeHeader,
+  replaceAnswer,
+} from "../object/http-answers.ts";
+import { fullKey, fullPrefix } from "../object/names.ts";
+import {
+  assertKeys,
+  assertRange,
+  type ByteRange,
+  type CreateAnswer,
+  type DeleteAnswer,
+  type GetAnswer,
+  type ListAnswer,
+  listLimit,
+  type ListOptions,
+  type ObjectStore,
+  type ReplaceAnswer,
+  type StoreCapabilities,
+} from "../object/object-store.ts";
+import { invalid, parseS3Options, type S3CommonOptions, type S3Settings } from "../object/s3-options.ts";
+import { parseError, parseListPage } from "./list-page.ts";
+
+/** A key that requests are signed with. */
+export interface S3Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken?: string;
+}
+
+/** Where the bucket is, and who asks. */
+export interface S3FetchStoreOptions extends S3CommonOptions {
+  /** Credentials, or who gives the ones of now; it is asked before every request. */
+  readonly credentials: S3Credentials | (() => S3Credentials | Promise<S3Credentials>);
+  /** The address of a store other than AWS, such as `https://<account>.r2.cloudflarestorage.com`. */
+  readonly endpoint?: string;
+  /** Default `auto` with an `endpoint`; without one there is no default. */
+  readonly region?: string;
+  /** Whether the bucket's name is part of the path instead of the host's name. Default true with an `endpoint`. */
+  readonly forcePathStyle?: boolean;
+  /** Who sends the signed requests. Default: the runtime's `fetch`. It must neither repeat nor cache them. */
+  readonly fetch?: (request: Request) => Promise<Response>;
+}
+
+/**
+ * A folder of a bucket behind the runtime's `fetch`, with signatures by `aws4fetch`: for functions to which the SDK is too large. Asks nothing yet.
+ * Throws `InvalidOption`.
+ */
+export function s3FetchStore(options: S3FetchStoreOptions): ObjectStore {
+  const settings = parseS3Options(options, ["credentials", "endpoint", "region", "forcePathStyle", "fetch"]);
+  return new S3FetchStore(settings, options);
+}
+
+interface HttpRequest {
+  readonly method: "GET" | "PUT" | "DELETE";
+  /** In the bucket; "" is the bucket. */
+  readonly key: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array;
+}
+
+/** Who already knows that a body is empty need not hash it. */
+const HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+class S3FetchStore implements ObjectStore {
+  readonly name: string;
+  readonly capabilities: StoreCapabilities;
+  readonly #settings: S3Settings;
+  readonly #base: string;
+  readonly #region: string;
+  readonly #credentials: () => S3Credentials | Promise<S3Credentials>;
+  readonly #fetch: (request: Request) => Promise<Response>;
+  /** Signing keys that were derived already, for one day and credential each. */
+  readonly #signingKeys = new Map<string, ArrayBuffer>();
+
+  constructor(settings: S3Settings, options: S3FetchStoreOptions) {
+    const { endpoint, credentials } = options;
+    const region = options.region ?? (endpoint === undefined ? undefined : "auto");
+    if (region === undefined) throw invalid("region", "must be given where there is no endpoint");
+    if (typeof credentials !== "function") assertCredentials(credentials);
+    this.name = `s3://${settings.bucket}/${settings.prefix}${endpoint === undefined ? "" : ` at ${endpoint}`}`;
+    this.capabilities = settings.capabilities;
+    this.#settings = settings;
+    this.#region = region;
+    this.#base = baseUrl(settings.bucket, region, options);
+    this.#credentials = typeof credentials === "function" ? credentials : () => credentials;
+    this.#fetch = options.fetch ?? ((request) => fetch(request));
+  }
+
+  async get(key: string, range?: ByteRange): Promise<GetAnswer> {
+    if (range !== undefined) assertRange(range);
+    const headers = range === undefined ? {} : { range: rangeHeader(range) };
+    const { outcome, bytes } = await this.#send({ method: "GET", key: this.#key(key), headers });
+    return getAnswer(outcome, this.#asked(`get ${key}`), { bytes, range });
+  }
+
+  async create(key: string, bytes: Uint8Array): Promise<CreateAnswer> {
+    const { outcome } = await this.#put(key, bytes, { "if-none-match": "*" });
+    return createAnswer(outcome, this.#asked(`create ${key}`));
+  }
+
+  async replace(key: string, bytes: Uint8Array, etag: string): Promise<ReplaceAnswer> {
+    const { outcome } = await this.#put(key, bytes, { "if-match": etag });
+    return replaceAnswer(outcome, this.#asked(`replace ${key}`));
+  }
+
+  async list(prefix: string, options: ListOptions = {}): Promise<ListAnswer> {
+    const { prefix: own } = this.#settings;
+    const query = {
+      "list-type": "2",
+      "max-keys": String(listLimit(options)),
+      prefix: fullPrefix(own, prefix),
+      ...(options.after === undefined ? {} : { "start-after": fullPrefix(own, options.after) }),
+    };
+    const { outcome, bytes } = await this.#send({ method: "GET", key: "", query });
+    const page = bytes === undefined ? undefined : parseListPage(new TextDecoder().decode(bytes));
+    const objects = (page?.objects ?? []).map((object) => ({ ...object, key: object.key.slice(own.length + 1) }));
+    return listAnswer(outcome, this.#asked(`list ${prefix}`), page === undefined ? undefined : { ...page, objects });
+  }
+
+  async delete(keys: readonly string[]): Promise<DeleteAnswer> {
+    assertKeys(keys, this.capabilities);
+    const { outcome } = await this.#send({ method: "DELETE", key: this.#key(keys[0]) });
+    return deleteAnswer(outcome, this.#asked(`delete ${keys[0]}`));
+  }
+
+  #key(key: string): string {
+    return fullKey(this.#settings.prefix, key);
+  }
+
+  #put(key: string, bytes: Uint8Array, condition: Readonly<Record<string, string>>): Promise<Sent> {
+    const headers = this.#settings.conditionalWrites ? condition : {};
+    return this.#send({ method: "PUT", key: this.#key(key), headers, body: bytes });
+  }
+
+  #asked(what: string): Asked {
+    return { store: this.name, what, tellsTime: this.capabilities.time };
+  }
+
+  /** Makes one request, and reads the answer to its end. */
+  async #send(request: HttpRequest): Promise<Sent> {
+    const deadline = new Deadline(this.#settings.requestTimeoutMs, request.body?.length ?? 0);
+    let response: Response | undefined;
+    try {
+      let signed: Request;
+      try {
+        signed = await deadline.race(this.#sign(request, deadline.signal));
+      } catch (cause) {
+        // Nothing was sent.
+        return {
+          outcome: { status: 403, header: () => undefined, code: "", message: "no credential to sign with", cause },
+        };
+      }
+      response = await deadline.race(this.#fetch(signed));
+      deadline.extend(Number(response.headers.get("content-length") ?? 0));
+      const bytes = new Uint8Array(await deadline.race(response.arrayBuffer()));
+      return answered(response, bytes);
+    } catch (cause) {
+      // An abort reaches a body that is being read, but not one whose reading some runtime has not begun.
+      response?.body?.cancel().catch(() => undefined);
+      const header = (name: string): string | undefined => response?.headers.get(name) ?? undefined;
+      const message = cause instanceof Error ? cause.message : "";
+      return { outcome: { status: undefined, header, code: "", message, cause } };
+    } finally {
+      deadline.clear();
+    }
+  }
+
+  async #sign({ method, key, query, headers, body }: HttpRequest, signal: AbortSignal): Promise<Request> {
+    const credentials = await this.#credentials();
+    assertCredentials(credentials);
+    const url = new URL(`${this.#base}/${key}`);
+    for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
+    // A signature over the body: what arrives otherwise than it was sent is not written.
+    const hash = body === undefined ? HASH_OF_NOTHING : await sha256(body);
+    const signer = new AwsV4Signer({
+      method,
+      url: url.toString(),
+      headers: { ...headers, "x-amz-content-sha256": hash },
+      ...credentials,
+      service: "s3",
+      region: this.#region,
+      cache: this.#signingKeys,
+    });
+    const signed = await signer.sign();
+    // These are added behind the signature, since runtimes and proxies change them.
+    signed.headers.set("cache-control", "no-store");
+    if (body === undefined) signed.headers.set("pragma", "no-cache");
+    else signed.headers.set("content-type", "application/octet-stream");
+    signed.headers.set("accept-encoding", "identity");
+    return new Request(signed.url, {
+      method,
+      headers: signed.headers,
+      redirect: "manual",
+      signal,
+      ...(body === undefined ? {} : { body: body as BodyInit }),
+      ...(KNOWS_CACHE ? { cache: "no-store" } : {}),
+    });
+  }
+}
+
+interface Sent {
+  readonly outcome: HttpOutcome;
+  /** The body of a good answer. */
+  readonly bytes?: Uint8Array;
+}
+
+/** Workers of older compatibility dates throw at the option. */
+const KNOWS_CACHE = typeof Request !== "undefined" && "cache" in Request.prototype;
+
+function answered(response: Response, bytes: Uint8Array): Sent {
+  const header = (name: string): string | undefined => response.headers.get(name) ?? undefined;
+  if (response.ok) return { outcome: { status: response.status, header, code: "", message: "" }, bytes };
+  const { code, message } = parseError(new TextDecoder().decode(bytes));
+  // Browsers hide the status of redirects.
+  const status = response.type === "opaqueredirect" ? 301 : response.status;
+  return { outcome: { status, header, code, message } };
+}
+
+async function sha256(bytes: Uint8Array): Promise<string> {
+  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource)));
+}
+
+function assertCredentials(credentials: S3Credentials | undefined): void {
+  const isUsable = (text: unknown): boolean => typeof text === "string" && text !== "";
+  if (isUsable(credentials?.accessKeyId) && isUsable(credentials?.secretAccessKey)) return;
+  throw invalid("credentials", "must have accessKeyId and secretAccessKey");
+}
+
+function baseUrl(bucket: string, region: string, { endpoint, forcePathStyle }: S3FetchStoreOptions): string {
+  if (endpoint !== undefined && !/^https?:\/\/[^?#]+$/.test(endpoint)) {
+    throw invalid("endpoint", `must be an http or https address; got ${JSON.stringify(endpoint)}`);
+  }
+  const host = (endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, "");
+  // A certificate for `*.host` does not cover a name with a dot.
+  const pathStyle = forcePathStyle ?? (endpoint !== undefined || bucket.includes("."));
+  return pathStyle ? `${host}/${bucket}` : host.replace("://", `://${bucket}.`);
+}

@@ -1,0 +1,1 @@
+export { s3Store, type S3StoreOptions } from "./store.ts";
