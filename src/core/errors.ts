@@ -127,3 +127,9 @@ export class InvalidArgumentError extends TypeError {
 export function hasCode(error: unknown, code: KVErrorCode): boolean {
   return typeof error === "object" && error !== null && (error as { code?: unknown }).code === code;
 }
+
+/** What kept a commit from being appended, with its outcome. */
+export function notCommitted(error: unknown): unknown {
+  if (!(error instanceof KVError) || error.outcome !== undefined) return error;
+  return new KVError(error.code, error.message, { cause: error, outcome: "not committed" });
+}

@@ -9,7 +9,7 @@ import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import { Engine, type EngineOptions, type Round } from "./engine.ts";
 import { type Entry, makeEntry } from "./entry.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
-import { type AddressRange, hasCode, InvalidArgumentError, KVError } from "./errors.ts";
+import { type AddressRange, hasCode, InvalidArgumentError, KVError, notCommitted } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
 import { type HistoryEntry, readHistory } from "./history.ts";
 import { ItemKind, NO_CHECKS, type Operation, writeDelete, writeSet } from "./commit.ts";
@@ -399,7 +399,7 @@ export class CoreKV {
       try {
         keys = this.#keysNow(engine, compiled);
       } catch (error) {
-        return this.#again(error, this.#staged?.state, () => this.deleteAll(query, options));
+        return this.#again(notCommitted(error), this.#staged?.state, () => this.deleteAll(query, options));
       }
       if (this.#staged !== undefined) {
         this.#staged.state.deleteEach(keys);

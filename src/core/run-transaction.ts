@@ -4,7 +4,7 @@ import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import type { Check } from "./commit.ts";
 import type { Engine } from "./engine.ts";
 import type { Environment, Timer } from "./environment.ts";
-import { KVError } from "./errors.ts";
+import { KVError, notCommitted } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { AbortSignalLike } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
@@ -118,12 +118,6 @@ async function follow(context: TransactionContext): Promise<void> {
   } catch (error) {
     throw notCommitted(error);
   }
-}
-
-/** What kept a transaction from being appended, with its outcome. */
-function notCommitted(error: unknown): unknown {
-  if (!(error instanceof KVError) || error.outcome !== undefined) return error;
-  return new KVError(error.code, error.message, { cause: error, outcome: "not committed" });
 }
 
 function rowNow(key: EncodedKey, { replica }: Engine): Row | undefined {
