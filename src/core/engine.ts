@@ -315,15 +315,20 @@ export class Engine {
     return this.#state.position;
   }
 
-  /** Lets the session begin its next generation with a snapshot and waits until it is in place. False if somebody else's is. */
-  async vacuum(request: Omit<VacuumRequest, "rest">): Promise<boolean> {
-    const before = this.identity?.nonce;
+  /**
+   * Lets the session begin its next generation with a snapshot of the present one, `nonce`, and waits until it is in place. False if somebody else's
+   * is.
+   */
+  async vacuum(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
+    const before = nonce;
+    // The snapshot's place need not be in the next generation, and nothing of it in another ledger.
+    if (this.identity?.nonce !== before) return false;
     this.#vacuuming = true;
     try {
       const rest = (): MaybePromise<void> => (this.#pacer.due() ? this.#pacer.rest() : undefined);
-      let nonce: string | undefined;
+      let written: string | undefined;
       try {
-        nonce = await this.session.vacuum?.({ ...request, rest });
+        written = await this.session.vacuum?.({ ...request, rest });
       } catch (error) {
         // If another one came first, it is its result that counts.
         if (this.identity?.nonce === before && !this.#sealWait.isWaiting) throw error;
@@ -334,7 +339,7 @@ export class Engine {
         if (!this.#sealWait.isWaiting) break;
         await this.#sealWait.whenOver();
       }
-      return nonce !== undefined && this.identity?.nonce === nonce;
+      return written !== undefined && this.identity?.nonce === written;
     } finally {
       this.#vacuuming = false;
     }
@@ -361,7 +366,9 @@ export class Engine {
   }
 
   /** Like `vacuum`, of a ledger that is damaged: what lies between here and the seal is not followed, the state is read anew. */
-  async repair(request: Omit<VacuumRequest, "rest">): Promise<void> {
+  async repair(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<void> {
+    if (this.identity?.nonce !== nonce)
+      throw new KVError("LedgerSealed", `Somebody else has repaired ${this.#ledger.name} meanwhile`);
     const rest = (): MaybePromise<void> => (this.#pacer.due() ? this.#pacer.rest() : undefined);
     await this.session.vacuum?.({ ...request, rest });
     this.#repaired = true;

@@ -69,10 +69,10 @@ export async function runRepair(context: RepairContext): Promise<RepairReport> {
     const rest = (): Promise<void> | undefined => (context.pacer.due() ? context.pacer.rest() : undefined);
     const copy = await engine.session.keepCopy?.({ rest, check });
     const { replica, source, position } = state;
-    await engine.repair({
+    const request = {
       position,
       reload: true,
-      writeRun: (write, extra) =>
+      writeRun: (write: (bytes: Uint8Array) => void, extra: Uint8Array) =>
         writeSnapshotRun({
           ...context,
           rows: replica,
@@ -84,7 +84,8 @@ export async function runRepair(context: RepairContext): Promise<RepairReport> {
         }),
       progress: context.progress,
       check,
-    });
+    };
+    await engine.repair(request, source.session.identity?.nonce);
     return report({ dropped: notes.dropped, commits, copy, generation: generation() });
   } finally {
     state.retire();

@@ -55,14 +55,17 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
   const basis = await snapshotBasis(context);
   let author: boolean;
   try {
-    author = await engine.vacuum({
-      position: basis.position,
-      reload: false,
-      writeRun: (write, extra) =>
-        writeSnapshotRun({ ...context, ...basis.snapshot, version: basis.snapshot.version, write, extra }),
-      progress: context.progress,
-      check: context.check,
-    });
+    author = await engine.vacuum(
+      {
+        position: basis.position,
+        reload: false,
+        writeRun: (write, extra) =>
+          writeSnapshotRun({ ...context, ...basis.snapshot, version: basis.snapshot.version, write, extra }),
+        progress: context.progress,
+        check: context.check,
+      },
+      basis.nonce,
+    );
   } finally {
     basis.release();
   }
@@ -77,6 +80,8 @@ function bytesOf({ session }: Engine): number {
 
 /** The state with which the next generation begins, and where what is copied begins. */
 interface Basis {
+  /** Of the generation that it is in. */
+  readonly nonce: string | undefined;
   readonly position: number;
   readonly snapshot: Pick<Snapshot, "rows" | "source" | "version">;
   readonly release: () => void;
@@ -109,6 +114,7 @@ async function snapshotBasis(context: VacuumContext): Promise<Basis> {
   const past = state;
   const frozen = past.freeze();
   return {
+    nonce: session.identity?.nonce,
     position: past.position,
     snapshot: frozen,
     release: () => {
@@ -145,7 +151,7 @@ function applyTo({ replica, checkpointer }: EngineState, commit: LedgerCommit): 
 function present(engine: Engine): Basis {
   // Nothing is awaited between the two: the state is that at the position.
   const snapshot = engine.freeze();
-  return { position: engine.position, snapshot, release: () => snapshot.release() };
+  return { nonce: engine.identity?.nonce, position: engine.position, snapshot, release: () => snapshot.release() };
 }
 
 /** The version of the first commit to be kept; undefined if there is none. */

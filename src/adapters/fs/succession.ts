@@ -44,7 +44,10 @@ export class Succession {
     const replacing = this.#replacing();
     refuseIfObstructed(replacing, realPath);
     this.#vacuums = true;
-    const { header } = current.generation;
+    const { header, start, delta } = current.generation;
+    // Of an earlier generation: frames from there on are not to be found here.
+    if (request.position < start + delta)
+      throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
     // A seal whose sibling is lost is ended in the sibling's stead.
     const lost = request.reload ? this.#host.seals().winning : undefined;
     if (lost !== undefined) replacing.unlink(`${directory}/${lost.siblingName}`);
@@ -184,11 +187,15 @@ export class Succession {
   #removeGarbage(current: OpenFile, calls: ReplacingCalls): void {
     const { environment, directory, name } = this.#options;
     const { generation } = current.generation.header;
-    const { stale, abandoned } = findGarbage({ calls, environment, directory, name, generation });
-    for (const path of stale) removeQuietly(calls, path);
-    for (const { path, nonce } of abandoned) {
-      if (this.#host.seals().isDropped(nonce)) removeQuietly(calls, path);
-      else this.#appendFrame(current, FrameKind.drop, encodeDrop(nonce));
+    try {
+      const { stale, abandoned } = findGarbage({ calls, environment, directory, name, generation });
+      for (const path of stale) removeQuietly(calls, path);
+      for (const { path, nonce } of abandoned) {
+        if (this.#host.seals().isDropped(nonce)) removeQuietly(calls, path);
+        else this.#appendFrame(current, FrameKind.drop, encodeDrop(nonce));
+      }
+    } catch {
+      // What lies about does not keep a vacuum from being done; the next one looks again.
     }
   }
 }

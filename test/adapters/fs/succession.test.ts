@@ -154,6 +154,23 @@ describe("a vacuum of a file", () => {
       for (const each of [first, second]) await each.session.close();
     }));
 
+  it("whose snapshot ends before the present generation begins is refused, and nothing is written", () =>
+    inFolder(async (folder) => {
+      const follower = await Follower.open(join(folder, "a.db"));
+      await follower.append("one");
+      await follower.append("two");
+      await follower.follow();
+      const [first] = follower.commits;
+      await follower.vacuum();
+      await follower.follow();
+      await follower.moveOn();
+      const { size } = statSync(join(folder, "a.db"));
+      await expect(follower.vacuum({ position: first.version })).rejects.toMatchObject({ code: "LedgerSealed" });
+      expect(statSync(join(folder, "a.db")).size).toBe(size);
+      expect(siblings(folder)).toEqual([]);
+      await follower.session.close();
+    }));
+
   it("that is given up before its seal leaves nothing behind", () =>
     inFolder(async (folder) => {
       const follower = await Follower.open(join(folder, "a.db"));

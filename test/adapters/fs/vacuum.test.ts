@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from "vitest";
 import { fsLedger } from "../../../src/adapters/fs/index.ts";
 import { KV } from "../../../src/index.node.ts";
 import type { SyncEvent, WatchEntry } from "../../../src/index.node.ts";
+import type { Ledger, LedgerSession } from "../../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { openWith } from "../../support/database.ts";
 import { inFolder } from "../../support/folder.ts";
@@ -152,6 +153,45 @@ describe("a vacuum", () => {
       await expect(db.vacuum({ keepHistory: {} as { commits: number } })).rejects.toMatchObject({
         code: "InvalidOption",
       });
+    }));
+
+  it("whose generation ends before it has a place to begin at leaves it at the next one", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const inner = fsLedger(path);
+      let opened = 0;
+      let meddle = async (): Promise<void> => undefined;
+      const ledger: Ledger = {
+        ...inner,
+        open: async (options) => {
+          const session = await inner.open(options);
+          // The second one is that of a vacuum which looks for where to begin.
+          if (++opened !== 2) return session;
+          const read: LedgerSession["read"] = async (position, budget) => {
+            const result = await session.read(position, budget);
+            await meddle();
+            return result;
+          };
+          return new Proxy(session, {
+            get: (target, name) => {
+              const value: unknown = name === "read" ? read : Reflect.get(target, name, target);
+              return typeof value === "function" ? (value as () => unknown).bind(target) : value;
+            },
+          });
+        },
+      };
+      await using db = await KV.open(ledger);
+      for (let i = 0; i < 5; i++) await db.set(["n", i], i);
+      meddle = async () => {
+        meddle = async () => undefined;
+        await using other = await KV.open(path);
+        await other.vacuum();
+        await db.sync();
+      };
+      expect(await db.vacuum({ keepHistory: { commits: 4 } })).toMatchObject({ author: false, generation: 2 });
+      await db.set(["n", 5], 5);
+      await using last = await KV.open(path);
+      expect((await last.listAll(["n"])).map(({ value }) => value)).toEqual([0, 1, 2, 3, 4, 5]);
     }));
 
   it("given up by a signal or by close leaves the ledger as it was", () =>
