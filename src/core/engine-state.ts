@@ -1,7 +1,7 @@
 import type { BlockCache } from "./block-cache.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { type Environment, isPromise } from "./environment.ts";
-import { hasCode, KVError } from "./errors.ts";
+import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { HeldRun, openRuns } from "./held-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
@@ -20,7 +20,7 @@ export interface EngineStateOptions {
   readonly index: boolean;
   /** Whether the state is saved beside the ledger, and begun with. */
   readonly sideIndex: boolean;
-  /** Whether the state may be saved at present. */
+  /** Whether a state may be saved at present, if it is not damaged. */
   readonly saves: () => boolean;
   readonly problem: (error: KVError) => void;
   /** A run of the saved index cannot be read: the state has to be built anew. */
@@ -32,6 +32,8 @@ export class EngineState {
   readonly source: Source;
   readonly replica: Replica;
   position: Position;
+  /** What was found damaged on the way here. Behind it the state may differ from that of others. */
+  readonly damage: AddressRange[] = [];
   readonly checkpointer: Checkpointer | undefined;
   readonly #options: EngineStateOptions;
   #store: CheckpointStore | undefined;
@@ -61,7 +63,7 @@ export class EngineState {
     const { replica } = this;
     const state = (): { readonly position: Position; readonly store: CheckpointStore | undefined } => ({
       position: this.position,
-      store: options.saves() ? this.#store : undefined,
+      store: options.saves() && this.damage.length === 0 ? this.#store : undefined,
     });
     this.checkpointer = new Checkpointer(
       {

@@ -89,6 +89,13 @@ interface FollowState {
   readonly error?: unknown;
 }
 
+/** An own commit met in a state that is not in use yet. */
+interface Met {
+  readonly own: PendingCommit;
+  readonly verdict: Verdict;
+  readonly version: number;
+}
+
 const microtask = Promise.resolve();
 
 export class Engine {
@@ -112,7 +119,10 @@ export class Engine {
   readonly #readBytes = new Portion(READ_BYTES);
   #flushedLast = false;
   #idle: (() => void)[] = [];
-  #damage: AddressRange[] = [];
+  /** Notices that were counted or told of, so that a state built anew does not do it again. */
+  readonly #noted = new Set<string>();
+  /** Commits up to this version that a state being built anew meets were counted before. */
+  #countedTo = 0;
   #stopped: KVError | undefined;
   /** What was read is not, or no longer, what lies at the ledger's place: nothing is read or written before it was reopened. */
   #moved = false;
@@ -161,7 +171,7 @@ export class Engine {
       name: ledger.name,
       index: options.index,
       sideIndex: options.sideIndex,
-      saves: () => !options.readOnly && this.#damage.length === 0 && this.#stopped === undefined,
+      saves: () => !options.readOnly && this.#stopped === undefined,
       problem: (error) => listener.problem(error),
       // A failure is met, and told of, by the next poll.
       indexDamaged: () => void this.rebuild().catch(() => undefined),
@@ -174,7 +184,7 @@ export class Engine {
       },
       // A failed look is reported by the next poll.
       look: () => void this.#look().catch(() => undefined),
-      help: options.readOnly || session.help === undefined ? undefined : async () => this.session.help?.(),
+      help: options.readOnly || session.help === undefined ? undefined : () => this.#help(),
       expired: (error) => queue.rejectWaiting(error),
     });
   }
@@ -201,7 +211,7 @@ export class Engine {
   }
 
   get damage(): readonly AddressRange[] {
-    return this.#damage;
+    return this.#state.damage;
   }
 
   // --- writing -----------------------------------------------------------------------------------------------------
@@ -244,13 +254,14 @@ export class Engine {
     if (this.#options.readOnly) {
       return new KVError("ReadOnly", `${this.#ledger.name} was opened with readOnly`, { outcome: "not committed" });
     }
-    if (this.#damage.length > 0) {
+    const { damage } = this;
+    if (damage.length > 0) {
       return new KVError(
         "LedgerDamaged",
-        `${this.#ledger.name} is damaged at ${describe(this.#damage)}; it can be read, not written`,
+        `${this.#ledger.name} is damaged at ${describe(damage)}; it can be read, not written`,
         {
           outcome: "not committed",
-          ranges: this.#damage,
+          ranges: damage,
         },
       );
     }
@@ -373,6 +384,11 @@ export class Engine {
     await this.session.vacuum?.({ ...request, rest });
     this.#repaired = true;
     await this.round({ verify: true });
+  }
+
+  async #help(): Promise<void> {
+    // Behind damage nobody can be sure that the seal which was read is the one that counts.
+    if (this.damage.length === 0) await this.session.help?.();
   }
 
   /** Goes to the seal of a repair and beyond it. */
@@ -561,7 +577,9 @@ export class Engine {
     try {
       for (; done < batch.length; done++) {
         const pending = batch[done];
-        this.#apply(state, pending.record, pending.commit, result.versions[done], result.places[done], pending);
+        const version = result.versions[done];
+        const verdict = this.#apply(state, pending.record, pending.commit, version, result.places[done]);
+        this.#settle(pending, verdict, version);
       }
     } catch (error) {
       if (!(error instanceof IndexDamaged)) return this.#stopAt(batch.slice(done), error);
@@ -675,19 +693,19 @@ export class Engine {
 
   async #followToEnd(verify: boolean, state: FollowState): Promise<void> {
     if (this.#repaired) {
-      this.#repaired = false;
       await this.#passSeal(state);
+      this.#repaired = false;
     }
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#moved) await this.#move(state);
     for (let check = verify; ; check = false) {
-      if (this.#indexDamaged) await this.#rebuild();
+      if (this.#indexDamaged) await this.#rebuild(state);
       const now = this.#state;
       let began = this.#environment.monotonic();
       const read = this.session.read(now.position, { bytes: this.#readBytes.size, verify: check });
       const result = isPromise(read) ? await read : read;
       if (isPromise(read)) began = this.#environment.monotonic();
-      if (result.notices !== undefined) this.#note(result.notices);
+      if (result.notices !== undefined) this.#note(now, result.notices);
       if (!this.#meetAll(now, result.commits)) continue;
       now.position = result.next;
       if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
@@ -715,11 +733,15 @@ export class Engine {
     }
   }
 
-  #meet(state: EngineState, commit: LedgerCommit): void {
+  /** `met`: takes own commits, whose fate is told once the state is the one in use. */
+  #meet(state: EngineState, commit: LedgerCommit, met?: Met[]): void {
     const own = this.#ownCommit(commit);
     try {
       const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
-      this.#apply(state, commit, decoded, commit.version, commit.place, own);
+      const verdict = this.#apply(state, commit, decoded, commit.version, commit.place);
+      if (own === undefined) return;
+      if (met === undefined) this.#settle(own, verdict, commit.version);
+      else met.push({ own, verdict, version: commit.version });
     } catch (error) {
       if (error instanceof IndexDamaged) throw error;
       // Whoever cannot tell what a commit does stops before it for good, and never guesses.
@@ -741,9 +763,9 @@ export class Engine {
     commit: Commit | undefined,
     version: number,
     place: number,
-    own: PendingCommit | undefined,
-  ): void {
-    this.counts.commits++;
+  ): Verdict {
+    const counts = this.#counts(state, version);
+    if (counts) this.counts.commits++;
     const { replica, checkpointer } = state;
     let verdict: Verdict = "applied";
     if (commit === undefined) {
@@ -757,18 +779,26 @@ export class Engine {
       } else {
         replica.version = version;
         replica.voidVersions.add(version);
-        this.counts.voidCommits++;
+        if (counts) this.counts.voidCommits++;
       }
       checkpointer?.count(commit.operations.length, record.payload.length);
     }
-    if (own !== undefined) this.#settle(own, verdict, version);
+    return verdict;
+  }
+
+  /** Whether a commit is to be counted: once, however often the state is built anew. */
+  #counts(state: EngineState, version: number): boolean {
+    if (state === this.#state) return true;
+    if (version <= this.#countedTo) return false;
+    this.#countedTo = version;
+    return true;
   }
 
   #settle(own: PendingCommit, verdict: Verdict, version: number): void {
     this.queue.inFlight.delete(own.record.counter);
     this.queue.release(own);
     this.#remember(version);
-    if (this.#damage.some(({ from }) => from < version))
+    if (this.damage.some(({ from }) => from < version))
       own.reject(unknownOutcome(`The commit lies behind damage in ${this.#ledger.name}`));
     else own.settle(verdict, version);
   }
@@ -783,9 +813,14 @@ export class Engine {
     }
   }
 
-  #note(notices: readonly LedgerNotice[]): void {
+  #note(state: EngineState, notices: readonly LedgerNotice[]): void {
     const damaged: AddressRange[] = [];
+    const ledgerId = state.source.session.identity?.ledgerId;
     for (const { kind, from, to } of notices) {
+      if (kind === "damage") state.damage.push({ from, to });
+      const name = `${ledgerId} ${kind} ${from} ${to}`;
+      if (this.#noted.has(name)) continue;
+      this.#noted.add(name);
       if (kind === "stump") {
         this.counts.stumps++;
       } else if (kind === "lost") {
@@ -800,7 +835,6 @@ export class Engine {
       }
     }
     if (damaged.length === 0) return;
-    this.#damage = [...this.#damage, ...damaged];
     const message = `${this.#ledger.name} is damaged at ${describe(damaged)}; what is whole can be read, nothing can be written`;
     this.#listener.problem(new KVError("LedgerDamaged", message, { ranges: damaged }));
   }
@@ -812,14 +846,15 @@ export class Engine {
     const reopened = this.session.reopen(this.#state.position);
     const result = isPromise(reopened) ? await reopened : reopened;
     state.invalidated = true;
-    if (result.status === "continued") {
+    if (result.status === "continued" && this.damage.length === 0) {
       this.#state.continued(result.position);
       this.#sealWait.over();
       this.#moved = false;
       this.#tryAgain(state);
       return;
     }
-    if (result.ownCommits === "not committed") this.#tryAgain(state);
+    // Behind damage the state may not be what the others go on with: the snapshot says what that is.
+    if (result.status === "continued" || result.ownCommits === "not committed") this.#tryAgain(state);
     else
       this.queue.reject(
         this.queue.takeInFlight(),
@@ -842,12 +877,14 @@ export class Engine {
     await this.round({ verify: false });
   }
 
-  async #rebuild(): Promise<void> {
+  async #rebuild(state: FollowState): Promise<void> {
+    const nonce = this.identity?.nonce;
     // Nothing of it is to be published any more.
     this.#state.checkpointer?.abandon();
     await this.#reload({ load: false });
     this.#indexDamaged = false;
     this.counts.rebuilds++;
+    if (this.identity?.nonce !== nonce) state.invalidated = true;
   }
 
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
@@ -859,29 +896,30 @@ export class Engine {
       allowNetworkFileSystem: this.#options.allowNetworkFileSystem,
       environment: this.#environment,
     });
-    const damageBefore = this.#damage;
+    const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
+    this.#countedTo = sameLedger ? Math.max(this.#countedTo, old.replica.version) : 0;
+    const met: Met[] = [];
     let state: EngineState | undefined;
     try {
-      this.#damage = [];
       state = await EngineState.begin(session, this.#stateOptions, options);
-      await this.#build(state);
+      await this.#build(state, met);
     } catch (error) {
-      this.#damage = damageBefore;
       if (state === undefined) await session.close();
       else state.retire();
       if (error instanceof IndexDamaged && options.load) return this.#reload({ load: false });
       throw error;
     }
-    const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
     if (!sameLedger) {
       const message = `${this.#ledger.name} was replaced by another ledger`;
       this.queue.rejectWaiting(new KVError("LedgerMissing", message, { outcome: "not committed" }));
     }
     const before = old.freeze();
     this.#state = state;
+    this.#countedTo = 0;
     this.#sealWait.over();
     this.counts.reloads++;
     old.retire();
+    for (const { own, verdict, version } of met) this.#settle(own, verdict, version);
     try {
       await this.#listener.reloaded(before, sameLedger);
     } finally {
@@ -890,12 +928,12 @@ export class Engine {
   }
 
   /** Reads a state's session to its present end. */
-  async #build(state: EngineState): Promise<void> {
+  async #build(state: EngineState, met: Met[]): Promise<void> {
     for (;;) {
       const read = state.source.session.read(state.position, { bytes: this.#readBytes.size, verify: false });
       const result = isPromise(read) ? await read : read;
-      if (result.notices !== undefined) this.#note(result.notices);
-      for (const commit of result.commits) this.#meet(state, commit);
+      if (result.notices !== undefined) this.#note(state, result.notices);
+      for (const commit of result.commits) this.#meet(state, commit, met);
       state.position = result.next;
       const relief = this.#checkpoint(state);
       if (relief !== undefined) await relief;

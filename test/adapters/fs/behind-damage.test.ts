@@ -1,0 +1,113 @@
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
+import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
+import { KV } from "../../../src/index.node.ts";
+import { inFolder } from "../../support/folder.ts";
+import { nextGeneration } from "../../support/generations.ts";
+
+const COUNT = 50;
+
+async function fill(path: string): Promise<void> {
+  await using db = await KV.open(path);
+  for (let i = 0; i < COUNT; i++) await db.set(["item", i], `the text of item ${i}`);
+}
+
+/** Flips a byte in the middle. */
+function flip(path: string): void {
+  const bytes = readFileSync(path);
+  bytes[bytes.length >> 1] ^= 0xff;
+  writeFileSync(path, bytes);
+}
+
+describe("a replica behind damage", () => {
+  it("does not help with anybody's vacuum", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      flip(path);
+      await using db = await KV.open(path);
+      const { ino } = statSync(path);
+      const next = await nextGeneration(path);
+      next.seal();
+      await db.sync();
+      const { session } = db.stats();
+      expect(session.sealed).toBe(true);
+      // It looks again and again, for longer than anybody who helps waits.
+      await expect
+        .poll(() => db.stats().session.reads, { timeout: 10_000 })
+        .toBeGreaterThan(Number(session.reads) + 10);
+      expect(statSync(path).ino).toBe(ino);
+      next.replace();
+      await db.sync();
+      expect(db.stats().generation).toBe(2);
+    }));
+
+  it("takes nothing of its state along into the next generation, and writes again where that is whole", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      flip(path);
+      await using db = await KV.open(path);
+      expect(await db.count(["item"])).toBe(COUNT - 1);
+      await expect(db.set(["new"], 1)).rejects.toMatchObject({ code: "LedgerDamaged" });
+      // A page that this replica alone has read wrong.
+      flip(path);
+      const next = await nextGeneration(path);
+      next.seal();
+      next.replace();
+      await db.sync();
+      expect(db.stats()).toMatchObject({ generation: 2, damage: [] });
+      expect(await db.count(["item"])).toBe(COUNT);
+      await db.set(["new"], 1);
+    }));
+
+  it("tells of the same damage once, however often it reads the ledger anew", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      flip(path);
+      const problems: unknown[] = [];
+      await using db = new KV();
+      db.on("error", (error) => problems.push(error));
+      await db.open(path);
+      expect(problems).toMatchObject([{ code: "LedgerDamaged" }]);
+      const next = await nextGeneration(path);
+      next.seal();
+      next.replace();
+      await db.sync();
+      expect(db.stats().counts.reloads).toBe(1);
+      expect(db.stats().damage).toHaveLength(1);
+      expect(problems).toHaveLength(1);
+    }));
+});
+
+describe("a repair", () => {
+  it("whose renaming has failed is completed by the next round", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      flip(path);
+      let failures = 1;
+      const { replacing } = nodeFileSystem;
+      const calls = {
+        ...nodeFileSystem,
+        ...(replacing && {
+          replacing: {
+            ...replacing,
+            rename: (from: string, to: string) => {
+              if (to === path && failures-- > 0) throw Object.assign(new Error("EIO"), { code: "EIO" });
+              return replacing.rename(from, to);
+            },
+          },
+        }),
+      };
+      await using db = await KV.open(createFsLedger(path, {}, calls), { autoSync: false, sideIndex: false });
+      await expect(db.repair()).rejects.toMatchObject({ code: "InputOutput" });
+      await db.sync();
+      expect(db.stats()).toMatchObject({ generation: 2, damage: [] });
+      await db.set(["new"], 1);
+      expect(await db.count(["item"])).toBe(COUNT - 1);
+    }));
+});
