@@ -1,6 +1,6 @@
 import { AwsV4Signer } from "aws4fetch";
 import { toHex } from "../../core/bytes.ts";
-import { Deadline } from "../object/deadline.ts";
+import { Deadline, DeadlinePassed } from "../object/deadline.ts";
 import {
   type Asked,
   createAnswer,
@@ -155,6 +155,7 @@ class S3FetchStore implements ObjectStore {
       try {
         signed = await deadline.race(this.#sign(request, deadline.signal));
       } catch (cause) {
+        if (cause instanceof DeadlinePassed) throw cause;
         // Nothing was sent.
         return {
           outcome: { status: 403, header: () => undefined, code: "", message: "no credential to sign with", cause },

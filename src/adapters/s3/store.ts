@@ -6,7 +6,7 @@ import {
   S3Client,
   type S3ClientConfig,
 } from "@aws-sdk/client-s3";
-import { Deadline } from "../object/deadline.ts";
+import { Deadline, DeadlinePassed } from "../object/deadline.ts";
 import {
   type Asked,
   createAnswer,
@@ -220,6 +220,7 @@ function outcomeOf(attempt: SingleAttempt): HttpOutcome {
 function failureOf(attempt: SingleAttempt, cause: unknown): HttpOutcome {
   const header = (name: string): string | undefined => attempt.header(name);
   const { name = "", message = "" } = cause instanceof Error ? cause : {};
+  if (cause instanceof DeadlinePassed) return { status: undefined, header, code: "", message, cause };
   // Nothing was sent: the client found no credential, or could make no request of what it was told.
   if (!attempt.hasBegun) return { status: /credential/i.test(name) ? 403 : 400, header, code: name, message, cause };
   const { status } = attempt;
