@@ -45,14 +45,6 @@ describe("files", () => {
     expect(offenders).toEqual([]);
   });
 
-  test("speak of the project alone", () => {
-    // Pages that are not in this repository, and how it came about.
-    const foreign =
-      /\b(?:SEMANTICS|STYLE|FACTS|DESIGN)(?:\.md|\b(?=[,.]? |\)))|\b(?:subagent|chatbot|LLM|Claude|Anthropic|Copilot)\b/;
-    const offenders = files.filter((file) => file !== self && file !== "package-lock.json" && foreign.test(read(file)));
-    expect(offenders).toEqual([]);
-  });
-
   test("have at most 500 lines, or a reason", () => {
     const long = code.filter((file) => read(file).split("\n").length - 1 > LINES_MAX);
     expect(long.filter((file) => LONG_FILES[file] === undefined)).toEqual([]);

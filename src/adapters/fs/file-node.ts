@@ -2,10 +2,10 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import type { FileHandle, FileSystemCalls, PathStatus } from "./file.ts";
+import { NodeReadableFile } from "./node-file.ts";
 import { nodeReplacing } from "./replacing-node.ts";
 
 const { O_APPEND, O_CREAT, O_RDONLY, O_RDWR } = fs.constants;
-const fdatasync = promisify(fs.fdatasync);
 const fsync = promisify(fs.fsync);
 
 /** Node and Bun: `fs.writeSync` and `fs.readSync` make one system call and tell its count. */
@@ -82,43 +82,8 @@ export function resolvePath(file: string): {
   return { path: resolved, directory: path.dirname(resolved), name: path.basename(resolved) };
 }
 
-class NodeFile implements FileHandle {
-  /** -1 once it is closed: the system gives numbers out again. */
-  #fd: number;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  read(target: Uint8Array, position: number): number {
-    return fs.readSync(this.#fd, target, 0, target.length, position);
-  }
-
+class NodeFile extends NodeReadableFile implements FileHandle {
   append(bytes: Uint8Array): number {
-    return fs.writeSync(this.#fd, bytes, 0, bytes.length, null);
-  }
-
-  status(): { readonly size: number; readonly links: number } {
-    const { size, nlink } = fs.fstatSync(this.#fd);
-    return { size, links: nlink };
-  }
-
-  identity(): { readonly device: bigint; readonly inode: bigint } {
-    const { dev, ino } = fs.fstatSync(this.#fd, { bigint: true });
-    return { device: dev, inode: ino };
-  }
-
-  syncData(): Promise<void> {
-    return fdatasync(this.#fd);
-  }
-
-  sync(): Promise<void> {
-    return fsync(this.#fd);
-  }
-
-  close(): void {
-    if (this.#fd < 0) return;
-    fs.closeSync(this.#fd);
-    this.#fd = -1;
+    return fs.writeSync(this.descriptor, bytes, 0, bytes.length, null);
   }
 }

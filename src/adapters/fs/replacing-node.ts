@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { promisify } from "node:util";
 import { errorCode } from "./file.ts";
+import { NodeReadableFile } from "./node-file.ts";
 import type { ReplacingCalls, WritableFile } from "./replacing.ts";
 
 const { O_CREAT, O_EXCL, O_RDWR } = fs.constants;
@@ -102,48 +102,10 @@ function obstacleOnWindows(file: string): string | undefined {
   }
 }
 
-const fdatasync = promisify(fs.fdatasync);
-const fsync = promisify(fs.fsync);
-
-class NodeWritableFile implements WritableFile {
-  /** -1 once it is closed: the system gives numbers out again. */
-  #fd: number;
-
-  constructor(fd: number) {
-    this.#fd = fd;
-  }
-
-  read(target: Uint8Array, position: number): number {
-    return fs.readSync(this.#fd, target, 0, target.length, position);
-  }
-
+class NodeWritableFile extends NodeReadableFile implements WritableFile {
   writeAt(bytes: Uint8Array, position: number): void {
     for (let done = 0; done < bytes.length;) {
-      done += fs.writeSync(this.#fd, bytes, done, bytes.length - done, position + done);
+      done += fs.writeSync(this.descriptor, bytes, done, bytes.length - done, position + done);
     }
-  }
-
-  status(): { readonly size: number; readonly links: number } {
-    const { size, nlink } = fs.fstatSync(this.#fd);
-    return { size, links: nlink };
-  }
-
-  identity(): { readonly device: bigint; readonly inode: bigint } {
-    const { dev, ino } = fs.fstatSync(this.#fd, { bigint: true });
-    return { device: dev, inode: ino };
-  }
-
-  syncData(): Promise<void> {
-    return fdatasync(this.#fd);
-  }
-
-  sync(): Promise<void> {
-    return fsync(this.#fd);
-  }
-
-  close(): void {
-    if (this.#fd < 0) return;
-    fs.closeSync(this.#fd);
-    this.#fd = -1;
   }
 }
