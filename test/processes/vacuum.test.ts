@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { dieAtEachStep } from "../support/deaths.ts";
+import { dieAtEachStep, sleepAtEachStep } from "../support/deaths.ts";
 import { killVacuums } from "../support/vacuum-kills.ts";
 import { vacuumingWriters } from "../support/vacuuming-writers.ts";
 
@@ -30,5 +30,15 @@ describe("a process killed at any step", () => {
   test("of saving the index leaves one that is whole, the old one or the new one", async () => {
     const { died } = await dieAtEachStep("save");
     expect([died[0], died.at(-1)]).toEqual(["create", "rename"]);
+  }, 180_000);
+});
+
+describe.skipIf(process.platform !== "linux")("a process that sleeps through two generations at any step", () => {
+  test("of a vacuum goes on as everybody when it wakes up, and does no harm", async () => {
+    expect((await sleepAtEachStep("vacuum")).slice(-3)).toEqual(["fsync", "rename", "append"]);
+  }, 180_000);
+
+  test("of saving the index puts no old one in the place of a newer one", async () => {
+    expect((await sleepAtEachStep("save")).at(-1)).toBe("rename");
   }, 180_000);
 });

@@ -1,9 +1,10 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { copyFileSync, cpSync, mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { type Entry, KV } from "../../src/index.node.ts";
 import { temporaryFolder } from "./folder.ts";
-import { type Message, Program } from "./program.ts";
+import { Program } from "./program.ts";
 import { siblingsOf } from "./siblings.ts";
 
 const still = { autoSync: false } as const;
@@ -23,36 +24,53 @@ export interface DeathFigures {
  * whoever opens the database afterwards finds everything acknowledged, and the next vacuum leaves nothing lying about.
  */
 export async function dieAtEachStep(does: "vacuum" | "save"): Promise<DeathFigures> {
+  let completed = 0;
+  const died = await atEachStep(does, async (path, at, step) => {
+    const death = await dieOnce(path, does, at);
+    strictEqual(death.died, step);
+    if (step !== undefined && death.generation > 1) completed++;
+    return death.steps;
+  });
+  return { died, completed };
+}
+
+/**
+ * Lets a process sleep at each step of a vacuum, or of saving the index, until others have come two generations further and saved theirs. Throws
+ * unless it then goes on as everybody, and everything acknowledged is there. Returns the steps.
+ */
+export function sleepAtEachStep(does: "vacuum" | "save"): Promise<readonly string[]> {
+  return atEachStep(does, (path, at) => sleepOnce(path, does, at));
+}
+
+/** Tries each step on a database of its own, a few at once; step 0, which there is not, tells which there are. */
+async function atEachStep(
+  does: "vacuum" | "save",
+  trial: (path: string, at: number, step: string | undefined) => Promise<readonly string[]>,
+): Promise<readonly string[]> {
   using folder = temporaryFolder();
   const base = join(folder.path, "base");
   await makeBase(join(base, "ledger.db"), does);
-  const died: string[] = [];
-  let completed = 0;
-  const trial = async (at: number): Promise<Death> => {
+  const tryAt = async (at: number, step: string | undefined): Promise<readonly string[]> => {
     const own = join(folder.path, `${does} ${at}`);
     cpSync(base, own, { recursive: true });
     try {
-      return await dieOnce(join(own, "ledger.db"), does, at);
+      return await trial(join(own, "ledger.db"), at, step);
     } catch (error) {
-      throw new Error(`${does}, step ${at}`, { cause: error });
+      throw new Error(`${does}, step ${at}, ${step}`, { cause: error });
     }
   };
-  // Without dying.
-  const { steps } = await trial(0);
+  const steps = await tryAt(0, undefined);
   let next = 1;
   const worker = async (): Promise<void> => {
     while (next <= steps.length) {
       const at = next++;
-      const death = await trial(at);
-      strictEqual(death.died, steps[at - 1]);
-      died[at - 1] = death.died;
-      if (death.generation > 1) completed++;
+      await tryAt(at, steps[at - 1]);
     }
   };
   // The folder stays until the last of them has ended.
   const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, worker));
   for (const each of ended) if (each.status === "rejected") throw each.reason;
-  return { died, completed };
+  return steps;
 }
 
 /** Many commits on a few keys; for saving, half of them are in an index already. */
@@ -60,15 +78,19 @@ async function makeBase(path: string, does: "vacuum" | "save"): Promise<void> {
   const fill = async (from: number, sideIndex: boolean): Promise<void> => {
     await using db = await KV.open(path, { ...still, sideIndex });
     for (let round = from; round < from + ROUNDS; round++) {
-      await db.beginTransaction();
-      for (let i = 0; i < KEYS; i++) void db.set(["item", i], { round, text: `item ${i}` });
-      await db.endTransaction();
+      await fillRound(db, round);
     }
     for (let i = 0; i < 10; i++) await db.atomic().sum(["sum"], 1).commit();
   };
   if (does === "vacuum") return fill(0, false);
   await fill(0, true);
   await fill(ROUNDS, false);
+}
+
+async function fillRound(db: KV, round: number | string): Promise<void> {
+  await db.beginTransaction();
+  for (let i = 0; i < KEYS; i++) void db.set(["item", i], { round, text: `item ${i}` });
+  await db.endTransaction();
 }
 
 interface Death {
@@ -79,13 +101,12 @@ interface Death {
 
 async function dieOnce(path: string, does: "vacuum" | "save", at: number): Promise<Death> {
   await using survivor = await KV.open(path, { ...still, sideIndex: false });
-  const expected = new Map((await survivor.listAll([])).map((entry) => [nameOf(entry), entry.version as number]));
-  await using program = new Program("dying.ts", { path, does, at });
+  const expected = versionsOf(await survivor.listAll([]));
+  await using program = new Program("dying.ts", { path, does, at, signal: "SIGKILL" });
   const { code, signal } = await program.exited;
   ok(code === 0 || signal === "SIGKILL", program.errors);
-  const steps = program.messages.flatMap(({ name }) => (typeof name === "string" ? [name] : []));
-  for (const { key, version } of program.messages as readonly Message[])
-    if (typeof key === "string") expected.set(key, version as number);
+  const steps = stepsOf(program);
+  addTold(program, expected);
 
   // As whoever opens it next finds it, before anybody else does anything about it.
   const copy = join(folderOf(path), "copy", basename(path));
@@ -99,6 +120,50 @@ async function dieOnce(path: string, does: "vacuum" | "save", at: number): Promi
   deepStrictEqual(versionsOf(await survivor.listAll([])), expected);
   await verify(path, expected, "gone on");
   return { steps, died: signal === null ? undefined : steps.at(-1), generation };
+}
+
+async function sleepOnce(path: string, does: "vacuum" | "save", at: number): Promise<readonly string[]> {
+  await using program = new Program("dying.ts", { path, does, at, signal: "SIGSTOP" });
+  if (at > 0) {
+    await program.next(({ step }) => step === at);
+    await untilStopped(program.pid);
+  } else await program.exited;
+  {
+    await using other = await KV.open(path, { ...still, sideIndex: does === "save" });
+    await other.set(["survivor"], at);
+    for (let round = 0; (other.stats().generation ?? 0) < 3; round++) {
+      if (does === "save") await fillRound(other, `while it slept, ${round}`);
+      await other.vacuum();
+      await other.set(["survivor", round], at);
+    }
+    // Enough to be saved when it is closed.
+    if (does === "save") for (let round = 0; round < ROUNDS; round++) await fillRound(other, round);
+  }
+  if (at > 0) program.signal("SIGCONT");
+  deepStrictEqual(await program.exited, { code: 0, signal: null }, program.errors);
+  await using fresh = await KV.open(path, { ...still, readOnly: true });
+  if (does === "save") ok(fresh.stats().counts.commits < 3);
+  const expected = versionsOf(await fresh.listAll([]));
+  // What it was told since it woke up, too.
+  const told = new Map<string, number>();
+  addTold(program, told);
+  for (const [key, version] of told) strictEqual(expected.get(key), version, key);
+  await verify(path, expected, "woken up");
+  return stepsOf(program);
+}
+
+/** Waits until the system says that a process is stopped. */
+async function untilStopped(pid: number): Promise<void> {
+  // The name of the program, in parentheses, stands before its state: proc(5).
+  while (!/^\d+ \(.*\) T /.test(readFileSync(`/proc/${pid}/stat`, "utf8"))) await setImmediate();
+}
+
+const stepsOf = (program: Program): string[] =>
+  program.messages.flatMap(({ name }) => (typeof name === "string" ? [name] : []));
+
+/** The versions of which a program told that they were acknowledged. */
+function addTold(program: Program, versions: Map<string, number>): void {
+  for (const { key, version } of program.messages) if (typeof key === "string") versions.set(key, version as number);
 }
 
 /** Everything acknowledged is there, before and after the next vacuum, which leaves nothing lying about; and nothing that was not begun. */

@@ -1,20 +1,25 @@
 /**
- * Opens a database and vacuums it, or saves its index; kills itself at a given call to the system that changes anything. Of a write that it dies in,
- * half is done.
+ * Opens a database and vacuums it, or saves its index; kills or stops itself at a given call to the system that changes anything. Of a write that it
+ * dies in, half is done.
  */
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
 import { stepping } from "../../support/stepping.ts";
-import { argument, report } from "./report.ts";
+import { argument, described, report } from "./report.ts";
 
-const { path, does, at } = argument<{ path: string; does: "vacuum" | "save"; at: number }>();
+const { path, does, at, signal } = argument<{
+  path: string;
+  does: "vacuum" | "save";
+  at: number;
+  signal: "SIGKILL" | "SIGSTOP";
+}>();
 
 const steps = stepping(nodeFileSystem, (step, name, writeHalf) => {
   report({ step, name });
   if (step !== at) return;
-  writeHalf?.();
-  process.kill(process.pid, "SIGKILL");
+  if (signal === "SIGKILL") writeHalf?.();
+  process.kill(process.pid, signal);
 });
 if (does === "save") {
   steps.begin();
@@ -31,6 +36,11 @@ if (does === "save") {
   const { version } = await db.set(["early"], at);
   report({ key: "early", version });
   steps.begin();
-  await db.vacuum();
+  const author = await db.vacuum().then((result) => result.author, described);
+  report({ author });
+  if (signal === "SIGSTOP") {
+    const woken = await db.set(["woken"], at);
+    report({ key: "woken", version: woken.version });
+  }
 }
 report({ ended: true });
