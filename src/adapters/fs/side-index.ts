@@ -135,9 +135,7 @@ export class SideIndex implements CheckpointStore {
     const { file, generation } = open;
     // No index may reach beyond what is durable of its ledger.
     await sync();
-    const present = this.#readManifest();
-    if (typeof present !== "string" && present.upTo >= checkpoint.position) return "superseded";
-    if (!this.#isUsable(checkpoint)) return "superseded";
+    if (this.#isSuperseded(checkpoint)) return "superseded";
     const { ledgerId, nonce } = generation.header;
     const bytes = encodeManifest(
       {
@@ -155,6 +153,11 @@ export class SideIndex implements CheckpointStore {
     try {
       manifest.writeAt(bytes, 0);
       await manifest.sync();
+      // Others went on meanwhile. Whoever sleeps right here puts an old index in the place of a newer one: that costs time, and no more.
+      if (this.#isSuperseded(checkpoint)) {
+        replacing.unlink(path);
+        return "superseded";
+      }
       replacing.rename(path, this.#path);
     } catch (error) {
       replacing.unlink(path);
@@ -164,6 +167,12 @@ export class SideIndex implements CheckpointStore {
     }
     this.#sweep();
     return "published";
+  }
+
+  #isSuperseded(checkpoint: Checkpoint): boolean {
+    const present = this.#readManifest();
+    if (typeof present !== "string" && present.upTo >= checkpoint.position) return true;
+    return !this.#isUsable(checkpoint);
   }
 
   /** False if a later generation, whose index this one must not displace, has begun, or somebody has swept a run away that slept for long. */
