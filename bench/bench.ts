@@ -1,146 +1,115 @@
 /**
- * `npm run bench [-- --entries 100000 --rounds 3 --rows set,get --json file]`: foliokv beside node:sqlite on this machine. Every
- * measurement runs in a fresh process on a fresh file; within a round the peers take turns; the table shows medians and ratios.
+ * `npm run bench [-- --entries 100000 --rounds 3 --rows set,get --peers lmdb --json file --markdown file]`: foliokv beside its peers on this machine.
+ * Every measurement runs in a fresh process; within a round the peers take turns; the table shows medians and ratios to the best peer. Peers that
+ * are packages are installed into this folder on first use. `--rows` takes names of rows, or their beginnings up to a colon.
+ *
+ * `npm run bench -- growth [--entries 1000000]`: how the cost of foliokv grows with the number of entries.
  */
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { measureGrowth } from "./growth.ts";
+import type { Figures } from "./measure.ts";
+import type { PeerKind } from "./peers/peer.ts";
+import { headLine, machine, markdown, type Result, resultOf, tableLine } from "./report.ts";
+import { type Row, rows } from "./rows.ts";
+import { availablePeers, Databases, median, peersCalled } from "./runner.ts";
 
-interface Row {
-  readonly label: string;
-  readonly unit: "per second" | "ms";
-  readonly measure: (peer: string) => Promise<number>;
-}
-
-const { values: given } = parseArgs({
+const { values: given, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    entries: { type: "string", default: "100000" },
-    rounds: { type: "string", default: "3" },
+    entries: { type: "string" },
+    rounds: { type: "string" },
     rows: { type: "string" },
+    peers: { type: "string" },
     json: { type: "string" },
+    markdown: { type: "string" },
   },
 });
-const entries = Number(given.entries);
-const rounds = Number(given.rounds);
-const PEERS = ["foliokv", "node:sqlite"] as const;
-const PROCESSES = 4;
 
-const rows: Readonly<Record<string, Row>> = {
-  set: simple("awaited set, one after the other"),
-  batch: simple("batches of 1000 in a transaction", "batch"),
-  concurrent: simple("100 un-awaited sets at a time", "concurrent"),
-  get: simple("random get, first pass", "get"),
-  getAgain: simple("random get, second pass", "getAgain"),
-  miss: simple("get of a missing key", "miss"),
-  scan: simple("full scan with decoded values, entries", "scan"),
-  ranges: simple("ranges of 100 with values", "ranges"),
-  processes: { label: `${PROCESSES} processes, awaited sets, total`, unit: "per second", measure: severalProcesses },
-  visibility: { label: "visibility in another process, median", unit: "ms", measure: visibility },
-};
+const [command] = positionals;
+if (command === "growth") await growth();
+else if (command === undefined) await compare();
+else throw new Error(`There is no command ${command}; there is growth`);
 
-function simple(label: string, row = "set"): Row {
-  return {
-    label,
-    unit: "per second",
-    measure: (peer) => inFolder(async (file) => (await child([peer, row, file, String(entries)])).result.perSecond),
-  };
+async function growth(): Promise<void> {
+  const entriesMax = Number(given.entries ?? 1_000_000);
+  const rounds = Number(given.rounds ?? 1);
+  console.log(`${machine()}\n`);
+  using databases = new Databases();
+  const { sizes, figures, table } = await measureGrowth(databases, { entriesMax, rounds });
+  console.log(table);
+  save({ json: { machine: machine(), rounds, sizes, figures }, markdown: table });
 }
 
-/** All processes begin at one moment; the time runs from the first one's start to the last one's end. */
-function severalProcesses(peer: string): Promise<number> {
-  return inFolder(async (file) => {
-    await child([peer, "batch", file, "1"]);
-    const startAt = String(Date.now() + 1500);
-    const parts = Array.from({ length: PROCESSES }, (_, part) =>
-      child([peer, "processes", file, String(entries), String(part), String(PROCESSES), startAt]),
-    );
-    const results = (await Promise.all(parts)).map(({ result }) => result);
-    const start = Math.min(...results.map((r) => r.start));
-    const end = Math.max(...results.map((r) => r.end));
-    return (entries / (end - start)) * 1000;
-  });
-}
-
-function visibility(peer: string): Promise<number> {
-  return inFolder(async (file) => {
-    await child([peer, "batch", file, "1"]);
-    let writing: Promise<unknown> | undefined;
-    const watching = child([peer, "visibility", file, "1"], () => {
-      writing = child([peer, "moments", file, "1"]);
-    });
-    const { result } = await watching;
-    await writing;
-    return result.medianMs;
-  });
-}
-
-interface Finished {
-  readonly result: Readonly<Record<string, number>>;
-}
-
-function child(args: readonly string[], ready?: () => void): Promise<Finished> {
-  return new Promise((resolve, reject) => {
-    const program = fileURLToPath(new URL("measure.ts", import.meta.url));
-    const process_ = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program, ...args], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let last = "";
-    createInterface({ input: process_.stdout }).on("line", (line) => {
-      if (line === "ready") ready?.();
-      else last = line;
-    });
-    process_.on("close", (code) => {
-      if (code === 0) resolve({ result: JSON.parse(last) as Record<string, number> });
-      else reject(new Error(`${args.join(" ")} ended with ${code}`));
-    });
-  });
-}
-
-async function inFolder<T>(work: (file: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), "foliokv-bench-"));
-  try {
-    return await work(join(folder, "bench.db"));
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+async function compare(): Promise<void> {
+  const entries = Number(given.entries ?? 100_000);
+  const rounds = Number(given.rounds ?? 3);
+  const wanted = rowsCalled(given.rows);
+  const { peers, missing } = await availablePeers(peersCalled(given.peers));
+  console.log(`${entries.toLocaleString("en")} entries of about 143 bytes, medians of ${rounds} rounds`);
+  console.log(machine());
+  for (const { name, why } of missing) console.log(`${name} cannot be measured here: ${why}`);
+  const names = peers.map(({ name }) => name);
+  console.log(`\n${headLine(names)}`);
+  const results: Result[] = [];
+  using databases = new Databases();
+  for (const [name, row] of wanted) {
+    const measured = await measureRow(row, peers, { databases, entries, rounds });
+    for (const line of row.lines) {
+      const result = lineResult(name, line, measured);
+      results.push(result);
+      console.log(tableLine(result, names));
+    }
   }
+  console.log("\nA ratio above 1 means that foliokv is ahead of the best of the others.");
+  save({
+    json: { machine: machine(), entries, rounds, missing, results },
+    markdown: markdown(results, names),
+  });
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+type Measured = Readonly<Record<string, readonly Figures[]>>;
 
-function show(value: number, unit: Row["unit"]): string {
-  return unit === "ms" ? `${value.toFixed(3)} ms` : Math.round(value).toLocaleString("en");
-}
-
-const wanted = given.rows === undefined ? Object.keys(rows) : given.rows.split(",");
-const unknown = wanted.find((name) => !Object.hasOwn(rows, name));
-if (unknown !== undefined) throw new Error(`There is no row ${unknown}; there are ${Object.keys(rows).join(", ")}`);
-
-console.log(
-  `${entries.toLocaleString("en")} entries of about 150 bytes, ${rounds} rounds, Node ${process.versions.node}`,
-);
-console.log(`${cpus().length} cores, ${cpus()[0]?.model ?? "unknown"}\n`);
-console.log(`${"".padEnd(42)}${PEERS.map((peer) => peer.padStart(14)).join("")}         ratio`);
-const table: { row: string; unit: string; foliokv: number; "node:sqlite": number; ratio: number }[] = [];
-for (const name of wanted) {
-  const row = rows[name];
-  const measured: Record<string, number[]> = { foliokv: [], "node:sqlite": [] };
-  for (let round = 0; round < rounds; round++) {
-    for (const peer of round % 2 === 0 ? PEERS : PEERS.toReversed()) measured[peer].push(await row.measure(peer));
-  }
-  const [ours, theirs] = PEERS.map((peer) => median(measured[peer]));
-  const ratio = row.unit === "ms" ? theirs / ours : ours / theirs;
-  table.push({ row: row.label, unit: row.unit, foliokv: ours, "node:sqlite": theirs, ratio });
-  const cells = [ours, theirs].map((value) => show(value, row.unit).padStart(14)).join("");
-  console.log(`${row.label.padEnd(42)}${cells}${`${ratio.toFixed(2)}x`.padStart(14)}`);
-}
-console.log("\nA ratio above 1 means that foliokv is ahead.");
-if (given.json !== undefined) {
-  writeFileSync(
-    given.json,
-    `${JSON.stringify({ entries, rounds, node: process.versions.node, table }, undefined, 2)}\n`,
+async function measureRow(
+  row: Row,
+  peers: readonly PeerKind[],
+  { databases, entries, rounds }: { readonly databases: Databases; readonly entries: number; readonly rounds: number },
+): Promise<Measured> {
+  const taking = peers.filter(
+    ({ name, shared }) => name === "foliokv" || row.peers === undefined || (row.peers === "shared" && shared),
   );
+  const measured: Record<string, Figures[]> = Object.fromEntries(taking.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const { name } of round % 2 === 0 ? taking : taking.toReversed()) {
+      measured[name].push(await row.measure(name, { databases, entries }));
+    }
+  }
+  return measured;
+}
+
+function lineResult(name: string, line: Row["lines"][number], measured: Measured): Result {
+  const figuresOf = (figure: string): Record<string, number[]> =>
+    Object.fromEntries(
+      Object.entries(measured).map(([peer, figures]) => [peer, figures.map((each) => each[figure] as number)]),
+    );
+  const { processor } = line;
+  const processorUs =
+    processor === undefined || Object.values(measured).some((figures) => figures[0]?.[processor] === undefined)
+      ? undefined
+      : Object.fromEntries(Object.entries(figuresOf(processor)).map(([peer, values]) => [peer, median(values)]));
+  return resultOf(name, line, figuresOf(line.figure), processorUs, median);
+}
+
+function rowsCalled(names: string | undefined): [string, Row][] {
+  if (names === undefined) return Object.entries(rows);
+  return names.split(",").flatMap((name) => {
+    const found = Object.entries(rows).filter(([each]) => each === name || each.startsWith(`${name}:`));
+    if (found.length === 0) throw new Error(`There is no row ${name}; there are ${Object.keys(rows).join(", ")}`);
+    return found;
+  });
+}
+
+function save(what: { readonly json: unknown; readonly markdown: string }): void {
+  if (given.json !== undefined) writeFileSync(given.json, `${JSON.stringify(what.json, undefined, 2)}\n`);
+  if (given.markdown !== undefined) writeFileSync(given.markdown, what.markdown);
 }

@@ -1,4 +1,4 @@
-/** The entries that every peer stores: about 150 bytes each as CBOR or JSON. */
+/** The entries that every peer stores: about 143 bytes each as CBOR, 174 as JSON. */
 
 export interface Entry {
   readonly name: string;
@@ -12,12 +12,12 @@ export interface Entry {
 
 export function entryOf(i: number): Entry {
   return {
-    name: `User number ${i}`,
+    name: `User ${i}`,
     email: `user.${i}@example.org`,
-    address: `${i} Long Street, 1${i % 1000} Springfield`,
+    address: `${i} Long Street, Springfield`,
     age: 18 + (i % 60),
     active: i % 3 === 0,
-    tags: ["customer", i % 2 === 0 ? "newsletter" : "none", `region-${i % 16}`],
+    tags: ["customer", i % 2 === 0 ? "letter" : "phone", `region-${i % 16}`],
     score: i * 1.25,
   };
 }

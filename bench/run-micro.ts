@@ -1,6 +1,6 @@
 /**
- * What a sorted run does by itself, without the engine: `node bench/run-micro.ts [entries] [cache MiB]`. Values as in the other benchmarks, by
- * default with fewer bytes (`--long` keeps all of them). The run is read in a process of its own, whose file the system has in memory.
+ * What a sorted run does by itself, without the engine: `node bench/run-micro.ts [entries] [cache MiB]`. Values as in the other
+ * benchmarks. The run is read in a process of its own, whose file the system has in memory.
  */
 import { spawnSync } from "node:child_process";
 import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
@@ -19,7 +19,6 @@ import { entryOf, shuffled } from "./entries.ts";
 const numbers = process.argv.slice(2).filter((each) => !each.startsWith("--"));
 const entries = Number(numbers[0] ?? 1_000_000);
 const cacheBytes = Number(numbers[1] ?? 32) * 1024 * 1024;
-const long = process.argv.includes("--long");
 const references = process.argv.includes("--references");
 const { crc32 } = nodeEnvironment;
 
@@ -27,11 +26,6 @@ const { crc32 } = nodeEnvironment;
 const given = process.argv.find((each) => each.startsWith("--read="))?.slice("--read=".length);
 const folder = given === undefined ? mkdtempSync(join(tmpdir(), "run-micro-")) : "";
 const path = given ?? join(folder, "run");
-
-function valueOf(i: number): unknown {
-  const entry = entryOf(i);
-  return long ? entry : { ...entry, name: `User ${i}`, address: `${i} Long St, 1${i % 1000}` };
-}
 
 function report(name: string, value: number, unit: string): void {
   console.log(`${name.padEnd(34)} ${value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(2)} ${unit}`);
@@ -57,7 +51,7 @@ function build(): number {
   const heap = process.memoryUsage.rss();
   const start = performance.now();
   for (let i = 0; i < entries; i++) {
-    const value = encodeValue(valueOf(i));
+    const value = encodeValue(entryOf(i));
     valueBytes += value.length;
     const row = new Row(1000 + i * 250, 0, begin + Math.floor(i / 80), 0, false, 20, value.length, i * 250, undefined);
     builder.add(encodeKey(["user", i]), row, references ? undefined : value);
@@ -211,7 +205,7 @@ function misses(run: Run): void {
 /** What the rows above contain that is not the run's: making the key, decoding the value. */
 function baseline(): void {
   const count = Math.min(entries, 100_000);
-  const values = Array.from({ length: count }, (_, i) => encodeValue(valueOf(i)).slice());
+  const values = Array.from({ length: count }, (_, i) => encodeValue(entryOf(i)).slice());
   for (let pass = 0; pass < 2; pass++) {
     rate("baseline: decode a value", count, () => {
       for (const value of values) decodeValue(value);
