@@ -1,4 +1,4 @@
-import { BlockCache } from "./block-cache.ts";
+import type { BlockCache } from "./block-cache.ts";
 import { CommitQueue, PendingCommit, type Verdict } from "./commit-queue.ts";
 import { type Commit, decodeCommit } from "./commit.ts";
 import { EngineState, type EngineStateOptions } from "./engine-state.ts";
@@ -18,7 +18,7 @@ import type {
 import type { Pacer } from "./pacer.ts";
 import { Portion } from "./portion.ts";
 import type { Replica } from "./replica.ts";
-import { type Change, resolve } from "./resolve.ts";
+import { type Change, type CommitPlace, resolve } from "./resolve.ts";
 import type { DamageNotes } from "./salvage.ts";
 import { SealWait } from "./seal-wait.ts";
 import type { Snapshot, Source } from "./source.ts";
@@ -42,7 +42,7 @@ const READ_BYTES = { first: 16 * 1024, min: 512, max: 512 * 1024 } as const;
 const GATHER_TURNS_MAX = 16;
 /** A look at the ledger's end that is younger serves a read. */
 const LOOK_MS = 1;
-const OWN_VERSIONS_MAX = 4096;
+const OWN_VERSIONS = 4096;
 
 /** What a follow round found. */
 export interface Round {
@@ -52,6 +52,8 @@ export interface Round {
 
 /** Whom the engine tells what happens. None of these may throw. */
 export interface EngineListener {
+  /** True if nobody wants to know at present what commits do: then `applied` need not be called. */
+  isIdle(): boolean;
   /** A commit took effect and is visible. `payload` is valid as long as anybody holds it. */
   applied(record: CommitRecord, version: number, changes: readonly Change[]): void;
   /** The state was built anew. `before` is the old one; versions can be compared if `sameLedger`. */
@@ -68,7 +70,8 @@ export interface EngineOptions {
   readonly allowNetworkFileSystem: boolean;
   readonly index: boolean;
   readonly pendingBytesMax: number;
-  readonly cacheBytesMax: number;
+  /** Of the instance, for all that is read on demand; the session was given it too. */
+  readonly cache: BlockCache;
   readonly sideIndex: boolean;
 }
 
@@ -136,7 +139,8 @@ export class Engine {
   /** A vacuum of this instance is under way: its seal is not left for others to act on. */
   #vacuuming = false;
   /** The latest own commits, for transactions to know to whom they lost. */
-  readonly #ownVersions = new Set<number>();
+  readonly #ownVersions = new Float64Array(OWN_VERSIONS);
+  #ownCount = 0;
   /** monotonic() of the last time the end of the ledger was looked at. */
   #lastLook = -Infinity;
   readonly counts = {
@@ -167,7 +171,7 @@ export class Engine {
     this.#stateOptions = {
       environment,
       pacer,
-      cache: new BlockCache(options.cacheBytesMax),
+      cache: options.cache,
       name: ledger.name,
       index: options.index,
       sideIndex: options.sideIndex,
@@ -281,7 +285,7 @@ export class Engine {
 
   /** True if the commit with this version was made here, as far as is remembered. */
   isOwn(version: number): boolean {
-    return this.#ownVersions.has(version);
+    return this.#ownVersions.includes(version);
   }
 
   /** Follows to the end of the ledger. `verify`: makes sure first that it still is the ledger that was named. */
@@ -771,15 +775,11 @@ export class Engine {
     if (commit === undefined) {
       replica.version = version;
     } else {
-      const resolution = resolve(commit, { version, timestamp: record.timestamp, place }, replica);
-      verdict = resolution.verdict;
-      if (resolution.verdict === "applied") {
-        replica.apply(version, resolution.changes);
-        if (state === this.#state) this.#listener.applied(record, version, resolution.changes);
-      } else {
-        replica.version = version;
-        replica.voidVersions.add(version);
-        if (counts) this.counts.voidCommits++;
+      const at = { version, timestamp: record.timestamp, place };
+      // As a rule there is nothing to resolve, and nobody to tell of it.
+      if (!this.#listener.isIdle() || !replica.applyPlain(commit, at)) {
+        verdict = this.#resolve(state, record, commit, at);
+        if (verdict !== "applied" && counts) this.counts.voidCommits++;
       }
       checkpointer?.count(commit.operations.length, record.payload.length);
     }
@@ -794,23 +794,31 @@ export class Engine {
     return true;
   }
 
+  #resolve(state: EngineState, record: CommitRecord, commit: Commit, at: CommitPlace): Verdict {
+    const { replica } = state;
+    const resolution = resolve(commit, at, replica);
+    if (resolution.verdict === "applied") {
+      replica.apply(at.version, resolution.changes);
+      if (state === this.#state) this.#listener.applied(record, at.version, resolution.changes);
+    } else {
+      replica.version = at.version;
+      replica.voidVersions.add(at.version);
+    }
+    return resolution.verdict;
+  }
+
   #settle(own: PendingCommit, verdict: Verdict, version: number): void {
     this.queue.inFlight.delete(own.record.counter);
     this.queue.release(own);
     this.#remember(version);
-    if (this.damage.some(({ from }) => from < version))
+    const { damage } = this;
+    if (damage.length > 0 && damage.some(({ from }) => from < version))
       own.reject(unknownOutcome(`The commit lies behind damage in ${this.#ledger.name}`));
     else own.settle(verdict, version);
   }
 
   #remember(version: number): void {
-    this.#ownVersions.add(version);
-    if (this.#ownVersions.size <= OWN_VERSIONS_MAX) return;
-    // A set keeps the order of insertion: the first is the oldest.
-    for (const oldest of this.#ownVersions) {
-      this.#ownVersions.delete(oldest);
-      break;
-    }
+    this.#ownVersions[this.#ownCount++ % OWN_VERSIONS] = version;
   }
 
   #note(state: EngineState, notices: readonly LedgerNotice[]): void {
@@ -895,6 +903,7 @@ export class Engine {
       readOnly: this.#options.readOnly,
       allowNetworkFileSystem: this.#options.allowNetworkFileSystem,
       environment: this.#environment,
+      cache: () => this.#options.cache.space(),
     });
     const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
     this.#countedTo = sameLedger ? Math.max(this.#countedTo, old.replica.version) : 0;

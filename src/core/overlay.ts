@@ -1,8 +1,9 @@
+import { ItemKind, type Operation } from "./commit.ts";
 import type { EncodedKey } from "./key.ts";
 import { KeyOrder, OrderCursor } from "./key-order.ts";
 import { hashKey, KeyTable } from "./key-table.ts";
 import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
-import type { Row } from "./resolve.ts";
+import type { CommitPlace, Row } from "./resolve.ts";
 import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
 
 /**
@@ -99,25 +100,33 @@ export class Overlay implements OrderedView<Row> {
 
   /** Writes the row of a key. Versions never fall; what has the same version becomes visible together. */
   put(key: EncodedKey, row: Row): void {
-    this.#version = row.version;
+    const id = this.#take(key, row.version, row.deleted);
+    if (id >= 0) this.#slab.write(id, row);
+  }
+
+  /** The same for a plain set or delete, the operation number `order` of its commit: the row that `resolve` would make of it. */
+  putPlain(operation: Operation, at: CommitPlace, order: number): void {
+    const id = this.#take(operation.key, at.version, operation.kind === ItemKind.delete);
+    if (id >= 0) this.#slab.writePlain(id, operation, at, order);
+  }
+
+  /** Makes way for a new row of a key and returns the number to write it under; -1 if none has to be written. */
+  #take(key: EncodedKey, version: number, deleted: boolean): number {
+    this.#version = version;
     if (this.#removable.length > 0) this.#purge();
     const hash = hashKey(key, this.#seed);
     const id = this.#table.find(key, hash);
-    if (id < 0) {
-      if (!row.deleted || this.#covers) this.#add(key, hash, row);
-      return;
-    }
+    if (id < 0) return deleted && !this.#covers ? -1 : this.#add(key, hash, deleted);
     if (!this.#slab.isDeleted(id)) this.#size--;
-    if (!row.deleted) this.#size++;
-    if (this.#newestFrozen >= this.#slab.version(id)) this.#putAside(id, row.version);
-    if (!row.deleted || this.#covers) {
-      this.#slab.write(id, row);
-    } else if (this.#older.has(id)) {
-      this.#slab.write(id, row);
+    if (!deleted) this.#size++;
+    if (this.#newestFrozen >= this.#slab.version(id)) this.#putAside(id, version);
+    if (!deleted || this.#covers) return id;
+    if (this.#older.has(id)) {
       this.#buried.push(id);
-    } else {
-      this.#remove(key, hash, id);
+      return id;
     }
+    this.#remove(key, hash, id);
+    return -1;
   }
 
   /** The state as it is now, until released. O(1). */
@@ -134,15 +143,15 @@ export class Overlay implements OrderedView<Row> {
     });
   }
 
-  #add(key: EncodedKey, hash: number, row: Row): void {
+  #add(key: EncodedKey, hash: number, deleted: boolean): number {
+    if (this.#unordered.length >= UNORDERED_MAX) this.#putInOrder();
     const id = this.#slab.allocate(key);
-    this.#slab.write(id, row);
     this.#table.add(hash, id);
     this.#entries++;
     this.#keyBytes += key.length;
-    if (!row.deleted) this.#size++;
+    if (!deleted) this.#size++;
     this.#unordered.push(id);
-    if (this.#unordered.length >= UNORDERED_MAX) this.#putInOrder();
+    return id;
   }
 
   #remove(key: EncodedKey, hash: number, id: number): void {

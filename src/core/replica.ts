@@ -1,9 +1,10 @@
+import { type Commit, ItemKind } from "./commit.ts";
 import type { HeldRun } from "./held-run.ts";
 import type { EncodedKey } from "./key.ts";
 import { type Layer, LayeredView } from "./layers.ts";
 import type { OrderedCursor } from "./ordered-view.ts";
 import { type FrozenOverlay, Overlay } from "./overlay.ts";
-import type { Change, Row } from "./resolve.ts";
+import type { Change, CommitPlace, Row } from "./resolve.ts";
 
 /** The snapshot that a ledger begins with: everything below a version. */
 export interface ReplicaBase {
@@ -56,6 +57,19 @@ export class Replica implements Layer {
     const overlay = this.#overlays[0];
     for (const { key, row } of changes) overlay.put(key, row);
     this.version = version;
+  }
+
+  /**
+   * Applies a commit that only sets and deletes, as `resolve` would have it and without making rows of it. False, with nothing done, if it holds
+   * anything else.
+   */
+  applyPlain({ checks, operations }: Commit, at: CommitPlace): boolean {
+    if (checks.length > 0) return false;
+    for (const { kind } of operations) if (kind !== ItemKind.set && kind !== ItemKind.delete) return false;
+    const overlay = this.#overlays[0];
+    for (let order = 0; order < operations.length; order++) overlay.putPlain(operations[order], at, order);
+    this.version = at.version;
+    return true;
   }
 
   /** The state as it is now, until released. */

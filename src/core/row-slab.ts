@@ -1,5 +1,6 @@
+import { ItemKind, type Operation } from "./commit.ts";
 import type { EncodedKey } from "./key.ts";
-import { Row } from "./resolve.ts";
+import { type CommitPlace, Row } from "./resolve.ts";
 
 /**
  * Keys with one row each, by number, in pages of typed arrays: a row is a record of 64 bytes and no object that the garbage collector has to
@@ -85,8 +86,7 @@ export class RowSlab {
   }
 
   write(id: number, row: Row): void {
-    const page = this.#pages[id >>> PAGE_BITS];
-    const { doubles, words } = page;
+    const { doubles, words } = this.#pages[id >>> PAGE_BITS];
     const d = (id & PAGE_MASK) * RECORD_DOUBLES;
     const w = (id & PAGE_MASK) * RECORD_WORDS;
     doubles[d + Double.version] = row.version;
@@ -96,18 +96,43 @@ export class RowSlab {
     words[w + Word.order] = row.order;
     words[w + Word.valueOffset] = row.valueOffset;
     words[w + Word.valueLength] = row.valueLength;
-    const before = words[w + Word.flags];
-    let flags = (before & Flag.ordered) | (row.deleted ? Flag.used | Flag.deleted : Flag.used);
-    const { numeric } = row;
+    words[w + Word.flags] = this.#flagsFor(id, doubles, d, words[w + Word.flags], row.deleted, row.numeric);
+  }
+
+  /** Writes what `resolve` makes of a plain set or delete. */
+  writePlain(id: number, operation: Operation, at: CommitPlace, order: number): void {
+    const { doubles, words } = this.#pages[id >>> PAGE_BITS];
+    const d = (id & PAGE_MASK) * RECORD_DOUBLES;
+    const w = (id & PAGE_MASK) * RECORD_WORDS;
+    const deleted = operation.kind === ItemKind.delete;
+    doubles[d + Double.version] = at.version;
+    doubles[d + Double.timestamp] = at.timestamp;
+    doubles[d + Double.place] = at.place;
+    doubles[d + Double.expiresAt] = operation.expireIn === 0 ? 0 : at.timestamp + operation.expireIn;
+    words[w + Word.order] = order;
+    words[w + Word.valueOffset] = deleted ? -1 : operation.valueOffset;
+    words[w + Word.valueLength] = operation.valueLength;
+    words[w + Word.flags] = this.#flagsFor(id, doubles, d, words[w + Word.flags], deleted, operation.numeric);
+  }
+
+  #flagsFor(
+    id: number,
+    doubles: Float64Array,
+    at: number,
+    before: number,
+    deleted: boolean,
+    numeric: number | bigint | undefined,
+  ): number {
+    let flags = (before & Flag.ordered) | (deleted ? Flag.used | Flag.deleted : Flag.used);
     if (typeof numeric === "number") {
-      doubles[d + Double.number] = numeric;
+      doubles[at + Double.number] = numeric;
       flags |= Flag.number;
     } else if (numeric !== undefined) {
       this.#bigints.set(id, numeric);
       flags |= Flag.bigint;
     }
     if ((before & Flag.bigint) !== 0 && (flags & Flag.bigint) === 0) this.#bigints.delete(id);
-    words[w + Word.flags] = flags;
+    return flags;
   }
 
   /** A row of its own for the receiver. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { ItemKind, NO_CHECKS, Operation } from "../../src/core/commit.ts";
 import type { OrderedCursor } from "../../src/core/ordered-view.ts";
 import { type FrozenOverlay, Overlay } from "../../src/core/overlay.ts";
-import { Row } from "../../src/core/resolve.ts";
+import { resolve, Row } from "../../src/core/resolve.ts";
 import { Draw } from "../support/random.ts";
 
 /** What a plain model holds under a key; deleted rows too. */
@@ -135,6 +136,27 @@ describe.each([{ covers: true }, { covers: false }])("an overlay with covers: $c
     expect(overlay.size).toBe(5000);
     expect(overlay.rows).toBe(covers ? keys.length : 5000);
   });
+});
+
+it("holds of plain sets and deletes what resolving them gives", () => {
+  const random = new Draw(11);
+  const direct = new Overlay({ covers: true, seed: 1 });
+  const resolved = new Overlay({ covers: true, seed: 2 });
+  for (let version = 1; version < 3000; version++) {
+    const operations = random.many(1 + random.below(3), () => {
+      const key = String(random.below(50));
+      if (random.chance(0.3)) return new Operation(ItemKind.delete, key, 0, 0, 0, undefined);
+      const numeric = random.from([undefined, version / 2, BigInt(version)]);
+      return new Operation(ItemKind.set, key, random.from([0, 5000]), random.below(1000), random.below(99), numeric);
+    });
+    const at = { version, timestamp: 1e12 + version, place: version + 48 };
+    for (let order = 0; order < operations.length; order++) direct.putPlain(operations[order], at, order);
+    const resolution = resolve({ checks: NO_CHECKS, operations }, at, resolved);
+    if (resolution.verdict !== "applied") throw new Error(resolution.verdict);
+    for (const { key, row } of resolution.changes) resolved.put(key, row);
+  }
+  expect(direct.size).toBe(resolved.size);
+  expect(listed(direct.cursor(), true)).toEqual(listed(resolved.cursor(), true));
 });
 
 describe("the memory of an overlay", () => {

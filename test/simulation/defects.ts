@@ -61,8 +61,8 @@ export const defects: readonly Defect[] = [
   }),
   defect("queued commits share one buffer", {
     file: "core/bytes.ts",
-    find: "return this.#bytes.slice(0, this.#length);",
-    replace: "return this.#bytes.subarray(0, this.#length);",
+    find: "const from = this.#used;\n    this.#used += length;",
+    replace: "const from = 0;\n    this.#used = length;",
   }),
   defect("windows of the file are read into one buffer", {
     file: "adapters/fs/file.ts",
@@ -95,9 +95,9 @@ export const defects: readonly Defect[] = [
   }),
   defect("watches are told twice", {
     file: ENGINE,
-    find: "if (state === this.#state) this.#listener.applied(record, version, resolution.changes);",
+    find: "if (state === this.#state) this.#listener.applied(record, at.version, resolution.changes);",
     replace:
-      "for (let i = version % 7 === 0 ? 2 : 1; i > 0; i--) this.#listener.applied(record, version, resolution.changes);",
+      "for (let i = at.version % 7 === 0 ? 2 : 1; i > 0; i--) this.#listener.applied(record, at.version, resolution.changes);",
   }),
   defect("the last commit of a large batch is not written", {
     file: SESSION,
