@@ -102,6 +102,7 @@ export class BlockCache {
   /** @internal For spaces: whether something of this size is worth its place: there is room, or it was asked for a short while ago. */
   admits(space: number, key: number, bytes: number): boolean {
     if (this.#bytes + bytes + SLOT_BYTES <= this.#bytesMax) return true;
+    if (bytes + SLOT_BYTES > this.#bytesMax) return false;
     const name = key * 4096 + (space & 4095);
     const place = Math.imul(key ^ (space << 20), 0x9e3779b1) >>> 22;
     if (this.#refused[place] === name) {

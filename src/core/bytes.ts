@@ -194,6 +194,30 @@ export class ByteWriter {
   }
 }
 
+const CHUNK_BYTES = 32 * 1024;
+
+/**
+ * Copies many small pieces of bytes into few large buffers: a buffer for each costs more than the copying. A piece stays as it is; a buffer goes
+ * when the last of its pieces has gone.
+ */
+export class PieceCopier {
+  #chunk: Uint8Array = new Uint8Array(0);
+  #used = 0;
+
+  copy(bytes: Uint8Array): Uint8Array {
+    const { length } = bytes;
+    if (length > CHUNK_BYTES / 16) return bytes.slice();
+    if (this.#used + length > this.#chunk.length) {
+      this.#chunk = new Uint8Array(CHUNK_BYTES);
+      this.#used = 0;
+    }
+    const from = this.#used;
+    this.#used += length;
+    this.#chunk.set(bytes, from);
+    return this.#chunk.subarray(from, this.#used);
+  }
+}
+
 /** Reads what `ByteWriter` wrote. Throws `MalformedBytes` rather than read beyond the end. */
 export class ByteReader {
   readonly #bytes: Uint8Array;

@@ -75,7 +75,7 @@ export class CommitBuilder {
   /** The commit as bytes and as operations that fit them. The builder is used up. */
   finish(): { readonly payload: Uint8Array; readonly commit: Commit } {
     if (this.#checks.length === 0) {
-      return { payload: this.#body.take(), commit: { checks: NO_CHECKS, operations: this.#operations } };
+      return { payload: this.#body.view(), commit: { checks: NO_CHECKS, operations: this.#operations } };
     }
     const writer = new ByteWriter();
     for (const check of this.#checks) writeCheck(writer, check);
@@ -93,7 +93,7 @@ export class CommitBuilder {
           purge,
         ),
     );
-    return { payload: writer.take(), commit: { checks: this.#checks, operations } };
+    return { payload: writer.view(), commit: { checks: this.#checks, operations } };
   }
 
   #add(operation: Operation): Operation {

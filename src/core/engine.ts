@@ -812,7 +812,7 @@ export class Engine {
     this.queue.release(own);
     this.#remember(version);
     const { damage } = this;
-    if (damage.length > 0 && damage.some(({ from }) => from < version))
+    if (damage.some(({ from }) => from < version))
       own.reject(unknownOutcome(`The commit lies behind damage in ${this.#ledger.name}`));
     else own.settle(verdict, version);
   }

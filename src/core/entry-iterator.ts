@@ -1,7 +1,8 @@
 import { type Entry, type EntryOrder, makeEntry } from "./entry.ts";
-import { isPromise } from "./environment.ts";
+import type { EncodedKey } from "./key.ts";
 import type { Listing } from "./listing.ts";
 import type { Pacer } from "./pacer.ts";
+import type { Row } from "./resolve.ts";
 import type { ValueSource } from "./source.ts";
 
 /** What an iterator walks over, once it has begun. */
@@ -46,15 +47,45 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
   }
 
   next(): Promise<IteratorResult<Entry<T>, undefined>> {
-    const before = this.#turn;
-    const result = before === undefined ? this.#next() : before.then(() => this.#next());
-    // Overlapping calls wait for this one, whether it fails or not.
+    const base = this.#base;
+    if (base === undefined || this.#turn !== undefined || this.#options.pacer.dueSoon())
+      return this.#inTurn(() => this.#next());
+    // As a rule nothing has to be waited for, and no function has to be suspended.
+    try {
+      if (!base.listing.next()) {
+        this.#end();
+        return Promise.resolve({ done: true, value: undefined });
+      }
+      const { key, row } = base.listing;
+      const value = base.source.value(row);
+      if (value instanceof Promise) return this.#inTurn(() => this.#arriving(key, row, value));
+      this.#last = makeEntry(key, row, value as T, this.#options.order);
+      return Promise.resolve({ done: false, value: this.#last });
+    } catch (error) {
+      this.#end();
+      return Promise.reject(this.#options.failed(error));
+    }
+  }
+
+  /** Overlapping calls wait for each other, whether they fail or not. */
+  #inTurn(work: () => Promise<IteratorResult<Entry<T>, undefined>>): Promise<IteratorResult<Entry<T>, undefined>> {
+    const result = this.#turn === undefined ? work() : this.#turn.then(work);
     const turn: Promise<void> = result.then(
       () => this.#endTurn(turn),
       () => this.#endTurn(turn),
     );
     this.#turn = turn;
     return result;
+  }
+
+  async #arriving(key: EncodedKey, row: Row, value: Promise<unknown>): Promise<IteratorResult<Entry<T>, undefined>> {
+    try {
+      this.#last = makeEntry(key, row, (await value) as T, this.#options.order);
+      return { done: false, value: this.#last };
+    } catch (error) {
+      this.#end();
+      throw this.#options.failed(error);
+    }
   }
 
   return(): Promise<IteratorResult<Entry<T>, undefined>> {
@@ -81,8 +112,8 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       while (!this.#ended && base.listing.next()) {
         const { key, row } = base.listing;
         const value = base.source.value(row);
-        entries.push(makeEntry(key, row, (isPromise(value) ? await value : value) as T, this.#options.order));
-        if ((entries.length & 31) === 0 && this.#options.pacer.due()) await this.#options.pacer.rest();
+        entries.push(makeEntry(key, row, (value instanceof Promise ? await value : value) as T, this.#options.order));
+        if (this.#options.pacer.dueSoon()) await this.#options.pacer.rest();
       }
       this.#throwFailure();
       return entries;
@@ -104,7 +135,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       }
       const { key, row } = base.listing;
       const value = base.source.value(row);
-      this.#last = makeEntry(key, row, (isPromise(value) ? await value : value) as T, this.#options.order);
+      this.#last = makeEntry(key, row, (value instanceof Promise ? await value : value) as T, this.#options.order);
       return { done: false, value: this.#last };
     } catch (error) {
       this.#end();

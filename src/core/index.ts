@@ -19,6 +19,7 @@ export type { BytesAt } from "./bytes-at.ts";
 export type {
   AppendResult,
   BackupRequest,
+  ByteCache,
   Checkpoint,
   CheckpointAbsence,
   CheckpointStore,

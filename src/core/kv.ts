@@ -3,7 +3,8 @@
 import { abortable, throwIfAborted } from "./abort.ts";
 import { Atomic, type AtomicResult } from "./atomic.ts";
 import { AutoVacuum } from "./auto-vacuum.ts";
-import { ByteWriter } from "./bytes.ts";
+import { BlockCache } from "./block-cache.ts";
+import { ByteWriter, PieceCopier } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import { Engine, type EngineOptions, type Round } from "./engine.ts";
@@ -139,7 +140,7 @@ export class CoreKV {
   readonly #purgeAfterMs: number;
   readonly #autoVacuum: AutoVacuum | undefined;
   readonly #pinnedBytesMax: number;
-  readonly #engineOptions: Pick<EngineOptions, "index" | "pendingBytesMax" | "cacheBytesMax" | "sideIndex">;
+  readonly #engineOptions: Pick<EngineOptions, "index" | "pendingBytesMax" | "cache" | "sideIndex">;
   readonly #snapshots = new Set<Snapshot>();
   readonly #iterators = new Set<{ close(error: unknown): void }>();
   readonly #watchIterators = new Set<{ end(): void }>();
@@ -157,6 +158,7 @@ export class CoreKV {
   /** A round that nobody told of found the ledger replaced. */
   #invalidationUntold = false;
   #writer = new ByteWriter();
+  readonly #payloads = new PieceCopier();
   #lastTimerError: string | undefined;
   #lastVacuumError: string | undefined;
 
@@ -171,7 +173,7 @@ export class CoreKV {
     this.#purgeAfterMs = parsed.purgeAfterMs;
     this.#pinnedBytesMax = parsed.pinnedBytesMax;
     this.#autoVacuum = parsed.autoVacuum ? new AutoVacuum(this.#environment) : undefined;
-    this.#engineOptions = { index: this.#index, pendingBytesMax, cacheBytesMax, sideIndex };
+    this.#engineOptions = { index: this.#index, pendingBytesMax, cache: new BlockCache(cacheBytesMax), sideIndex };
     this.#pacer = new Pacer(this.#environment);
     this.#watches = new Watches(
       (error) => this.#emitter.emit("error", error),
@@ -212,16 +214,16 @@ export class CoreKV {
     let engine: Engine | undefined;
     let maintenance: Maintenance;
     try {
-      const session = await ledger.open({ ...parsed, environment: this.#environment });
+      const { cache } = this.#engineOptions;
+      const session = await ledger.open({ ...parsed, environment: this.#environment, cache: () => cache.space() });
       engine = new Engine(
         ledger,
         session,
         this.#environment,
         { ...parsed, ...this.#engineOptions },
         {
-          applied: (record, version, changes) => {
-            if (this.#watches.size > 0) this.#watches.dispatch(record, version, changes);
-          },
+          isIdle: () => this.#watches.size === 0,
+          applied: (record, version, changes) => this.#watches.dispatch(record, version, changes),
           reloaded: (before, sameLedger) => this.#reloaded(engine as Engine, before, sameLedger),
           flushed: (round) => this.#flushed(round),
           problem: (error) => this.#emitter.emit("error", error),
@@ -478,7 +480,7 @@ export class CoreKV {
 
   /** Commits the one operation that the shared writer holds. It has no condition and cannot misfit. */
   #commitOne(engine: Engine, operation: Operation): Promise<CommitResult> {
-    const payload = this.#writer.take();
+    const payload = this.#payloads.copy(this.#writer.view());
     if (payload.length > WRITER_KEPT_BYTES) this.#writer = new ByteWriter();
     return new Promise((resolve, reject) => {
       const commit = { checks: NO_CHECKS, operations: [operation] };
@@ -601,20 +603,37 @@ export class CoreKV {
   // --- reading -----------------------------------------------------------------------------------------------------
 
   /** The value under exactly this key, or null. `T` is what the caller expects; it is not checked. */
-  async get<T = unknown>(key: Key, options?: ReadOptions): Promise<T | null> {
-    const engine = this.#indexed();
-    const encoded = encodeKey(key);
+  get<T = unknown>(key: Key, options?: ReadOptions): Promise<T | null> {
     const staged = this.#staged?.state;
-    const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
-    if (wait !== undefined) await wait;
     try {
-      const row = this.#row(staged, encoded);
-      if (row === undefined) return null;
-      const value = this.#values(staged).value(row);
-      return (isPromise(value) ? await value : value) as T;
+      const engine = this.#indexed();
+      const encoded = encodeKey(key);
+      const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
+      if (wait !== undefined) return this.#getAfter<T>(wait, staged, encoded, () => this.get<T>(key, options));
+      const value = this.#valueUnder(staged, encoded);
+      return Promise.resolve(value as T | Promise<T>);
     } catch (error) {
       return this.#again(error, staged, () => this.get<T>(key, options));
     }
+  }
+
+  async #getAfter<T>(
+    wait: Promise<void>,
+    staged: StagedState | undefined,
+    key: EncodedKey,
+    again: () => Promise<T | null>,
+  ): Promise<T | null> {
+    await wait;
+    try {
+      return (await this.#valueUnder(staged, key)) as T | null;
+    } catch (error) {
+      return this.#again(error, staged, again);
+    }
+  }
+
+  #valueUnder(staged: StagedState | undefined, key: EncodedKey): MaybePromise<unknown> {
+    const row = this.#row(staged, key);
+    return row === undefined ? null : this.#values(staged).value(row);
   }
 
   /** A read that met a damaged run of the saved index is made again once the index was built anew. Other errors pass through. */
@@ -655,7 +674,7 @@ export class CoreKV {
       const row = this.#row(staged, encoded);
       if (row === undefined) return null;
       const value = this.#values(staged).value(row);
-      return makeEntry(encoded, row, (isPromise(value) ? await value : value) as T);
+      return makeEntry(encoded, row, (value instanceof Promise ? await value : value) as T);
     } catch (error) {
       return this.#again(error, staged, () => this.getEntry<T>(key, options));
     }
@@ -705,7 +724,7 @@ export class CoreKV {
           entries.push(null);
         } else {
           const value = source.value(row);
-          entries.push(makeEntry(encoded[i], row, (isPromise(value) ? await value : value) as T));
+          entries.push(makeEntry(encoded[i], row, (value instanceof Promise ? await value : value) as T));
         }
         if (this.#pacer.due()) await this.#pacer.rest();
       }

@@ -50,6 +50,19 @@ export interface LedgerOpenOptions {
   /** See `OpenOptions.allowNetworkFileSystem`; adapters that have no file ignore it. */
   readonly allowNetworkFileSystem: boolean;
   readonly environment: Environment;
+  /** Makes room for what the session wants to keep of what it reads. Left out where it has to do without. */
+  readonly cache?: () => ByteCache;
+}
+
+/** A part of the memory that an instance keeps for what was read (`cacheBytesMax`). Keys are integers from 0. */
+export interface ByteCache {
+  get(key: number): Uint8Array | undefined;
+  /** Keeps `bytes` as long as there is room. `size`: the memory that it takes, in bytes. */
+  set(key: number, bytes: Uint8Array, size: number): void;
+  /** False if keeping so much would only push out something else; asked a second time soon, it is true. */
+  admits(key: number, size: number): boolean;
+  /** Lets go of everything. */
+  clear(): void;
 }
 
 /** An immutable run, stored: see docs/FORMAT.md, "Runs". */
@@ -257,9 +270,16 @@ export interface LedgerSession {
 
   /**
    * `length` bytes at `place`, which lie in the commit with this version. Throws `LedgerDamaged` when they cannot be had whole.
-   * The bytes are the receiver's own. Contents are checked by the engine, which keeps a checksum with each value.
+   * The bytes are the receiver's own; of a session that was given a `cache` they may be part of what that keeps: the receiver does not change
+   * them, and they stay as they are. Contents are checked by the engine, which keeps a checksum with each value. With `again`, what the last
+   * call gave has failed: nothing kept is to be believed any more.
    */
-  readValue(version: Version, place: Place, length: number): MaybePromise<Uint8Array>;
+  readValue(
+    version: Version,
+    place: Place,
+    length: number,
+    options?: { readonly again: true },
+  ): MaybePromise<Uint8Array>;
 
   /** After `read` said `moved`. Throws as `open` does; may be called again. Never creates. */
   reopen(position: Position): MaybePromise<ReopenResult>;

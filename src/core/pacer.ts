@@ -2,6 +2,9 @@ import type { Environment } from "./environment.ts";
 
 /** How long work that settles without input or output may go on before timers, signals and other input/output get their turn. */
 const BUDGET_MS = 8;
+/** Small steps between two looks at the clock: at most so many, and as many as take no longer than this. */
+const STRIDE_MAX = 16;
+const STRIDE_MS = 0.5;
 
 /**
  * One budget per instance: a loop of awaited calls that all settle by microtasks would otherwise keep the program's timers from
@@ -11,6 +14,10 @@ export class Pacer {
   readonly #environment: Environment;
   /** When the first work after the last macrotask began. */
   #since: number | undefined;
+  /** Small steps from one look at the clock to the next, and how many are left. */
+  #stride = 1;
+  #left = 0;
+  #lookedAt = 0;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -26,6 +33,17 @@ export class Pacer {
       return false;
     }
     return now - this.#since >= BUDGET_MS;
+  }
+
+  /** As `due`, for work in steps so small that looking at the clock would be a good part of each: looks only as often as their duration demands. */
+  dueSoon(): boolean {
+    if (--this.#left > 0) return false;
+    const now = this.#environment.monotonic();
+    const quick = now - this.#lookedAt < STRIDE_MS;
+    this.#stride = quick ? Math.min(STRIDE_MAX, this.#stride * 2) : 1;
+    this.#left = this.#stride;
+    this.#lookedAt = now;
+    return this.due(now);
   }
 
   /** Resolves in a fresh macrotask. */

@@ -1,3 +1,4 @@
+import { readU32 } from "./bytes.ts";
 import { VALUE_HEADER_BYTES } from "./commit.ts";
 import type { Environment, MaybePromise } from "./environment.ts";
 import { isPromise } from "./environment.ts";
@@ -9,7 +10,7 @@ import { decodeValue } from "./value.ts";
 
 /** Tells a row's value. */
 export interface ValueSource {
-  /** The decoded value of a row that is not deleted; the receiver's own. Throws `LedgerDamaged` when its bytes fail their checksum. */
+  /** The decoded value of a row that is not deleted; the receiver's own; or a `Promise` of it, where its bytes have to arrive. Throws `LedgerDamaged` when its bytes fail their checksum. */
   value(row: Row): MaybePromise<unknown>;
 }
 
@@ -32,9 +33,9 @@ export class Source implements ValueSource {
 
   value(row: Row): MaybePromise<unknown> {
     if (row.numeric !== undefined) return row.numeric;
-    if (row.home !== undefined) return decodeValue(row.home.valueBytes(row));
+    if (row.home !== undefined) return row.home.value(row);
     const bytes = this.bytes(row);
-    return isPromise(bytes) ? bytes.then(decodeValue) : decodeValue(bytes);
+    return isPromise(bytes) ? bytes.then((arrived) => decodeValue(arrived)) : decodeValue(bytes);
   }
 
   /**
@@ -43,25 +44,41 @@ export class Source implements ValueSource {
    */
   bytes(row: Row): MaybePromise<Uint8Array> {
     if (row.home !== undefined) return row.home.valueBytes(row);
-    const record = this.session.readValue(
-      row.version,
-      row.place + row.valueOffset,
-      VALUE_HEADER_BYTES + row.valueLength,
-    );
-    if (!isPromise(record)) return this.#check(row, record);
-    // The session must not close under a read that waits for its bytes.
-    this.pin();
-    return record.then((arrived) => this.#check(row, arrived)).finally(() => this.unpin());
+    const { version, place, valueOffset, valueLength } = row;
+    const record = this.session.readValue(version, place + valueOffset, VALUE_HEADER_BYTES + valueLength);
+    if (isPromise(record)) return this.#arriving(row, record);
+    return this.#valueIn(row, record) ?? this.#again(row);
   }
 
-  #check(row: Row, record: Uint8Array): Uint8Array {
+  async #arriving(row: Row, record: Promise<Uint8Array>): Promise<Uint8Array> {
+    // The session must not close under a read that waits for its bytes.
+    this.pin();
+    try {
+      return this.#valueIn(row, await record) ?? (await this.#again(row));
+    } finally {
+      this.unpin();
+    }
+  }
+
+  /** The value's bytes, if they pass their checksum. */
+  #valueIn(row: Row, record: Uint8Array): Uint8Array | undefined {
     const value = record.subarray(VALUE_HEADER_BYTES);
-    const expected = (record[0] | (record[1] << 8) | (record[2] << 16) | (record[3] << 24)) >>> 0;
-    if (value.length === row.valueLength && this.#crc32(value) === expected) return value;
+    return value.length === row.valueLength && this.#crc32(value) === readU32(record, 0) ? value : undefined;
+  }
+
+  /** What fails is read a second time before it is called damaged. */
+  #again(row: Row): MaybePromise<Uint8Array> {
     const from = row.place + row.valueOffset;
-    throw new KVError("LedgerDamaged", `The value at address ${from} of ${this.#name} fails its checksum`, {
-      ranges: [{ from, to: from + VALUE_HEADER_BYTES + row.valueLength }],
-    });
+    const length = VALUE_HEADER_BYTES + row.valueLength;
+    const check = (record: Uint8Array): Uint8Array => {
+      const value = this.#valueIn(row, record);
+      if (value !== undefined) return value;
+      throw new KVError("LedgerDamaged", `The value at address ${from} of ${this.#name} fails its checksum`, {
+        ranges: [{ from, to: from + length }],
+      });
+    };
+    const record = this.session.readValue(row.version, from, length, { again: true });
+    return isPromise(record) ? record.then(check) : check(record);
   }
 
   pin(): void {

@@ -175,9 +175,14 @@ describe("close", () => {
       using made = make();
       const db = await KV.open(made.ledger);
       await db.set(["a"], "x");
-      const settled = [db.sync(), db.get(["a"]), db.listAll([]), db.get(["a"], { consistency: "strong" })];
+      const settled = Promise.allSettled([
+        db.sync(),
+        db.get(["a"]),
+        db.listAll([]),
+        db.get(["a"], { consistency: "strong" }),
+      ]);
       await db.close();
-      for (const each of await Promise.allSettled(settled)) {
+      for (const each of await settled) {
         if (each.status === "rejected") expect(each.reason).toMatchObject(closed);
       }
     });

@@ -64,7 +64,12 @@ export function errorCode(error: unknown): string | undefined {
  * Reads exactly `length` bytes at `position`, or fewer if the file ends before. The bytes are fresh, or lie at the beginning of `target`, which is
  * long enough.
  */
-export function readAt(file: ReadableFile, position: number, length: number, target?: Uint8Array): Uint8Array {
+export function readAt(
+  file: Pick<ReadableFile, "read">,
+  position: number,
+  length: number,
+  target?: Uint8Array,
+): Uint8Array {
   const bytes = target === undefined ? new Uint8Array(length) : target.subarray(0, length);
   let filled = 0;
   while (filled < length) {

@@ -43,29 +43,43 @@ export function frameBytes(payloadBytes: number): number {
   return HEADER_BYTES + payloadBytes + TRAILER_BYTES;
 }
 
+const double = new DataView(new ArrayBuffer(8));
+const doubleBytes = new Uint8Array(double.buffer);
+
 /** Writes a frame at `at` in `target`, which has room for it, and returns its end. */
 export function writeFrame(target: Uint8Array, at: number, kind: number, record: CommitRecord, crc32: Crc32): number {
   const { writer, counter, timestamp, payload } = record;
-  const end = at + frameBytes(payload.length);
-  const data = new DataView(target.buffer, target.byteOffset + at, end - at);
+  const trailer = at + HEADER_BYTES + payload.length;
+  const end = trailer + TRAILER_BYTES;
   target.set(MARKER, at);
-  data.setUint32(MASK_AT, 0, true);
-  data.setUint8(KIND_AT, kind);
-  data.setUint32(LENGTH_AT, payload.length, true);
+  writeU32(target, at + MASK_AT, 0);
+  target[at + KIND_AT] = kind;
+  writeU32(target, at + LENGTH_AT, payload.length);
   target.set(writer, at + WRITER_AT);
-  data.setUint32(COUNTER_AT, counter >>> 0, true);
-  data.setUint16(COUNTER_AT + 4, Math.floor(counter / 2 ** 32), true);
-  data.setFloat64(TIMESTAMP_AT, timestamp, true);
-  data.setUint32(HEADER_CHECKSUM_AT, crc32(target.subarray(at + KIND_AT, at + HEADER_CHECKSUM_AT)), true);
-  data.setUint8(HEADER_END_AT, HEADER_END);
+  writeU32(target, at + COUNTER_AT, counter >>> 0);
+  const counterHigh = Math.floor(counter / 2 ** 32);
+  target[at + COUNTER_AT + 4] = counterHigh;
+  target[at + COUNTER_AT + 5] = counterHigh >>> 8;
+  double.setFloat64(0, timestamp, true);
+  target.set(doubleBytes, at + TIMESTAMP_AT);
+  const headerChecksum = crc32(target.subarray(at + KIND_AT, at + HEADER_CHECKSUM_AT));
+  writeU32(target, at + HEADER_CHECKSUM_AT, headerChecksum);
+  target[at + HEADER_END_AT] = HEADER_END;
   target.set(payload, at + HEADER_BYTES);
-  const trailer = HEADER_BYTES + payload.length;
-  data.setUint32(trailer, crc32(target.subarray(at + KIND_AT, at + trailer)), true);
-  data.setUint8(trailer + 4, FRAME_END);
+  // The frame's checksum covers what the header's does and goes on from there.
+  writeU32(target, trailer, crc32(target.subarray(at + HEADER_CHECKSUM_AT, trailer), headerChecksum));
+  target[trailer + 4] = FRAME_END;
   // The marker itself apart, no byte before the mask can begin one.
   const rest = target.subarray(at + MASK_AT, end);
   if (indexOfMarker(rest, 0) >= 0) applyGoodMask(target.subarray(at, end), payload.length);
   return end;
+}
+
+function writeU32(target: Uint8Array, at: number, value: number): void {
+  target[at] = value;
+  target[at + 1] = value >>> 8;
+  target[at + 2] = value >>> 16;
+  target[at + 3] = value >>> 24;
 }
 
 /** The header of a frame that begins at `at`, or undefined if none does or its checksum fails. */

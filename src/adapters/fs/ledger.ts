@@ -86,6 +86,7 @@ async function openFile(
       calls,
       replacing: calls.replacing,
       environment: options.environment,
+      cache: options.cache,
       readOnly: options.readOnly,
       strict,
       failedSyncs,

@@ -1,5 +1,7 @@
+import type { ByteCache } from "../../core/ledger.ts";
 import type { FileHandle } from "./file.ts";
 import type { Generation } from "./generation.ts";
+import { ValuePages } from "./value-pages.ts";
 
 /** One generation's file, open as long as somebody reads from it: the session while it is the present one, snapshots, a vacuum under way. */
 export class OpenFile {
@@ -7,13 +9,15 @@ export class OpenFile {
   readonly generation: Generation;
   readonly device: bigint;
   readonly inode: bigint;
+  readonly values: ValuePages;
   #holds = 1;
   #closed = false;
   #syncs: Promise<void> = Promise.resolve();
 
   /** Held once, by whoever makes it. */
-  constructor(file: FileHandle, generation: Generation) {
+  constructor(file: FileHandle, generation: Generation, cache: ByteCache | undefined) {
     this.file = file;
+    this.values = new ValuePages(file, cache);
     this.generation = generation;
     const { device, inode } = file.identity();
     this.device = device;
@@ -38,6 +42,7 @@ export class OpenFile {
   release(): void {
     if (--this.#holds > 0 || this.#closed) return;
     this.#closed = true;
+    this.values.release();
     this.file.close();
   }
 

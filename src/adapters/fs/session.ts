@@ -4,6 +4,7 @@ import { KVError } from "../../core/errors.ts";
 import type {
   AppendResult,
   BackupRequest,
+  ByteCache,
   CheckpointStore,
   CommitRecord,
   LedgerCommit,
@@ -40,6 +41,8 @@ import { type Scanned, Scanner } from "./scanner.ts";
 export interface SessionOptions {
   readonly calls: FileSystemCalls;
   readonly environment: Environment;
+  /** Room for what is kept of one file. */
+  readonly cache: (() => ByteCache) | undefined;
   readonly readOnly: boolean;
   readonly strict: boolean;
   /**
@@ -289,23 +292,30 @@ export class FileSession implements LedgerSession {
     return [{ kind: "copy", from: damagedCopy.from + delta, to: damagedCopy.to + delta }];
   }
 
-  readValue(version: number, place: number, length: number): Uint8Array {
+  readValue(version: number, place: number, length: number, options?: { readonly again: true }): Uint8Array {
     const masked = place >= MASKED;
     const address = masked ? place - MASKED : place;
     const open = this.#fileOf(version);
     if (open === undefined) throw unreadable(this.#options.path, address, length);
+    const { file, values, generation } = open;
     try {
-      const bytes = readAt(open.file, address - open.generation.delta, length);
+      // Behind what was read and judged, somebody may still be writing.
+      const settledUpTo = open === this.#current ? this.#readTo - generation.delta : Infinity;
+      if (options?.again === true) values.forget(address - generation.delta, length);
+      const bytes = values.read(address - generation.delta, length, settledUpTo);
       if (bytes.length < length) throw unreadable(this.#options.path, address, length);
-      if (masked)
-        unmask(bytes, address - version, readU32(readAt(open.file, version - open.generation.delta, HEADER_BYTES), 8));
-      return bytes;
+      if (!masked) return bytes;
+      const unmasked = bytes.slice();
+      unmask(unmasked, address - version, readU32(readAt(file, version - generation.delta, HEADER_BYTES), 8));
+      return unmasked;
     } catch (error) {
       throw fromSystem(error, `A value of ${this.#options.path} cannot be read`);
     }
   }
 
   #fileOf(version: number): OpenFile | undefined {
+    const current = this.#current;
+    if (current !== undefined && version >= current.generation.header.base) return current;
     return this.#files.findLast(({ isOpen, generation: { header } }) => {
       // Behind a torn second copy of the header, the first generation's frames begin before its base.
       return isOpen && (version >= header.base || header.generation === 1);
@@ -342,7 +352,7 @@ export class FileSession implements LedgerSession {
   /** Makes a generation's file the present one. */
   #enter(file: FileHandle, generation: Generation): void {
     this.#current?.release();
-    const current = new OpenFile(file, generation);
+    const current = new OpenFile(file, generation, this.#options.cache?.());
     this.#files = [...this.#files.filter((each) => each.isOpen), current];
     if (this.#options.failedSyncs.has(nameOf(current)))
       this.#writeClosed = new KVError("InputOutput", "an earlier attempt to make the file durable failed");

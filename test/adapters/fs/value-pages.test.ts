@@ -1,0 +1,90 @@
+import { describe, expect, it } from "vitest";
+import type { FileHandle } from "../../../src/adapters/fs/file.ts";
+import { ValuePages } from "../../../src/adapters/fs/value-pages.ts";
+import { BlockCache } from "../../../src/core/block-cache.ts";
+import { Draw } from "../../support/random.ts";
+
+const SIZE = 200_000;
+const LENGTH = 150;
+
+/** A file in memory that counts what is read of it. */
+class CountingFile implements Pick<FileHandle, "read"> {
+  readonly bytes: Uint8Array;
+  reads = 0;
+  bytesRead = 0;
+
+  constructor(size: number) {
+    const random = new Draw(size);
+    this.bytes = new Uint8Array(size).map(() => random.below(256));
+  }
+
+  read(target: Uint8Array, position: number): number {
+    const part = this.bytes.subarray(position, position + target.length);
+    target.set(part);
+    this.reads++;
+    this.bytesRead += part.length;
+    return part.length;
+  }
+}
+
+function pagesOf(
+  cacheBytes: number | undefined,
+  file = new CountingFile(SIZE),
+): { file: CountingFile; pages: ValuePages } {
+  const cache = cacheBytes === undefined ? undefined : new BlockCache(cacheBytes).space<Uint8Array>();
+  return { file, pages: new ValuePages(file, cache) };
+}
+
+describe("values of a file", () => {
+  it.each([undefined, 0, 5000, 20_000, 1e6])("are read right with %s bytes of cache", (cacheBytes) => {
+    const { file, pages } = pagesOf(cacheBytes);
+    const random = new Draw(3);
+    for (let i = 0; i < 5000; i++) {
+      const offset = random.below(SIZE);
+      const length = random.from([1, 9, LENGTH, 4096, 9000]);
+      const settledUpTo = random.from([SIZE, Infinity, random.below(SIZE)]);
+      if (random.chance(0.05)) pages.forget(offset, length);
+      expect(pages.read(offset, length, settledUpTo)).toEqual(file.bytes.slice(offset, offset + length));
+    }
+  });
+
+  it("cost one read for each page, in order or not, and none the second time", () => {
+    const { file, pages } = pagesOf(1e6);
+    for (let offset = 0; offset + LENGTH <= SIZE; offset += LENGTH) pages.read(offset, LENGTH, SIZE);
+    const readAll = { reads: Math.ceil(SIZE / 4096), bytesRead: SIZE };
+    expect(file).toMatchObject(readAll);
+    const random = new Draw(4);
+    for (let i = 0; i < 1000; i++) pages.read(random.below(SIZE - LENGTH), LENGTH, SIZE);
+    expect(file).toMatchObject(readAll);
+  });
+
+  it("are read alone where a page would only push out another one", () => {
+    const file = new CountingFile(64 * SIZE);
+    const { pages } = pagesOf(20_000, file);
+    const random = new Draw(5);
+    for (let i = 0; i < 1000; i++) pages.read(random.below(64 * SIZE - LENGTH), LENGTH, Infinity);
+    expect(file.bytesRead).toBeLessThan(1000 * 1024);
+  });
+
+  it("are not kept beyond where the file may still change", () => {
+    const { file, pages } = pagesOf(1e6);
+    const settledUpTo = 1000;
+    pages.read(800, LENGTH, settledUpTo);
+    file.bytes.fill(0, settledUpTo);
+    expect(pages.read(950, LENGTH, settledUpTo)).toEqual(file.bytes.slice(950, 950 + LENGTH));
+    expect(pages.read(950, LENGTH, SIZE)).toEqual(file.bytes.slice(950, 950 + LENGTH));
+  });
+
+  it("are read anew once they are to be forgotten", () => {
+    const { file, pages } = pagesOf(1e6);
+    pages.read(4000, LENGTH, SIZE);
+    file.bytes.fill(0);
+    pages.forget(4000, LENGTH);
+    expect(pages.read(4000, LENGTH, SIZE)).toEqual(new Uint8Array(LENGTH));
+  });
+
+  it("that lie where the file was cut are short", () => {
+    const { file, pages } = pagesOf(1e6);
+    expect(pages.read(SIZE - 10, LENGTH, Infinity)).toEqual(file.bytes.slice(SIZE - 10));
+  });
+});
