@@ -24,6 +24,10 @@ export async function runBackup(context: BackupContext): Promise<BackupResult> {
   if (engine.session.backup === undefined)
     throw new KVError("UnsupportedTarget", `${ledger.name} is of a kind that cannot be copied`);
   await engine.round({ verify: true });
+  const { damage } = engine;
+  // What is missing in it could not be seen in the copy, which perhaps is to replace a good one.
+  if (damage.length > 0)
+    throw new KVError("LedgerDamaged", `${ledger.name} is damaged: repair it first`, { ranges: damage });
   // Nothing is awaited between the two: the state is that at the position.
   const snapshot = engine.freeze();
   const { position } = engine;

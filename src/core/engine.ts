@@ -709,7 +709,7 @@ export class Engine {
       const read = this.session.read(now.position, { bytes: this.#readBytes.size, verify: check });
       const result = isPromise(read) ? await read : read;
       if (isPromise(read)) began = this.#environment.monotonic();
-      if (result.notices !== undefined) this.#note(now, result.notices);
+      if (result.notices !== undefined) this.note(now, result.notices);
       if (!this.#meetAll(now, result.commits)) continue;
       now.position = result.next;
       if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
@@ -821,7 +821,8 @@ export class Engine {
     this.#ownVersions[this.#ownCount++ % OWN_VERSIONS] = version;
   }
 
-  #note(state: EngineState, notices: readonly LedgerNotice[]): void {
+  /** Counts, or tells of, what was found between the commits: each once, whoever finds it. */
+  note(state: EngineState, notices: readonly LedgerNotice[]): void {
     const damaged: AddressRange[] = [];
     const ledgerId = state.source.session.identity?.ledgerId;
     for (const { kind, from, to } of notices) {
@@ -941,7 +942,7 @@ export class Engine {
     for (;;) {
       const read = state.source.session.read(state.position, { bytes: this.#readBytes.size, verify: false });
       const result = isPromise(read) ? await read : read;
-      if (result.notices !== undefined) this.#note(state, result.notices);
+      if (result.notices !== undefined) this.note(state, result.notices);
       for (const commit of result.commits) this.#meet(state, commit, met);
       state.position = result.next;
       const relief = this.#checkpoint(state);

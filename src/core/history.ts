@@ -3,7 +3,7 @@ import type { EngineState } from "./engine-state.ts";
 import { type Environment, isPromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
-import type { Ledger, LedgerCommit, LedgerSession } from "./ledger.ts";
+import type { Ledger, LedgerCommit, LedgerNotice, LedgerSession } from "./ledger.ts";
 import { listRows } from "./listing.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
@@ -37,6 +37,10 @@ export interface HistoryRequest {
   readonly snapshot: boolean;
   /** The state that a session starts with. */
   readonly begin: (session: LedgerSession) => Promise<EngineState>;
+  /** Nothing above the version may be told, not as part of a snapshot either. */
+  readonly isFrozen: boolean;
+  /** Told of what holds no commit. */
+  readonly note: (state: EngineState, notices: readonly LedgerNotice[]) => void;
   /** Versions known to be void; undefined where nobody resolved the commits yet: then all keys are followed, not the matching ones alone. */
   readonly voidVersions: ReadonlySet<number> | undefined;
   readonly allowNetworkFileSystem: boolean;
@@ -61,10 +65,14 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
       throw new KVError("SnapshotExpired", `${request.ledger.name} was replaced; sync and read its history again`);
     }
     state = await request.begin(session);
+    if (request.isFrozen && state.replica.version > request.version) {
+      throw new KVError("SnapshotExpired", `${request.ledger.name} was vacuumed: what the transaction sees is gone`);
+    }
     if (request.snapshot) yield* snapshotEntries<T>(state, request);
     for (;;) {
       const read = session.read(state.position, { bytes: READ_BYTES, verify: false });
       const result = isPromise(read) ? await read : read;
+      if (result.notices !== undefined) request.note(state, result.notices);
       for (const commit of result.commits) {
         if (commit.version > request.version) return;
         for (const change of effectOf(commit, state, request)) yield toEntry<T>(commit, change);

@@ -80,6 +80,14 @@ export interface KVStats {
     /** What could be freed if it were not for them, about. */
     readonly pinnedBytes: number;
   };
+  /** Where the index lies: in memory, what came last; in runs, what came before. */
+  readonly index: {
+    readonly overlayBytes: number;
+    readonly runs: number;
+    readonly runBytes: number;
+    /** As many of them as lie in memory, because they cannot be saved. */
+    readonly runBytesInMemory: number;
+  };
   readonly watches: number;
   /** Since open: commits met, of them void; batches appended; follow rounds; stumps skipped; bytes lost in a power failure. */
   readonly counts: Readonly<Record<string, number>>;
@@ -830,6 +838,7 @@ export class CoreKV {
     const wait = this.#beforeRead(engine, undefined, engine.queue.touchingRange(compiled));
     if (wait !== undefined) await wait;
     if (engine.identity === undefined) return;
+    const voidVersions = this.#index ? await this.#voidVersions(engine) : undefined;
     yield* readHistory<T>({
       ledger,
       allowNetworkFileSystem,
@@ -837,11 +846,21 @@ export class CoreKV {
       pacer: this.#pacer,
       query: compiled,
       version: staged?.snapshot?.version ?? engine.replica.version,
+      isFrozen: staged !== undefined,
+      note: (state, notices) => engine.note(state, notices),
       ledgerId: engine.identity.ledgerId,
       snapshot,
       begin: (session) => engine.begin(session),
-      voidVersions: this.#index ? engine.replica.allVoidVersions() : undefined,
+      voidVersions,
     });
+  }
+
+  async #voidVersions(engine: Engine): Promise<ReadonlySet<number>> {
+    try {
+      return engine.replica.allVoidVersions();
+    } catch (error) {
+      return this.#again(error, undefined, () => this.#voidVersions(engine));
+    }
   }
 
   /** What has happened to one key: see `scan`. */
@@ -1005,6 +1024,7 @@ export class CoreKV {
         oldestAgeMs: monotonic - oldest,
         pinnedBytes: engine.replica.pinnedBytes([...this.#snapshots].map(({ rows }) => rows)),
       },
+      index: engine.replica.size,
       watches: this.#watches.size,
       counts: { ...engine.counts },
       damage: [...engine.damage],
@@ -1234,7 +1254,8 @@ export class CoreKV {
         await this.#tellReloaded(after, watches, key, row);
       }
     } catch (error) {
-      this.#emitter.emit("error", error);
+      // A damaged index is nobody's concern: the state that it was of cannot be told any more, and that is all.
+      if (!(error instanceof IndexDamaged)) this.#emitter.emit("error", error);
       watches.reset(after.version);
     } finally {
       after.release();

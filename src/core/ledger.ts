@@ -71,6 +71,8 @@ export interface StoredRun extends BytesAt {
   readonly id: string;
   /** Bytes of the whole. */
   readonly length: number;
+  /** True if all of it takes up memory. */
+  readonly isInMemory?: boolean;
   /** No more reads follow. */
   close(): void;
 }

@@ -1,6 +1,7 @@
 import type { CommitBuilder } from "./commit-builder.ts";
 import type { Engine } from "./engine.ts";
 import type { Environment } from "./environment.ts";
+import { IndexDamaged } from "./held-run.ts";
 import type { Ledger } from "./ledger.ts";
 import type { parseOptions, VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
@@ -97,7 +98,16 @@ export class Maintenance {
       if (signal?.aborted === true) throw signal.reason;
       this.#context.check();
     };
-    const result = this.#running.then(() => {
+    const result = this.#running.then(async () => {
+      check();
+      try {
+        return await work({ progress, check });
+      } catch (error) {
+        const isIndexDamaged = error instanceof IndexDamaged || (error as Error).cause instanceof IndexDamaged;
+        if (!isIndexDamaged) throw error;
+      }
+      // The index is built anew, and nobody needs to know.
+      await this.#context.engine.rebuild();
       check();
       return work({ progress, check });
     });

@@ -17,6 +17,7 @@ function stored(bytes: Uint8Array): StoredRun {
   return {
     id: `memory-${++made}`,
     length: bytes.length,
+    isInMemory: true,
     smallReads: true,
     read: (place, length) => bytes.subarray(place, place + length),
     close: () => undefined,

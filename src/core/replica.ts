@@ -84,6 +84,23 @@ export class Replica implements Layer {
     return this.#overlays.reduce((sum, overlay) => sum + overlay.size, inRuns);
   }
 
+  /** How much it takes, and where: about, in bytes. */
+  get size(): {
+    readonly overlayBytes: number;
+    readonly runs: number;
+    readonly runBytes: number;
+    readonly runBytesInMemory: number;
+  } {
+    const runs = this.#base === undefined ? this.#runs : [...this.#runs, this.#base.run];
+    const bytesOf = (some: readonly HeldRun[]): number => some.reduce((sum, { stored }) => sum + stored.length, 0);
+    return {
+      overlayBytes: this.#overlays.reduce((sum, overlay) => sum + overlay.bytes, 0),
+      runs: runs.length,
+      runBytes: bytesOf(runs),
+      runBytesInMemory: bytesOf(runs.filter(({ stored }) => stored.isInMemory === true)),
+    };
+  }
+
   /** Versions of all void commits since the snapshot. */
   allVoidVersions(): ReadonlySet<number> {
     const versions = new Set(this.voidVersions);

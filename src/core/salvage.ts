@@ -46,7 +46,8 @@ export class SalvagedRun extends HeldRun {
       return super.get(key);
     } catch (error) {
       this.#notes.noteError("snapshot", error);
-      return undefined;
+      // Whether there was anything nobody can tell: what depends on it has to be left out.
+      throw error;
     }
   }
 

@@ -4,7 +4,7 @@ import type { EngineState } from "./engine-state.ts";
 import { type Environment, isPromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
-import type { Ledger, LedgerCommit, LedgerSession } from "./ledger.ts";
+import type { Ledger, LedgerCommit, LedgerSession, ReadResult } from "./ledger.ts";
 import type { KeepHistory, VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
 import { resolve } from "./resolve.ts";
@@ -125,11 +125,13 @@ async function snapshotBasis(context: VacuumContext): Promise<Basis> {
 }
 
 /** Applies the commits below a version, which is where the position comes to stand. */
-async function buildUpTo(state: EngineState, version: number, { pacer, check }: VacuumContext): Promise<void> {
+async function buildUpTo(state: EngineState, version: number, context: VacuumContext): Promise<void> {
+  const { pacer, check } = context;
   const { session } = state.source;
   while (state.position < version) {
     const read = session.read(state.position, { bytes: READ_BYTES, verify: false });
     const result = isPromise(read) ? await read : read;
+    refuseDamage(result, context);
     for (const commit of result.commits) if (commit.version < version) applyTo(state, commit);
     state.position = Math.min(result.next, version);
     if (result.status !== "more" && state.position < version) return;
@@ -148,6 +150,14 @@ function applyTo({ replica, checkpointer }: EngineState, commit: LedgerCommit): 
   checkpointer?.count(decoded.operations.length, commit.payload.length);
 }
 
+/** Whoever began with a saved index has not seen what it covers: damage in there would be left out in silence. */
+function refuseDamage({ notices = [] }: ReadResult, { ledger }: VacuumContext): void {
+  const ranges = notices.filter(({ kind }) => kind === "damage").map(({ from, to }) => ({ from, to }));
+  if (ranges.length === 0) return;
+  const where = ranges.map(({ from, to }) => `addresses ${from} to ${to}`).join(", ");
+  throw new KVError("LedgerDamaged", `${ledger.name} is damaged at ${where}: its history cannot be kept`, { ranges });
+}
+
 function present(engine: Engine): Basis {
   // Nothing is awaited between the two: the state is that at the position.
   const snapshot = engine.freeze();
@@ -158,14 +168,16 @@ function present(engine: Engine): Basis {
 async function oldestKept(
   session: LedgerSession,
   keep: KeepHistory,
-  { environment, pacer, check }: VacuumContext,
+  context: VacuumContext,
 ): Promise<number | undefined> {
+  const { environment, pacer, check } = context;
   const newest: number[] = [];
   const since = "forMs" in keep ? environment.now() - keep.forMs : 0;
   let first: number | undefined;
   for (let position = session.start; ;) {
     const read = session.read(position, { bytes: READ_BYTES, verify: false });
     const result = isPromise(read) ? await read : read;
+    refuseDamage(result, context);
     for (const { version, timestamp } of result.commits) {
       if ("forMs" in keep) {
         // Behind the newest commit that is older.

@@ -111,3 +111,47 @@ describe("a repair", () => {
       expect(await db.count(["item"])).toBe(COUNT - 1);
     }));
 });
+
+describe("a repair of a snapshot", () => {
+  it("leaves out a sum whose base is damaged rather than begin it anew", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      {
+        await using db = await KV.open(path, { sideIndex: false });
+        for (let i = 0; i < COUNT; i++) await db.set(["n", i], 1000);
+        await db.vacuum();
+        for (let i = 0; i < COUNT; i++) await db.atomic().sum(["n", i], 1).commit();
+      }
+      const bytes = readFileSync(path);
+      // Within the snapshot's only block.
+      bytes[600] ^= 0xff;
+      writeFileSync(path, bytes);
+      await using db = await KV.open(path, { repair: true });
+      for (const { value } of await db.listAll(["n"])) expect(value).toBe(1001);
+      await db.set(["n", 0], 1);
+    }));
+});
+
+describe("a backup", () => {
+  it("of a damaged ledger is refused", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      flip(path);
+      await using db = await KV.open(path);
+      await expect(db.backup(join(folder, "b.db"))).rejects.toMatchObject({ code: "LedgerDamaged" });
+      await db.repair();
+      await db.backup(join(folder, "b.db"));
+    }));
+
+  it("does not take a name that belongs to the ledger", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      await using db = await KV.open(path);
+      for (const name of ["a.db.idx", "a.db.idx-00", "a.db.2-ab", "a.db.1-0"])
+        await expect(db.backup(join(folder, name))).rejects.toMatchObject({ code: "InvalidArgument" });
+      await db.backup(join(folder, "other", "a.db.idx"));
+      await db.backup(join(folder, "a.db.2"));
+    }));
+});

@@ -65,3 +65,91 @@ describe("a state built anew because its saved index is damaged", () => {
       expect(db.stats().counts.rebuilds).toBe(1);
     }));
 });
+
+describe("a damaged saved index", () => {
+  it("is built anew by a vacuum, a backup or a scan that meets it, which then go on", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await indexed(path);
+      const index = readdirSync(folder).filter((name) => name.includes(".idx"));
+      const files = index.map((name): [string, Buffer] => [name, readFileSync(join(folder, name))]);
+      const tasks: ((db: KV) => Promise<unknown>)[] = [
+        (db) => db.backup(join(folder, "b.db")),
+        async (db) => {
+          let entries = 0;
+          for await (const entry of db.scan(["item", { from: 1, to: 9 }])) entries += entry.key.length;
+          expect(entries).toBe(18);
+        },
+        (db) => db.vacuum(),
+      ];
+      for (const task of tasks) {
+        for (const [name, bytes] of files) writeFileSync(join(folder, name), bytes);
+        const problems: unknown[] = [];
+        await using db = new KV({ autoSync: false });
+        db.on("error", (error) => problems.push(error));
+        await db.open(path);
+        for (const [name, bytes] of files.filter(([each]) => each.includes(".idx-"))) {
+          const damaged = Buffer.from(bytes);
+          damaged.fill(0xee, 1, damaged.length - 600);
+          writeFileSync(join(folder, name), damaged);
+        }
+        await task(db);
+        expect(await db.count(["item"])).toBe(MANY);
+        expect(problems).toEqual([]);
+      }
+      await using copy = await KV.open(join(folder, "b.db"), { readOnly: true });
+      expect(await copy.count(["item"])).toBe(MANY);
+    }));
+
+  it("is told to watches as a reset, and to nobody as an error", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await indexed(path);
+      const problems: unknown[] = [];
+      const seen: unknown[] = [];
+      await using db = new KV({ autoSync: false });
+      db.on("error", (error) => problems.push(error));
+      await db.open(path);
+      db.watch(["item"], (entry) => seen.push(entry), { ref: false });
+      damageRuns(folder);
+      expect(await db.get(["item", 3])).toBe(3);
+      expect(seen).toMatchObject([{ reset: true }]);
+      expect(problems).toEqual([]);
+    }));
+});
+
+describe("damage in what a saved index covers", () => {
+  /** Flips a byte of the first commits, and opens with the index that has them. */
+  async function openDamaged(path: string, problems: unknown[]): Promise<KV> {
+    await indexed(path);
+    const bytes = readFileSync(path);
+    bytes[2000] ^= 0xff;
+    writeFileSync(path, bytes);
+    const db = new KV();
+    db.on("error", (error) => problems.push(error));
+    await db.open(path);
+    expect(problems).toEqual([]);
+    return db;
+  }
+
+  it("keeps a vacuum from keeping history without it", () =>
+    inFolder(async (folder) => {
+      await using db = await openDamaged(join(folder, "a.db"), []);
+      await expect(db.vacuum({ keepHistory: { commits: 3 } })).rejects.toMatchObject({ code: "LedgerDamaged" });
+      // All that the snapshot needs the index has.
+      expect(await db.vacuum()).toMatchObject({ author: true });
+      expect(await db.get(["item", 3])).toBe(3);
+    }));
+
+  it("is told of by a scan that meets it, once", () =>
+    inFolder(async (folder) => {
+      const problems: unknown[] = [];
+      await using db = await openDamaged(join(folder, "a.db"), problems);
+      for (let i = 0; i < 2; i++) {
+        let entries = 0;
+        for await (const entry of db.scan(["item"])) entries += entry.key.length;
+        expect(entries).toBe(2 * (MANY - 1000));
+      }
+      expect(problems).toMatchObject([{ code: "LedgerDamaged" }]);
+    }));
+});

@@ -104,6 +104,21 @@ describe("a vacuum", () => {
       expect(after).toEqual([[7, true]]);
     }));
 
+  it("takes the past away from a transaction that scans, and never shows it the future instead", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await using db = await KV.open(path);
+      await using other = await KV.open(path);
+      await db.set(["a"], 1);
+      await db.beginTransaction();
+      await other.set(["a"], 2);
+      await other.vacuum();
+      await expect(db.scan(["a"]).next()).rejects.toMatchObject({ code: "SnapshotExpired" });
+      expect(await db.get(["a"])).toBe(1);
+      await db.abortTransaction();
+      expect((await db.scan(["a"]).next()).value).toMatchObject({ value: 2, snapshot: true });
+    }));
+
   it("removes for everybody what expired long ago, and nothing that did not", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
