@@ -217,6 +217,8 @@ export class Checkpointer {
     const epoch = this.#epoch;
     const store = this.#store;
     const closed = this.#closed;
+    // Since it was found to be due, with nothing to be adopted, a snapshot may have taken it all, or nobody wants it any more.
+    if (closed.length === 0 || this.#stopped) return;
     const { position, version } = closed[0];
     const present = this.#host.replica.runs;
     const mergesAll = store !== undefined && this.#mergeAll;
@@ -238,22 +240,30 @@ export class Checkpointer {
       stored.close();
       return store?.discard([stored]);
     }
-    const runs = [this.#host.openRun(stored), ...present.slice(merged.length)];
-    let unnamed = true;
-    if (store !== undefined) {
-      const published = await this.#publish(store, { position, version, runs: runs.map((run) => run.stored) }, epoch);
-      if (!published) store.discard([stored]);
-      if (epoch !== this.#epoch || (!published && (await this.#adopt()))) return runs[0].release();
+    let run: HeldRun | undefined;
+    try {
+      run = this.#host.openRun(stored);
+      const runs = [run, ...present.slice(merged.length)];
+      const published = await this.#publish(store, { position, version, runs: runs.map((each) => each.stored) }, epoch);
+      if (!published) store?.discard([stored]);
+      if (epoch !== this.#epoch || (!published && (await this.#adopt()))) return;
+      this.counts.saved++;
+      this.counts.merged += merged.length;
+      this.#install(position, version, runs);
       // Others have come further, and so did their checkpoint: the run serves here, and no list can name it.
-      unnamed = !published;
+      this.#mergeAll = !published;
+      run = undefined;
+    } catch (error) {
+      if (run === undefined) stored.close();
+      throw error;
+    } finally {
+      // It did not become the replica's.
+      run?.release();
     }
-    this.counts.saved++;
-    this.counts.merged += merged.length;
-    this.#install(position, version, runs);
-    this.#mergeAll = unnamed;
   }
 
-  async #publish(store: CheckpointStore, checkpoint: Checkpoint, epoch: number): Promise<boolean> {
+  async #publish(store: CheckpointStore | undefined, checkpoint: Checkpoint, epoch: number): Promise<boolean> {
+    if (store === undefined) return false;
     try {
       return (await store.publish(checkpoint)) === "published";
     } catch (error) {
