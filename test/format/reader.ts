@@ -140,8 +140,10 @@ function judge(file: Uint8Array, offset: number): Judged {
 function judgePiece(file: Uint8Array, offset: number, end: number, isLast: boolean): Judged {
   const verdict = verdictOf(file, offset, end, isLast);
   if (verdict !== "damage") return { verdict, end };
-  for (let cut = end - 1; cut > offset && cut > end - 8; cut--) {
-    if (agreesWithMarker(file.subarray(cut, end))) return judgePiece(file, offset, cut, false);
+  let content = end;
+  while (content > offset && file[content - 1] === 0) content--;
+  for (let cut = content - 1; cut > offset && cut > content - 8; cut--) {
+    if (agreesWithMarker(file.subarray(cut, content))) return judgePiece(file, offset, cut, false);
   }
   return { verdict, end };
 }
@@ -213,7 +215,8 @@ function onlyStumpsOfHeaders(bytes: Uint8Array): boolean {
     const followed = new Uint8Array([...bytes, ...MARKER]);
     const { verdict, end } = judge(followed, offset);
     const header = validHeader(bytes, offset);
-    if (verdict !== "stump" || (header !== undefined && header.kind !== 1)) return false;
+    const isCreation = bytes.subarray(offset, end).every((byte) => byte === 0) && (end - offset) % (2 * 131) === 0;
+    if (!isCreation && (verdict !== "stump" || (header !== undefined && header.kind !== 1))) return false;
     offset = end;
   }
   return true;

@@ -107,9 +107,10 @@ function holdsOnlyHeaderStumps(bytes: Uint8Array, crc32: Environment["crc32"], t
     const marker = indexOfMarker(bytes, at + 1);
     let end = marker < 0 ? bytes.length : marker;
     while (!isHeaderStump(bytes.subarray(at, end), crc32, toTheEnd && end === bytes.length)) {
-      const cut = markerBytesAtEnd(bytes.subarray(Math.max(at, end - MARKER.length + 1), end));
+      const contentEnd = at + contentBytes(bytes.subarray(at, end));
+      const cut = markerBytesAtEnd(bytes.subarray(Math.max(at, contentEnd - MARKER.length + 1), contentEnd));
       if (cut === 0) return false;
-      end -= cut;
+      end = contentEnd - cut;
     }
     at = end;
   }
@@ -119,8 +120,9 @@ function holdsOnlyHeaderStumps(bytes: Uint8Array, crc32: Environment["crc32"], t
 function isHeaderStump(piece: Uint8Array, crc32: Environment["crc32"], isLast: boolean): boolean {
   const header = readHeader(piece, 0, crc32);
   if (header !== undefined && header.kind !== FrameKind.header) return false;
-  let content = piece.length;
-  while (content > 0 && piece[content - 1] === 0) content--;
+  const content = contentBytes(piece);
+  // As many zeros as creators had appended: the power failed before they were durable.
+  if (content === 0 && piece.length > 0) return piece.length % (2 * frameBytes(headerPayloadBytes)) === 0;
   const verdict = judge({
     bytes: piece.length,
     contentBytes: content,
@@ -129,6 +131,13 @@ function isHeaderStump(piece: Uint8Array, crc32: Environment["crc32"], isLast: b
     declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
   });
   return verdict === "stump" || (verdict === "wait" && agreesWithMarker(piece, piece.length));
+}
+
+/** Without the zeros at the end. */
+function contentBytes(piece: Uint8Array): number {
+  let content = piece.length;
+  while (content > 0 && piece[content - 1] === 0) content--;
+  return content;
 }
 
 /** The first generation of a new ledger: both copies of its header, to be appended in one write. */

@@ -97,10 +97,10 @@ export class Scanner {
         declaredBytes: header === undefined ? undefined : frameBytes(header.payloadBytes),
       });
       if (verdict !== "damage") return { verdict, end };
-      const tailBytes = Math.min(MARKER.length - 1, end - offset);
-      const cut = markerBytesAtEnd(readAt(this.#file, end - tailBytes, tailBytes));
+      const tailBytes = Math.min(MARKER.length - 1, contentEnd - offset);
+      const cut = markerBytesAtEnd(readAt(this.#file, contentEnd - tailBytes, tailBytes));
       if (cut === 0) return { verdict, end };
-      limit = end - cut;
+      limit = contentEnd - cut;
     }
   }
 

@@ -34,7 +34,8 @@ export function judge({ bytes, contentBytes, isLast, beginning, declaredBytes }:
 
 /**
  * How many bytes at the end of `tail` are the beginning of a marker, and not all of it. A piece that would be damage may end in the stump of a
- * second writer that died, or is still writing, within its marker: it is cut before these bytes and judged anew, as one that is not the last.
+ * second writer that died, or is still writing, within its marker, with zeros behind it after a power failure: it is cut before these bytes
+ * and judged anew, as one that is not the last. `tail`: the last bytes that are no zeros.
  */
 export function markerBytesAtEnd(tail: Uint8Array): number {
   // The marker's first byte occurs nowhere else in it: only its last occurrence can begin one.

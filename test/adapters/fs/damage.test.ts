@@ -139,6 +139,25 @@ test("zeros that a power failure left in a frame are skipped and reported, and t
   }
 });
 
+test("what two power failures left, the second within a marker, is skipped, and the ledger goes on", async () => {
+  const { from } = commits[3];
+  const expected = commits.map(({ value }, i) => (i < 3 ? value : null));
+  for (let cut = 1; cut < 48; cut++) {
+    const left = new Uint8Array(from + 400);
+    left.set(whole.subarray(0, from));
+    left.set(whole.subarray(from, from + cut), from + 200);
+    const { db } = await open(left);
+    expect(await read(db, commits), `${cut} bytes of a frame`).toEqual(expected);
+    expect(db.stats().damage).toEqual([]);
+    expect(db.stats().counts).toMatchObject({ lostBytes: 200, stumps: 1 });
+    await db.set(AFTER, cut);
+    await db.close();
+    await using again = await KV.open(path);
+    expect(await again.get(AFTER)).toBe(cut);
+    expect(again.stats().counts).toMatchObject({ lostBytes: 200, stumps: 1 });
+  }
+});
+
 test("a value whose bytes change on the disk while the database is open is reported, and never returned", async () => {
   // What is kept in memory is right, whatever becomes of the disk.
   const { db } = await open(whole, false, { cacheBytesMax: 0 });
