@@ -121,6 +121,26 @@ describe.skipIf(!isRoot)("somebody without rights of their own in the folder", (
       expect(ownership(path)).toMatchObject({ uid: SOMEBODY, gid: GROUP, mode: 0o100666 });
     }));
 
+  it("who could not give a file its owner, is refused a vacuum and saves no index, wherever the right to create one is", () =>
+    inFolder(async (folder) => {
+      const open = join(folder, "open");
+      chmodSync(folder, 0o755);
+      mkdirSync(open);
+      chmodSync(open, 0o777);
+      const path = join(open, "a.db");
+      await ledgerAt(path);
+      chownSync(path, SOMEBODY, GROUP);
+      chmodSync(path, 0o666);
+      await using other = as(SOMEBODY_ELSE, GROUP, { path, does: "fill" });
+      await other.exited;
+      const vacuum = { code: "VacuumRefused" };
+      expect(other.messages).toMatchObject([{ set: "committed", vacuum, errors: [{ code: "AccessDenied" }] }]);
+      expect(readdirSync(open)).toEqual(["a.db"]);
+      await using owner = as(SOMEBODY, GROUP, { path, does: "vacuum" });
+      await owner.exited;
+      expect(owner.messages).toEqual([{ count: MANY + 1, set: "committed", vacuum: 2, errors: [] }]);
+    }));
+
   it("writes and reads without saving the index, is refused a vacuum, and builds anew what is damaged", () =>
     inFolder(async (folder) => {
       chmodSync(folder, 0o755);
