@@ -65,15 +65,16 @@ export class SealWait {
       if (!options.helpAtOnce) this.#helpAfter(this.#environment.random() * HELP_AFTER_MS);
       this.#lookLater();
     }
-    if (options.helpAtOnce) this.#helpAfter(0);
+    if (options.helpAtOnce) {
+      this.#helpAfter(0);
+      this.#lookOften();
+    }
     if (this.#environment.monotonic() - this.#since > WAIT_MS || this.#isLost) this.#expire();
   }
 
   /** Commits have begun to wait: from now on it is looked at often, and the process stays alive for them. */
   commitsWait(): void {
-    if (this.#since === undefined || this.#looksOften) return;
-    this.#lookTimer?.cancel();
-    this.#lookLater();
+    this.#lookOften();
   }
 
   /** The next generation is there, or something else. */
@@ -117,6 +118,12 @@ export class SealWait {
 
   get #isAwaited(): boolean {
     return this.#isOwn || this.#host.waiting > 0;
+  }
+
+  #lookOften(): void {
+    if (this.#since === undefined || this.#looksOften) return;
+    this.#lookTimer?.cancel();
+    this.#lookLater();
   }
 
   #lookLater(): void {

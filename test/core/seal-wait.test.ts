@@ -46,6 +46,23 @@ describe("the wait for the generation behind a seal", () => {
     expect(set.size).toBe(0);
   });
 
+  it("keeps the process alive from when somebody awaits a vacuum, whether the seal was met before or not", () => {
+    const { environment, set } = stoppedTimers();
+    const wait = new SealWait(environment, "a ledger", {
+      waiting: 0,
+      look: () => undefined,
+      help: async () => undefined,
+      expired: () => undefined,
+    });
+    wait.sealed({ helpAtOnce: false });
+    expect([...set].filter(({ ref }) => ref)).toHaveLength(0);
+    wait.sealed({ helpAtOnce: true });
+    wait.sealed({ helpAtOnce: true });
+    expect([...set].filter(({ ref }) => ref)).toHaveLength(1);
+    wait.over();
+    expect(set.size).toBe(0);
+  });
+
   it("begins to help with the next seal when help with an earlier one has taken until then", async () => {
     const due: (() => void)[] = [];
     const setTimer: Environment["setTimer"] = (callback) => {
