@@ -37,6 +37,8 @@ export interface HistoryRequest {
   readonly snapshot: boolean;
   /** The state that a session starts with. */
   readonly begin: (session: LedgerSession) => Promise<EngineState>;
+  /** Told what is open while entries are told. */
+  readonly open: OpenHistory;
   /** Nothing above the version may be told, not as part of a snapshot either. */
   readonly isFrozen: boolean;
   /** Told of what holds no commit. */
@@ -44,6 +46,11 @@ export interface HistoryRequest {
   /** Versions known to be void; undefined where nobody resolved the commits yet: then all keys are followed, not the matching ones alone. */
   readonly voidVersions: ReadonlySet<number> | undefined;
   readonly allowNetworkFileSystem: boolean;
+}
+
+/** What a history that has not been told to its end holds. */
+export interface OpenHistory {
+  state: EngineState | undefined;
 }
 
 const READ_BYTES = 512 * 1024;
@@ -65,6 +72,7 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
       throw new KVError("SnapshotExpired", `${request.ledger.name} was replaced; sync and read its history again`);
     }
     state = await request.begin(session);
+    request.open.state = state;
     if (request.isFrozen && state.replica.version > request.version) {
       throw new KVError("SnapshotExpired", `${request.ledger.name} was vacuumed: what the transaction sees is gone`);
     }
@@ -84,6 +92,7 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
       if (request.pacer.due()) await request.pacer.rest();
     }
   } finally {
+    request.open.state = undefined;
     if (state === undefined) await session.close();
     else state.retire();
   }

@@ -12,11 +12,12 @@ import { type Entry, makeEntry } from "./entry.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, InvalidArgumentError, KVError, notCommitted } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
-import { type HistoryEntry, readHistory } from "./history.ts";
+import { type HistoryEntry, type OpenHistory, readHistory } from "./history.ts";
 import { ItemKind, NO_CHECKS, type Operation, writeDelete, writeSet } from "./commit.ts";
 import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
 import type { Ledger } from "./ledger.ts";
 import { EntryIterator } from "./entry-iterator.ts";
+import { DroppedNet, weakly, type WeakReference } from "./dropped.ts";
 import { listRows } from "./listing.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { Layer } from "./layers.ts";
@@ -119,6 +120,13 @@ interface OpenState {
   readonly allowNetworkFileSystem: boolean;
 }
 
+/** An iterator that has not ended. Nothing here leads to it: it may be dropped without a word. */
+interface OpenIterator {
+  iterator: WeakReference<{ close(error: unknown): void }> | undefined;
+  /** What it walks over, once it has begun. */
+  snapshot: Snapshot | undefined;
+}
+
 /** A transaction between `beginTransaction` and its end. */
 interface OpenTransaction {
   readonly state: StagedState;
@@ -150,7 +158,9 @@ export class CoreKV {
   readonly #pinnedBytesMax: number;
   readonly #engineOptions: Pick<EngineOptions, "index" | "pendingBytesMax" | "cache" | "sideIndex">;
   readonly #snapshots = new Set<Snapshot>();
-  readonly #iterators = new Set<{ close(error: unknown): void }>();
+  readonly #iterators = new Set<OpenIterator>();
+  readonly #droppedIterators = new DroppedNet<OpenIterator>((open) => this.#letGo(open));
+  readonly #droppedHistories = new DroppedNet<OpenHistory>((open) => open.state?.retire());
   readonly #watchIterators = new Set<{ end(): void }>();
   readonly #deferred = new Set<Promise<unknown>>();
   #state: State = "new";
@@ -294,7 +304,7 @@ export class CoreKV {
     await this.#opening;
     if (this.#open !== undefined) {
       const drained = await this.#drain(this.#open, timeoutMs);
-      for (const iterator of [...this.#iterators]) iterator.close(closedError());
+      for (const open of [...this.#iterators]) this.#endIterator(open, closedError());
       this.#watches.clear();
       for (const iterator of [...this.#watchIterators]) iterator.end();
       if (staged?.state.snapshot !== undefined) this.#release(staged.state.snapshot);
@@ -745,12 +755,21 @@ export class CoreKV {
    * End it early with `return()` or by leaving the loop.
    */
   iterate<T = unknown>(query: Query, options?: ListOptions): EntryIterator<T> {
+    const open: OpenIterator = { iterator: undefined, snapshot: undefined };
+    const iterator = this.#iterator<T>(query, options, open);
+    open.iterator = weakly(iterator);
+    this.#droppedIterators.watch(iterator, open);
+    return iterator;
+  }
+
+  #iterator<T>(query: Query, options: ListOptions | undefined, open: OpenIterator): EntryIterator<T> {
     const engine = this.#indexed();
     const parsed = parseListOptions("iterate", options);
     const compiled = compileQuery(query);
     const transaction = this.#staged;
     const staged = transaction?.state;
-    const iterator: EntryIterator<T> = new EntryIterator<T>({
+    this.#iterators.add(open);
+    return new EntryIterator<T>({
       pacer: this.#pacer,
       order: parsed.order,
       begin: async () => {
@@ -759,6 +778,7 @@ export class CoreKV {
           this.#beforeRead(engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
         if (wait !== undefined) await wait;
         const snapshot = this.#snapshot(this.#engine());
+        open.snapshot = snapshot;
         const rows = staged?.freeze() ?? snapshot.rows;
         const now = staged?.now ?? this.#environment.now();
         return {
@@ -768,15 +788,19 @@ export class CoreKV {
         };
       },
       failed: (error) => this.#expired(error),
-      ended: () => this.#iterators.delete(iterator),
+      ended: () => this.#iterators.delete(open),
     });
-    this.#iterators.add(iterator);
-    return iterator;
   }
 
   /** The entries that a query matches, of one frozen version, in an array. */
   async listAll<T = unknown>(query: Query, options?: ListOptions): Promise<Entry<T>[]> {
-    return this.#whole(() => this.iterate<T>(query, options).collect());
+    return this.#whole(() => {
+      // Walked to its end here: nobody can drop it before.
+      const open: OpenIterator = { iterator: undefined, snapshot: undefined };
+      const iterator = this.#iterator<T>(query, options, open);
+      open.iterator = { deref: () => iterator };
+      return iterator.collect();
+    });
   }
 
   /** The full keys that a query matches, in order. Decodes no values. */
@@ -829,7 +853,18 @@ export class CoreKV {
    * What has happened to the keys that a query matches, in commit order, as far back as the ledger goes and up to the version visible when
    * the first entry is asked for, or when the open transaction began. Reads the ledger again from its beginning.
    */
-  async *scan<T = unknown>(query: Query, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
+  scan<T = unknown>(query: Query, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
+    const open: OpenHistory = { state: undefined };
+    const entries = this.#scan<T>(query, options, open);
+    this.#droppedHistories.watch(entries, open);
+    return entries;
+  }
+
+  async *#scan<T>(
+    query: Query,
+    options: HistoryOptions | undefined,
+    open: OpenHistory,
+  ): AsyncGenerator<HistoryEntry<T>, void, undefined> {
     const { snapshot } = parseOptions("history", "scan", options);
     const engine = this.#engine();
     const { ledger, allowNetworkFileSystem } = this.#open as OpenState;
@@ -846,6 +881,7 @@ export class CoreKV {
       pacer: this.#pacer,
       query: compiled,
       version: staged?.snapshot?.version ?? engine.replica.version,
+      open,
       isFrozen: staged !== undefined,
       note: (state, notices) => engine.note(state, notices),
       ledgerId: engine.identity.ledgerId,
@@ -1125,11 +1161,23 @@ export class CoreKV {
 
   /** Ends the oldest iterators as long as what is frozen takes too much. */
   #expireIterators({ replica }: Engine): void {
-    for (const iterator of this.#iterators) {
+    for (const open of this.#iterators) {
       if (replica.pinnedBytes([...this.#snapshots].map(({ rows }) => rows)) <= this.#pinnedBytesMax) return;
       const message = `Frozen versions keep more than ${this.#pinnedBytesMax} bytes: the oldest iterators were ended`;
-      iterator.close(new KVError("SnapshotExpired", message));
+      this.#endIterator(open, new KVError("SnapshotExpired", message));
     }
+  }
+
+  #endIterator(open: OpenIterator, failure: KVError): void {
+    const iterator = open.iterator?.deref();
+    if (iterator === undefined) this.#letGo(open);
+    else iterator.close(failure);
+  }
+
+  /** An iterator was dropped without having ended. */
+  #letGo(open: OpenIterator): void {
+    this.#iterators.delete(open);
+    if (open.snapshot !== undefined) this.#release(open.snapshot);
   }
 
   #release(snapshot: Snapshot): void {
