@@ -35,7 +35,10 @@ const DOUBLINGS_MAX = 7;
  * What became of one try. `own`: lost to a commit of the same instance, which is no contention. Lost to others: wait before the next.
  */
 type Attempt<T> =
-  { readonly done: true; readonly result: T } | { readonly done: false; readonly lostTo: "own" | "others" };
+  | { readonly done: true; readonly result: T }
+  | { readonly done: false; readonly lostTo: "own" }
+  /** `fnMs`: how long the function took, which is how long a conflict had to happen. */
+  | { readonly done: false; readonly lostTo: "others"; readonly fnMs: number };
 
 /** Runs the function until its commit goes through: optimistic, with randomised exponential waits, bounded in time. */
 export async function runTransaction<T>(
@@ -46,7 +49,6 @@ export async function runTransaction<T>(
   const deadline = environment.monotonic() + context.timeoutMs;
   for (let losses = 0; ;) {
     throwIfAborted(signal);
-    const began = environment.monotonic();
     const attempt = await tryOnce(fn, context);
     if (attempt.done) return attempt.result;
     const now = environment.monotonic();
@@ -57,7 +59,7 @@ export async function runTransaction<T>(
     }
     if (attempt.lostTo === "own") continue;
     losses++;
-    const wait = environment.random() * (now - began) * 2 ** Math.min(losses, DOUBLINGS_MAX);
+    const wait = environment.random() * attempt.fnMs * 2 ** Math.min(losses, DOUBLINGS_MAX);
     await pause(Math.min(wait, deadline - now), context);
   }
 }
@@ -79,6 +81,7 @@ async function tryOnce<T>(
     const builder = context.builder();
     const state = new StagedState(builder).begin(snapshot, context.environment.now());
     const transaction = new Transaction(state, context.pacer);
+    const began = context.environment.monotonic();
     let result: T;
     let checks: Check[];
     try {
@@ -86,6 +89,7 @@ async function tryOnce<T>(
     } finally {
       checks = Transaction.end(transaction);
     }
+    const fnMs = context.environment.monotonic() - began;
     if (state.size === 0) return { done: true, result };
     throwIfAborted(context.signal);
     // From here to the commit nothing is awaited, so that what is found now still holds when the commit enters the queue.
@@ -95,10 +99,11 @@ async function tryOnce<T>(
       return { done: false, lostTo: "own" };
     }
     const lostTo = lostAlready(checks, snapshot.version, context);
-    if (lostTo !== undefined) return { done: false, lostTo };
+    if (lostTo === "own") return { done: false, lostTo };
+    if (lostTo === "others") return { done: false, lostTo, fnMs };
     for (const check of checks) builder.check(check);
     const verdict = await context.commit(builder);
-    return verdict === "applied" ? { done: true, result } : { done: false, lostTo: "others" };
+    return verdict === "applied" ? { done: true, result } : { done: false, lostTo: "others", fnMs };
   } catch (error) {
     if (!(error instanceof IndexDamaged)) throw error;
     await context.engine.rebuild();
