@@ -129,8 +129,8 @@ export class Engine {
   #stopped: KVError | undefined;
   /** What was read is not, or no longer, what lies at the ledger's place: nothing is read or written before it was reopened. */
   #moved = false;
-  /** A repair of this instance has been sealed: the way to it leads through what is damaged. */
-  #repaired = false;
+  /** A repair of this instance looks for a seal, to which the way leads through what is damaged. */
+  #passesSeal = false;
   /** A run of the saved index could not be read: the state is to be built anew before anything else. */
   #indexDamaged = false;
   /** The last attempt to follow failed: nothing is written before one succeeds. */
@@ -369,25 +369,34 @@ export class Engine {
     return EngineState.salvage(session, { ...this.#stateOptions, index: true, sideIndex: false }, notes);
   }
 
-  /** True if the ledger is sealed and what the seal names cannot take its place any more. */
-  async isSiblingLost(): Promise<boolean> {
+  /**
+   * Goes on to the next generation if this one is sealed, through whatever is damaged on the way there. False if what the seal names cannot take its
+   * place any more.
+   */
+  async passSeal(): Promise<boolean> {
+    this.#passesSeal = true;
     try {
-      await this.session.help?.();
-      return false;
+      await this.round({ verify: true });
+      return true;
     } catch (error) {
-      if (hasCode(error, "LedgerDamaged")) return true;
-      throw error;
+      if (!hasCode(error, "LedgerDamaged")) throw error;
+      this.#passesSeal = false;
+      return false;
     }
   }
 
-  /** Like `vacuum`, of a ledger that is damaged: what lies between here and the seal is not followed, the state is read anew. */
-  async repair(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<void> {
+  /**
+   * Like `vacuum`, of a ledger that is damaged: what lies between here and the seal is not followed, the state is read anew. False if somebody else's
+   * generation is in place.
+   */
+  async repair(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
     if (this.identity?.nonce !== nonce)
       throw new KVError("LedgerSealed", `Somebody else has repaired ${this.#ledger.name} meanwhile`);
     const rest = (): MaybePromise<void> => (this.#pacer.due() ? this.#pacer.rest() : undefined);
-    await this.session.vacuum?.({ ...request, rest });
-    this.#repaired = true;
+    const written = await this.session.vacuum?.({ ...request, rest });
+    this.#passesSeal = true;
     await this.round({ verify: true });
+    return written !== undefined && this.identity?.nonce === written;
   }
 
   async #help(): Promise<void> {
@@ -395,7 +404,7 @@ export class Engine {
     if (this.damage.length === 0) await this.session.help?.();
   }
 
-  /** Goes to the seal of a repair and beyond it. */
+  /** Goes to the seal and beyond it, and applies nothing on the way. */
   async #passSeal(state: FollowState): Promise<void> {
     for (let { position } = this.#state; ;) {
       const read = this.session.read(position, { bytes: this.#readBytes.size, verify: true });
@@ -696,9 +705,9 @@ export class Engine {
   }
 
   async #followToEnd(verify: boolean, state: FollowState): Promise<void> {
-    if (this.#repaired) {
+    if (this.#passesSeal) {
       await this.#passSeal(state);
-      this.#repaired = false;
+      this.#passesSeal = false;
     }
     if (this.#stopped !== undefined) throw this.#stopped;
     if (this.#moved) await this.#move(state);

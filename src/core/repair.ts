@@ -2,7 +2,7 @@ import { decodeCommit } from "./commit.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineState } from "./engine-state.ts";
 import { type Environment, isPromise } from "./environment.ts";
-import { KVError } from "./errors.ts";
+import { hasCode, KVError } from "./errors.ts";
 import type { Ledger, LedgerCommit } from "./ledger.ts";
 import type { VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
@@ -34,12 +34,24 @@ export interface RepairContext {
   readonly check: () => void;
 }
 
+/** Others' vacuums and repairs that may come first. */
+const TRIES_MAX = 8;
 const READ_BYTES = 512 * 1024;
 
 /** Lets the ledger begin anew with everything in it that is whole. Every replica reads it anew. */
 export async function runRepair(context: RepairContext): Promise<RepairReport> {
-  const { engine, ledger, environment, check } = context;
+  const { engine, ledger } = context;
   if (engine.isReadOnly) throw new KVError("ReadOnly", `${ledger.name} was opened with readOnly`);
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const done = await tryRepair(context);
+    if (done !== undefined) return done;
+  }
+  throw new KVError("LedgerSealed", `${ledger.name} could not be repaired: others were always quicker`);
+}
+
+/** Undefined if another generation has come first: then that is what there may be to repair. */
+async function tryRepair(context: RepairContext): Promise<RepairReport | undefined> {
+  const { engine, ledger, environment, check } = context;
   const notes = new DamageNotes();
   const session = await ledger.open({
     createIfMissing: false,
@@ -55,16 +67,17 @@ export async function runRepair(context: RepairContext): Promise<RepairReport> {
     throw error;
   }
   try {
-    const { commits, lost } = await readAll(state, notes, context);
+    const { commits, isSealed } = await readAll(state, notes, context);
     const generation = (): number => engine.identity?.generation ?? 0;
-    const isLost = lost && (await engine.isSiblingLost());
+    // What follows may be damaged as well. If it is lost, this one is repaired in its stead.
+    if (isSealed && (await engine.passSeal())) return undefined;
     // A walk through the snapshot finds what is damaged in it.
     const cursor = state.replica.cursor();
     for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
       check();
       if (context.pacer.due()) await context.pacer.rest();
     }
-    if (notes.dropped.length === 0 && !isLost)
+    if (notes.dropped.length === 0 && !isSealed)
       return report({ dropped: [], commits, copy: undefined, generation: generation() });
     const rest = (): Promise<void> | undefined => (context.pacer.due() ? context.pacer.rest() : undefined);
     const copy = await engine.session.keepCopy?.({ rest, check });
@@ -85,10 +98,20 @@ export async function runRepair(context: RepairContext): Promise<RepairReport> {
       progress: context.progress,
       check,
     };
-    await engine.repair(request, source.session.identity?.nonce);
+    if (!(await isRepaired(engine, request, source.session.identity?.nonce))) return undefined;
     return report({ dropped: notes.dropped, commits, copy, generation: generation() });
   } finally {
     state.retire();
+  }
+}
+
+async function isRepaired(...[engine, ...request]: [Engine, ...Parameters<Engine["repair"]>]): Promise<boolean> {
+  try {
+    return await engine.repair(...request);
+  } catch (error) {
+    if (!hasCode(error, "LedgerSealed")) throw error;
+    await engine.passSeal();
+    return false;
   }
 }
 
@@ -97,7 +120,7 @@ async function readAll(
   state: EngineState,
   notes: DamageNotes,
   { pacer, check }: RepairContext,
-): Promise<{ readonly commits: number; readonly lost: boolean }> {
+): Promise<{ readonly commits: number; readonly isSealed: boolean }> {
   const { session } = state.source;
   let commits = 0;
   for (;;) {
@@ -108,7 +131,7 @@ async function readAll(
     }
     for (const commit of result.commits) if (applyTo(state, commit, notes)) commits++;
     state.position = result.next;
-    if (result.status !== "more") return { commits, lost: result.status === "sealed" };
+    if (result.status !== "more") return { commits, isSealed: result.status === "sealed" };
     state.checkpointer?.check();
     await state.checkpointer?.whenRelieved();
     check();

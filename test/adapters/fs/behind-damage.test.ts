@@ -112,6 +112,38 @@ describe("a repair", () => {
     }));
 });
 
+describe("a repair of a ledger that is sealed", () => {
+  it("completes the vacuum first, and repairs what has come of it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      flip(path);
+      const next = await nextGeneration(path);
+      next.seal();
+      await using db = await KV.open(path, { repair: true });
+      expect(db.stats()).toMatchObject({ generation: 3, damage: [] });
+      expect(await db.count(["item"])).toBe(COUNT - 1);
+      await db.set(["new"], 1);
+    }));
+
+  it("by several at once leaves it repaired for each of them", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      flip(path);
+      const all = await Promise.all([1, 2, 3].map(() => KV.open(path)));
+      const reports = await Promise.all(all.map((db) => db.repair()));
+      expect(reports.some(({ dropped }) => dropped.length === 1)).toBe(true);
+      for (const db of all) {
+        await db.sync();
+        expect(db.stats().damage).toEqual([]);
+        await db.set(["new"], 1);
+        expect(await db.count(["item"])).toBe(COUNT - 1);
+        await db.close();
+      }
+    }));
+});
+
 describe("a repair of a snapshot", () => {
   it("leaves out a sum whose base is damaged rather than begin it anew", () =>
     inFolder(async (folder) => {
