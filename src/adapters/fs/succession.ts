@@ -6,7 +6,7 @@ import { FrameKind, frameBytes, writeFrame } from "./frame.ts";
 import { findGarbage, generationOfSibling } from "./garbage.ts";
 import { bytesToCopy, help } from "./help.ts";
 import type { OpenFile } from "./open-file.ts";
-import { encodeDrop } from "./payloads.ts";
+import { encodeDrop, type Seal } from "./payloads.ts";
 import type { ReplacingCalls } from "./replacing.ts";
 import type { Seals } from "./seals.ts";
 import { readRun } from "./run-file.ts";
@@ -50,7 +50,7 @@ export class Succession {
       throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
     // A seal whose sibling is lost is ended in the sibling's stead.
     const lost = request.reload ? this.#host.seals().winning : undefined;
-    if (lost !== undefined) replacing.unlink(`${directory}/${lost.siblingName}`);
+    if (lost !== undefined && this.#isOwnSibling(lost)) replacing.unlink(`${directory}/${lost.siblingName}`);
     this.#removeGarbage(current, replacing);
     const check = (): void => {
       request.check();
@@ -134,6 +134,10 @@ export class Succession {
     const { winning: seal, sealedAt } = this.#host.seals();
     if (seal === undefined) return;
     const { calls, environment, realPath, directory } = this.#options;
+    if (!this.#isOwnSibling(seal)) {
+      const message = `${realPath} was sealed under another name: ${seal.siblingName} may belong to the ledger that it is a copy of; repair can go on from what was sealed`;
+      throw new KVError("LedgerDamaged", message, { ranges: [{ from: sealedAt, to: sealedAt }] });
+    }
     const { file, generation } = current;
     const replacing = this.#replacing();
     const release = current.hold();
@@ -147,6 +151,11 @@ export class Succession {
     } finally {
       release();
     }
+  }
+
+  /** A copy of a sealed file must not take what is the original's. */
+  #isOwnSibling({ siblingName }: Seal): boolean {
+    return generationOfSibling(siblingName, this.#options.name) !== undefined;
   }
 
   /** A seal was met: what it means for a sibling of this session that is waiting for its own. */

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
@@ -141,6 +141,29 @@ describe("a repair of a ledger that is sealed", () => {
         expect(await db.count(["item"])).toBe(COUNT - 1);
         await db.close();
       }
+    }));
+});
+
+describe("a copy of a ledger that is sealed", () => {
+  it("leaves the original its sibling, and is repaired without it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      const next = await nextGeneration(path);
+      next.seal();
+      copyFileSync(path, join(folder, "b.db"));
+      {
+        await using copy = await KV.open(join(folder, "b.db"));
+        await expect(copy.set(["new"], 1)).rejects.toMatchObject({ code: "LedgerDamaged", outcome: "not committed" });
+        expect(await copy.count(["item"])).toBe(COUNT);
+        await copy.repair();
+        expect(copy.stats().generation).toBe(2);
+        await copy.set(["new"], 1);
+      }
+      await using db = await KV.open(path);
+      await db.set(["new"], 2);
+      expect(db.stats()).toMatchObject({ generation: 2, damage: [] });
+      expect(await db.count([])).toBe(COUNT + 1);
     }));
 });
 
