@@ -71,7 +71,7 @@ export interface KVStats {
   readonly generation: number | undefined;
   /** The version that reads see. */
   readonly version: number;
-  /** Keys in the index, expired ones included. */
+  /** Keys in the index, expired ones included. About: what lies in several of its parts is counted in each. */
   readonly keys: number;
   readonly pending: { readonly commits: number; readonly bytes: number };
   /** Frozen versions that iterators and transactions hold. */
