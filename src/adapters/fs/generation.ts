@@ -9,6 +9,8 @@ import { agreesWithMarker, judge, markerBytesAtEnd } from "./verdict.ts";
 
 /** A whole header lies within so many bytes from the start, or there is none. */
 const SEARCH_BYTES = 64 * 1024;
+/** Holds both copies of a header. */
+const BEGINNING_BYTES = 1024;
 
 /** One generation of a ledger file, opened: its header, and how logical addresses lie in it. */
 export interface Generation {
@@ -41,7 +43,10 @@ export type Beginning =
  * Looks for the header: the first whole one wins that is at the beginning of a file. Throws `UnsupportedFormat` for a newer format.
  */
 export function readBeginning(file: ReadableFile, name: string, crc32: Environment["crc32"]): Beginning {
-  const bytes = readAt(file, 0, SEARCH_BYTES + 1024);
+  // As a rule the file begins with it, and nothing has to be searched.
+  const beginning = readAt(file, 0, BEGINNING_BYTES);
+  const isThere = headerFrame(beginning, 0, crc32) !== undefined;
+  const bytes = isThere ? beginning : readAt(file, 0, SEARCH_BYTES + BEGINNING_BYTES);
   for (let at = indexOfMarker(bytes, 0); at >= 0 && at < SEARCH_BYTES; at = indexOfMarker(bytes, at + 1)) {
     const frame = headerFrame(bytes, at, crc32);
     if (frame === undefined) continue;
