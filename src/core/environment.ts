@@ -15,6 +15,11 @@ export interface Environment {
   setTimer(callback: () => void, ms: number, options: { readonly ref: boolean }): Timer;
   /** Calls back in a fresh macrotask, after timers, signals and input/output had a chance to run. */
   macrotask(callback: () => void): void;
+  /**
+   * Whom to tell what is to be released when somebody was dropped without a word (`FinalizationRegistry`). Left out where the platform cannot
+   * tell, or every run has to be like the other.
+   */
+  dropped?<T>(release: (held: T) => void): { register(holder: object, held: T): void };
   /** CRC-32 (IEEE 802.3, polynomial 0xEDB88320 reflected) of `bytes`, continuing from `seed` (0 at the start). Unsigned. */
   crc32(bytes: Uint8Array, seed?: number): number;
 }

@@ -17,7 +17,7 @@ import { ItemKind, NO_CHECKS, type Operation, writeDelete, writeSet } from "./co
 import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
 import type { Ledger } from "./ledger.ts";
 import { EntryIterator } from "./entry-iterator.ts";
-import { DroppedNet, weakly, type WeakReference } from "./dropped.ts";
+import { DroppedNet, type Reference } from "./dropped.ts";
 import { listRows } from "./listing.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { Layer } from "./layers.ts";
@@ -122,7 +122,7 @@ interface OpenState {
 
 /** An iterator that has not ended. Nothing here leads to it: it may be dropped without a word. */
 interface OpenIterator {
-  iterator: WeakReference<{ close(error: unknown): void }> | undefined;
+  iterator: Reference<{ close(error: unknown): void }> | undefined;
   /** What it walks over, once it has begun. */
   snapshot: Snapshot | undefined;
 }
@@ -159,8 +159,8 @@ export class CoreKV {
   readonly #engineOptions: Pick<EngineOptions, "index" | "pendingBytesMax" | "cache" | "sideIndex">;
   readonly #snapshots = new Set<Snapshot>();
   readonly #iterators = new Set<OpenIterator>();
-  readonly #droppedIterators = new DroppedNet<OpenIterator>((open) => this.#letGo(open));
-  readonly #droppedHistories = new DroppedNet<OpenHistory>((open) => open.state?.retire());
+  readonly #droppedIterators: DroppedNet<OpenIterator>;
+  readonly #droppedHistories: DroppedNet<OpenHistory>;
   readonly #watchIterators = new Set<{ end(): void }>();
   readonly #deferred = new Set<Promise<unknown>>();
   #state: State = "new";
@@ -193,6 +193,8 @@ export class CoreKV {
     this.#autoVacuum = parsed.autoVacuum ? new AutoVacuum(this.#environment) : undefined;
     this.#engineOptions = { index: this.#index, pendingBytesMax, cache: new BlockCache(cacheBytesMax), sideIndex };
     this.#pacer = new Pacer(this.#environment);
+    this.#droppedIterators = new DroppedNet(this.#environment, (open) => this.#letGo(open));
+    this.#droppedHistories = new DroppedNet(this.#environment, (open) => open.state?.retire());
     this.#watches = new Watches(
       (error) => this.#emitter.emit("error", error),
       () => {
@@ -757,7 +759,7 @@ export class CoreKV {
   iterate<T = unknown>(query: Query, options?: ListOptions): EntryIterator<T> {
     const open: OpenIterator = { iterator: undefined, snapshot: undefined };
     const iterator = this.#iterator<T>(query, options, open);
-    open.iterator = weakly(iterator);
+    open.iterator = this.#droppedIterators.refer(iterator);
     this.#droppedIterators.watch(iterator, open);
     return iterator;
   }

@@ -12,6 +12,9 @@ export const webEnvironment: Environment = {
   randomBytes: (length) => crypto.getRandomValues(new Uint8Array(length)),
   setTimer,
   macrotask: chooseMacrotask(),
+  ...(typeof FinalizationRegistry === "undefined" || typeof WeakRef === "undefined"
+    ? {}
+    : { dropped: (release) => new FinalizationRegistry(release) }),
   crc32,
 };
 
