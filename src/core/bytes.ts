@@ -8,26 +8,32 @@ const TWO_32 = 2 ** 32;
 
 /** Writes little-endian fields into a buffer that grows. */
 export class ByteWriter {
+  readonly #initialBytes: number;
   #bytes: Uint8Array;
   #data: DataView;
+  /** What lies before it was detached. */
+  #start = 0;
+  /** End of what was written, within the buffer. */
   #length = 0;
 
   constructor(initialBytes: number = INITIAL_BYTES) {
+    this.#initialBytes = initialBytes;
     this.#bytes = new Uint8Array(initialBytes);
     this.#data = new DataView(this.#bytes.buffer);
   }
 
+  /** Bytes written. */
   get length(): number {
-    return this.#length;
+    return this.#length - this.#start;
   }
 
   reset(): void {
-    this.#length = 0;
+    this.#length = this.#start;
   }
 
   /** Drops what was written behind the first `length` bytes. */
   truncate(length: number): void {
-    this.#length = Math.min(this.#length, length);
+    this.#length = Math.min(this.#length, this.#start + length);
   }
 
   u8(value: number): void {
@@ -176,45 +182,36 @@ export class ByteWriter {
 
   /** What was written, from `from` on; valid until the next write. */
   view(from = 0): Uint8Array {
-    return this.#bytes.subarray(from, this.#length);
+    return this.#bytes.subarray(this.#start + from, this.#length);
   }
 
   /** A copy of what was written. */
   take(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    return this.#bytes.slice(this.#start, this.#length);
+  }
+
+  /**
+   * What was written, for good: the writer begins anew behind it, in the same buffer as long as there is room. For many small pieces that do not
+   * live long: a buffer for each would cost more than what is in it.
+   */
+  detach(): Uint8Array {
+    const written = this.view();
+    this.#start = this.#length;
+    return written;
   }
 
   #reserve(more: number): void {
-    const needed = this.#length + more;
-    if (needed <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    if (this.#length + more > this.#bytes.length) this.#grow(more);
+  }
+
+  #grow(more: number): void {
+    const { length } = this;
+    const grown = new Uint8Array(Math.max(length + more, length * 2, this.#initialBytes));
     grown.set(this.view());
     this.#bytes = grown;
     this.#data = new DataView(grown.buffer);
-  }
-}
-
-const CHUNK_BYTES = 32 * 1024;
-
-/**
- * Copies many small pieces of bytes into few large buffers: a buffer for each costs more than the copying. A piece stays as it is; a buffer goes
- * when the last of its pieces has gone.
- */
-export class PieceCopier {
-  #chunk: Uint8Array = new Uint8Array(0);
-  #used = 0;
-
-  copy(bytes: Uint8Array): Uint8Array {
-    const { length } = bytes;
-    if (length > CHUNK_BYTES / 16) return bytes.slice();
-    if (this.#used + length > this.#chunk.length) {
-      this.#chunk = new Uint8Array(CHUNK_BYTES);
-      this.#used = 0;
-    }
-    const from = this.#used;
-    this.#used += length;
-    this.#chunk.set(bytes, from);
-    return this.#chunk.subarray(from, this.#used);
+    this.#start = 0;
+    this.#length = length;
   }
 }
 

@@ -1,4 +1,5 @@
 import { ByteReader, type ByteWriter, MalformedBytes } from "./bytes.ts";
+import { checksumWithin } from "./crc32.ts";
 import { KVError } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import { decodeNumeric, encodeNumeric } from "./value.ts";
@@ -97,7 +98,7 @@ export function writeSet(
   if (expireIn !== 0) writer.f64(expireIn);
   writer.varint(value.length);
   const valueOffset = writer.length;
-  writer.u32(crc32(value));
+  writer.u32(checksumWithin(crc32, value, 0, value.length));
   writer.bytes(value);
   return new Operation(ItemKind.set, key, expireIn, valueOffset, value.length, numeric);
 }

@@ -4,7 +4,7 @@ import { abortable, throwIfAborted } from "./abort.ts";
 import { Atomic, type AtomicResult } from "./atomic.ts";
 import { AutoVacuum } from "./auto-vacuum.ts";
 import { BlockCache } from "./block-cache.ts";
-import { ByteWriter, PieceCopier } from "./bytes.ts";
+import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import { Engine, type EngineOptions, type Round } from "./engine.ts";
@@ -175,8 +175,8 @@ export class CoreKV {
   #toldRound: Round | undefined;
   /** A round that nobody told of found the ledger replaced. */
   #invalidationUntold = false;
-  #writer = new ByteWriter();
-  readonly #payloads = new PieceCopier();
+  /** For commits of one operation. */
+  readonly #writer = new ByteWriter(PAYLOADS_BYTES);
   #lastTimerError: string | undefined;
   #lastVacuumError: string | undefined;
 
@@ -500,8 +500,7 @@ export class CoreKV {
 
   /** Commits the one operation that the shared writer holds. It has no condition and cannot misfit. */
   #commitOne(engine: Engine, operation: Operation): Promise<CommitResult> {
-    const payload = this.#payloads.copy(this.#writer.view());
-    if (payload.length > WRITER_KEPT_BYTES) this.#writer = new ByteWriter();
+    const payload = this.#writer.detach();
     return new Promise((resolve, reject) => {
       const commit = { checks: NO_CHECKS, operations: [operation] };
       engine.enqueue(payload, commit, (_, version) => resolve({ version }), reject);
@@ -1323,8 +1322,8 @@ export class CoreKV {
   }
 }
 
-/** A larger buffer for single operations is let go. */
-const WRITER_KEPT_BYTES = 64 * 1024;
+/** So many bytes of pending commits share a buffer. */
+const PAYLOADS_BYTES = 32 * 1024;
 
 /** Timers that are set for longer fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;

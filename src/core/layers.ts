@@ -54,6 +54,9 @@ class MergedCursor implements OrderedCursor<Row> {
   readonly #floor: number;
   /** The cursor whose row counts at present. */
   #lead = 0;
+  /** Where the nearest of the others stands, in the direction of the last call; undefined if there are none. */
+  #bound: EncodedKey | undefined;
+  #direction: 1 | -1 | 0 = 0;
   key: EncodedKey = "";
 
   constructor(cursors: readonly OrderedCursor<Row>[], base: Layer | undefined, floor: number) {
@@ -77,6 +80,7 @@ class MergedCursor implements OrderedCursor<Row> {
   }
 
   next(): boolean {
+    if (this.#onlyLeadMoves(1)) return true;
     for (let i = 0; i < this.#cursors.length; i++) {
       if (this.#alive[i] && this.#cursors[i].key <= this.key) this.#alive[i] = this.#cursors[i].next();
     }
@@ -84,16 +88,35 @@ class MergedCursor implements OrderedCursor<Row> {
   }
 
   previous(): boolean {
+    if (this.#onlyLeadMoves(-1)) return true;
     for (let i = 0; i < this.#cursors.length; i++) {
       if (this.#alive[i] && this.#cursors[i].key >= this.key) this.#alive[i] = this.#cursors[i].previous();
     }
     return this.#settle(-1);
   }
 
+  /** One step, where all others stand further away: as a rule neighbouring keys lie in one layer. False if there is more to be done. */
+  #onlyLeadMoves(direction: 1 | -1): boolean {
+    const lead = this.#lead;
+    const cursor = this.#cursors[lead];
+    // A call that is made again has moved it already.
+    if (direction !== this.#direction || !this.#alive[lead] || cursor.key !== this.key) return false;
+    this.#alive[lead] = direction === 1 ? cursor.next() : cursor.previous();
+    if (!this.#alive[lead]) return false;
+    const { key } = cursor;
+    const bound = this.#bound;
+    if (bound !== undefined && (direction === 1 ? key >= bound : key <= bound)) return false;
+    if (this.#floor > 0 && lead < this.#cursors.length - 1 && cursor.value.version < this.#floor) return false;
+    this.key = key;
+    return true;
+  }
+
   /** Passes rows that do not count and finds the cursor that leads. */
   #settle(direction: 1 | -1): boolean {
     let lead = -1;
     let key = "";
+    let bound: EncodedKey | undefined;
+    this.#direction = 0;
     const last = this.#cursors.length - 1;
     for (let i = 0; i <= last; i++) {
       const cursor = this.#cursors[i];
@@ -101,12 +124,18 @@ class MergedCursor implements OrderedCursor<Row> {
       if (!this.#alive[i]) continue;
       const own = cursor.key;
       // At equal keys the first one, which is the newest, stays in the lead.
-      if (lead >= 0 && (direction === 1 ? own >= key : own <= key)) continue;
+      if (lead >= 0 && (direction === 1 ? own >= key : own <= key)) {
+        if (bound === undefined || (direction === 1 ? own < bound : own > bound)) bound = own;
+        continue;
+      }
+      if (lead >= 0) bound = key;
       lead = i;
       key = own;
     }
     if (lead < 0) return false;
     this.#lead = lead;
+    this.#bound = bound;
+    this.#direction = direction;
     this.key = key;
     return true;
   }

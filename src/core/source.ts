@@ -1,4 +1,5 @@
 import { readU32 } from "./bytes.ts";
+import { checksumWithin } from "./crc32.ts";
 import { VALUE_HEADER_BYTES } from "./commit.ts";
 import type { Environment, MaybePromise } from "./environment.ts";
 import { isPromise } from "./environment.ts";
@@ -34,8 +35,9 @@ export class Source implements ValueSource {
   value(row: Row): MaybePromise<unknown> {
     if (row.numeric !== undefined) return row.numeric;
     if (row.home !== undefined) return row.home.value(row);
-    const bytes = this.bytes(row);
-    return isPromise(bytes) ? bytes.then((arrived) => decodeValue(arrived)) : decodeValue(bytes);
+    const record = this.#record(row);
+    if (!isPromise(record)) return decodeValue(record, VALUE_HEADER_BYTES);
+    return record.then((arrived) => decodeValue(arrived, VALUE_HEADER_BYTES));
   }
 
   /**
@@ -44,26 +46,34 @@ export class Source implements ValueSource {
    */
   bytes(row: Row): MaybePromise<Uint8Array> {
     if (row.home !== undefined) return row.home.valueBytes(row);
+    const record = this.#record(row);
+    if (!isPromise(record)) return record.subarray(VALUE_HEADER_BYTES);
+    return record.then((arrived) => arrived.subarray(VALUE_HEADER_BYTES));
+  }
+
+  /** A value's checksum and, behind it, the value, which passes it. */
+  #record(row: Row): MaybePromise<Uint8Array> {
     const { version, place, valueOffset, valueLength } = row;
     const record = this.session.readValue(version, place + valueOffset, VALUE_HEADER_BYTES + valueLength);
     if (isPromise(record)) return this.#arriving(row, record);
-    return this.#valueIn(row, record) ?? this.#again(row);
+    return this.#isGood(row, record) ? record : this.#again(row);
   }
 
   async #arriving(row: Row, record: Promise<Uint8Array>): Promise<Uint8Array> {
     // The session must not close under a read that waits for its bytes.
     this.pin();
     try {
-      return this.#valueIn(row, await record) ?? (await this.#again(row));
+      const arrived = await record;
+      return this.#isGood(row, arrived) ? arrived : await this.#again(row);
     } finally {
       this.unpin();
     }
   }
 
-  /** The value's bytes, if they pass their checksum. */
-  #valueIn(row: Row, record: Uint8Array): Uint8Array | undefined {
-    const value = record.subarray(VALUE_HEADER_BYTES);
-    return value.length === row.valueLength && this.#crc32(value) === readU32(record, 0) ? value : undefined;
+  #isGood(row: Row, record: Uint8Array): boolean {
+    const { length } = record;
+    if (length !== VALUE_HEADER_BYTES + row.valueLength) return false;
+    return checksumWithin(this.#crc32, record, VALUE_HEADER_BYTES, length) === readU32(record, 0);
   }
 
   /** What fails is read a second time before it is called damaged. */
@@ -71,8 +81,7 @@ export class Source implements ValueSource {
     const from = row.place + row.valueOffset;
     const length = VALUE_HEADER_BYTES + row.valueLength;
     const check = (record: Uint8Array): Uint8Array => {
-      const value = this.#valueIn(row, record);
-      if (value !== undefined) return value;
+      if (this.#isGood(row, record)) return record;
       throw new KVError("LedgerDamaged", `The value at address ${from} of ${this.#name} fails its checksum`, {
         ranges: [{ from, to: from + length }],
       });

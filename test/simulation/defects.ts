@@ -46,7 +46,7 @@ export const defects: readonly Defect[] = [
   }),
   defect("a value that holds a marker is not masked", {
     file: "adapters/fs/frame.ts",
-    find: "if (indexOfMarker(rest, 0) >= 0)",
+    find: "if (indexOfMarker(target, at + MASK_AT, end) >= 0)",
     replace: "if (false)",
   }),
   defect("versions are used twice", {
@@ -61,8 +61,8 @@ export const defects: readonly Defect[] = [
   }),
   defect("queued commits share one buffer", {
     file: "core/bytes.ts",
-    find: "const from = this.#used;\n    this.#used += length;",
-    replace: "const from = 0;\n    this.#used = length;",
+    find: "this.#start = this.#length;",
+    replace: "",
   }),
   defect("windows of the file are read into one buffer", {
     file: "adapters/fs/file.ts",
