@@ -190,7 +190,8 @@ export class CoreKV {
     const { pendingBytesMax, cacheBytesMax, sideIndex } = parsed;
     this.#purgeAfterMs = parsed.purgeAfterMs;
     this.#pinnedBytesMax = parsed.pinnedBytesMax;
-    this.#autoVacuum = parsed.autoVacuum ? new AutoVacuum(this.#environment) : undefined;
+    // Who keeps no keys has nothing that a snapshot could be made of.
+    this.#autoVacuum = parsed.autoVacuum && this.#index ? new AutoVacuum(this.#environment) : undefined;
     this.#engineOptions = { index: this.#index, pendingBytesMax, cache: new BlockCache(cacheBytesMax), sideIndex };
     this.#pacer = new Pacer(this.#environment);
     this.#droppedIterators = new DroppedNet(this.#environment, (open) => this.#letGo(open));
