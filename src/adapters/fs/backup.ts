@@ -84,8 +84,9 @@ export async function copyAside(
   { rest, check }: { readonly rest: () => MaybePromise<void>; readonly check: () => void },
 ): Promise<string> {
   const path = `${realPath}.damaged-${toHex(environment.randomBytes(8))}`;
-  const copy = replacing.createLike(path, realPath);
+  let copy: WritableFile | undefined;
   try {
+    copy = replacing.createLike(path, realPath);
     const { size } = file.status();
     for (let at = 0; at < size; at += CHUNK_BYTES) {
       copy.writeAt(readAt(file, at, Math.min(CHUNK_BYTES, size - at)), at);
@@ -95,9 +96,9 @@ export async function copyAside(
     await copy.sync();
     return path;
   } catch (error) {
-    replacing.unlink(path);
+    if (copy !== undefined) replacing.unlink(path);
     throw fromSystem(error, `${realPath} could not be copied to ${path}`);
   } finally {
-    copy.close();
+    copy?.close();
   }
 }
