@@ -30,8 +30,8 @@ export class Succession {
   readonly #host: SuccessionHost;
   /** What a vacuum of this session has sealed with, while it is not known whether that seal counts. */
   #sibling: Sibling | undefined;
-  /** A vacuum was begun here in the present generation. */
-  #vacuums = false;
+  /** Set once a vacuum was begun here in the present generation: the files of the saved index that lay there then. */
+  #indexBefore: readonly string[] | undefined;
 
   constructor(options: SessionOptions, host: SuccessionHost) {
     this.#options = options;
@@ -43,7 +43,7 @@ export class Succession {
     const { calls, environment, realPath, directory, name } = this.#options;
     const replacing = this.#replacing();
     refuseIfObstructed(replacing, realPath);
-    this.#vacuums = true;
+    this.#indexBefore = this.#indexFiles(current, replacing);
     const { header, start, delta } = current.generation;
     // Of an earlier generation: frames from there on are not to be found here.
     if (request.position < start + delta)
@@ -169,16 +169,37 @@ export class Succession {
     if (winning?.siblingNonce !== sibling.nonce) this.#unlinkOnceDurable(sibling, current);
   }
 
-  /** The next generation is in place. Whoever had begun a vacuum of the last one removes what all those left who did not win. */
+  /**
+   * The next generation is in place. Whoever had begun a vacuum of the last one removes what all those left who did not win, and the index of the last
+   * one, which nobody opens any more; those who have it open read on.
+   */
   movedOn({ generation: { header } }: OpenFile): void {
     const { replacing, environment, directory, name } = this.#options;
-    if (replacing === undefined || !this.#vacuums) return;
-    this.#vacuums = false;
+    const index = this.#indexBefore;
+    if (replacing === undefined || index === undefined) return;
+    this.#indexBefore = undefined;
+    for (const path of index) removeQuietly(replacing, path);
     try {
       const { stale } = findGarbage({ calls: replacing, environment, directory, name, generation: header.generation });
       for (const path of stale) removeQuietly(replacing, path);
     } catch {
       // The next vacuum looks again.
+    }
+  }
+
+  /** The runs of the present generation's index, those too that no manifest names any more. */
+  #indexFiles({ device, inode }: OpenFile, calls: ReplacingCalls): readonly string[] {
+    const { realPath, directory, name } = this.#options;
+    const prefix = `${name}.idx-`;
+    try {
+      const runs = calls.list(directory).filter((each) => each.startsWith(prefix) && isHex(each.slice(prefix.length)));
+      // Looked at afterwards: as long as the path leads here, nobody can have saved an index of the next generation.
+      const present = this.#options.calls.stat(realPath);
+      if (present?.device !== device || present.inode !== inode) return [];
+      return runs.map((each) => `${directory}/${each}`);
+    } catch {
+      // What lies about takes room, and no more.
+      return [];
     }
   }
 
@@ -225,6 +246,8 @@ export class Succession {
     }
   }
 }
+
+const isHex = (text: string): boolean => /^[0-9a-f]+$/.test(text);
 
 function removeQuietly(calls: ReplacingCalls, path: string): void {
   try {

@@ -312,6 +312,32 @@ describe("a vacuum of a file", () => {
       await follower.session.close();
     }));
 
+  it("removes the saved index of the last generation, and never what may be the next one's", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const first = await Follower.open(path);
+      const late = await Follower.open(path);
+      await first.append("x");
+      await first.follow();
+      await late.follow();
+      const saved = ["a.db.idx-01", "a.db.idx-02"];
+      const kept = ["a.db.idx", "a.db.idx-kept", "b.db.idx-01"];
+      for (const name of [...saved, ...kept]) writeFileSync(join(folder, name), "");
+      const there = (): string[] => readdirSync(folder).filter((name) => name.includes(".idx"));
+      await first.vacuum();
+      await first.follow();
+      expect(there()).toEqual([...saved, ...kept].toSorted());
+      await first.moveOn();
+      expect(there()).toEqual(kept);
+      // Begun where the path does not lead any more.
+      writeFileSync(join(folder, "a.db.idx-03"), "");
+      await late.vacuum();
+      await late.follow();
+      await late.moveOn();
+      expect(there()).toContain("a.db.idx-03");
+      for (const each of [first, late]) await each.session.close();
+    }));
+
   it("drops a sibling that was abandoned an hour ago, so that a seal naming it is void, and unlinks it at the next one", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");

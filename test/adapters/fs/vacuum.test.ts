@@ -294,6 +294,26 @@ describe("the side index", () => {
       expect(await again.count([])).toBe(501);
     }));
 
+  it("of the last generation is removed by a vacuum, those parts too that no list names any more, and whoever has it open reads on", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const runs = (): string[] => indexFiles(folder).filter((name) => name !== "a.db.idx");
+      await using db = await KV.open(path, { autoSync: false });
+      for (let from = 0; from < 3 * MANY; from += MANY) {
+        await fill(db, from, from + MANY);
+        await vi.waitFor(() => expect(runs().length).toBeGreaterThan(from / MANY), 10_000);
+      }
+      await db.close();
+      await using reader = await KV.open(path, { autoSync: false });
+      await using author = await KV.open(path, { autoSync: false });
+      await author.vacuum();
+      expect(runs()).toEqual([]);
+      expect(await reader.get(["item", 7])).toEqual({ number: 7, text: "item 7" });
+      expect(await reader.count([])).toBe(3 * MANY);
+      await using fresh = await KV.open(path);
+      expect(await fresh.count([])).toBe(3 * MANY);
+    }));
+
   it("is not kept with sideIndex: false", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
