@@ -1,3 +1,5 @@
+import type { ByteCache } from "./ledger.ts";
+
 /**
  * One bounded cache for everything that is read on demand: blocks and pages of all runs, and values. Each user has a space of its own, so
  * that keys of different users never meet; all of them share the bytes.
@@ -148,6 +150,23 @@ export class BlockCache {
     this.#hand = slot.newer;
     slot.space.drop(slot);
   }
+}
+
+/** A space for bytes in buffers that are used again, for those who know nothing else of the cache. */
+export function byteCache(cache: BlockCache, dropped: (bytes: Uint8Array) => void): ByteCache {
+  const space = cache.space<Uint8Array>({
+    dropped: (bytes) => {
+      dropped(bytes);
+      cache.recycle(bytes);
+    },
+  });
+  return {
+    get: (key) => space.get(key),
+    set: (key, bytes, size) => space.set(key, bytes, size),
+    admits: (key, size) => space.admits(key, size),
+    buffer: (length) => cache.takeBuffer(length) ?? new Uint8Array(length),
+    clear: () => space.clear(),
+  };
 }
 
 /** The part of a cache that belongs to one user. Keys are integers from 0. */

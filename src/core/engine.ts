@@ -1,4 +1,4 @@
-import type { BlockCache } from "./block-cache.ts";
+import { type BlockCache, byteCache } from "./block-cache.ts";
 import { CommitQueue, PendingCommit, type Verdict } from "./commit-queue.ts";
 import { type Commit, decodeCommit } from "./commit.ts";
 import { EngineState, type EngineStateOptions } from "./engine-state.ts";
@@ -913,7 +913,7 @@ export class Engine {
       readOnly: this.#options.readOnly,
       allowNetworkFileSystem: this.#options.allowNetworkFileSystem,
       environment: this.#environment,
-      cache: () => this.#options.cache.space(),
+      cache: (dropped) => byteCache(this.#options.cache, dropped),
     });
     const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
     this.#countedTo = sameLedger ? Math.max(this.#countedTo, old.replica.version) : 0;

@@ -3,7 +3,7 @@
 import { abortable, throwIfAborted } from "./abort.ts";
 import { Atomic, type AtomicResult } from "./atomic.ts";
 import { AutoVacuum } from "./auto-vacuum.ts";
-import { BlockCache } from "./block-cache.ts";
+import { BlockCache, byteCache } from "./block-cache.ts";
 import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
@@ -236,7 +236,11 @@ export class CoreKV {
     let maintenance: Maintenance;
     try {
       const { cache } = this.#engineOptions;
-      const session = await ledger.open({ ...parsed, environment: this.#environment, cache: () => cache.space() });
+      const session = await ledger.open({
+        ...parsed,
+        environment: this.#environment,
+        cache: (dropped) => byteCache(cache, dropped),
+      });
       engine = new Engine(
         ledger,
         session,

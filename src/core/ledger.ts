@@ -50,8 +50,8 @@ export interface LedgerOpenOptions {
   /** See `OpenOptions.allowNetworkFileSystem`; adapters that have no file ignore it. */
   readonly allowNetworkFileSystem: boolean;
   readonly environment: Environment;
-  /** Makes room for what the session wants to keep of what it reads. Left out where it has to do without. */
-  readonly cache?: () => ByteCache;
+  /** Makes room for what the session wants to keep of what it reads; `dropped` is told what is kept no longer. Left out where it has to do without. */
+  readonly cache?: (dropped: (bytes: Uint8Array) => void) => ByteCache;
 }
 
 /** A part of the memory that an instance keeps for what was read (`cacheBytesMax`). Keys are integers from 0. */
@@ -61,6 +61,8 @@ export interface ByteCache {
   set(key: number, bytes: Uint8Array, size: number): void;
   /** False if keeping so much would only push out something else; asked a second time soon, it is true. */
   admits(key: number, size: number): boolean;
+  /** A buffer of at least `length` bytes. Memory that was dropped is used again: views of it show something else then. */
+  buffer(length: number): Uint8Array;
   /** Lets go of everything. */
   clear(): void;
 }
@@ -273,7 +275,7 @@ export interface LedgerSession {
   /**
    * `length` bytes at `place`, which lie in the commit with this version. Throws `LedgerDamaged` when they cannot be had whole.
    * The bytes are the receiver's own; of a session that was given a `cache` they may be part of what that keeps: the receiver does not change
-   * them, and they stay as they are. Contents are checked by the engine, which keeps a checksum with each value. With `again`, what the last
+   * them, and they are valid until the next call. Contents are checked by the engine, which keeps a checksum with each value. With `again`, what the last
    * call gave has failed: nothing kept is to be believed any more.
    */
   readValue(

@@ -1,4 +1,4 @@
-import type { ByteCache } from "../../core/ledger.ts";
+import type { LedgerOpenOptions } from "../../core/ledger.ts";
 import type { FileHandle } from "./file.ts";
 import type { Generation } from "./generation.ts";
 import { ValuePages } from "./value-pages.ts";
@@ -15,7 +15,7 @@ export class OpenFile {
   #syncs: Promise<void> = Promise.resolve();
 
   /** Held once, by whoever makes it. */
-  constructor(file: FileHandle, generation: Generation, cache: ByteCache | undefined) {
+  constructor(file: FileHandle, generation: Generation, cache: LedgerOpenOptions["cache"]) {
     this.file = file;
     this.values = new ValuePages(file, cache);
     this.generation = generation;

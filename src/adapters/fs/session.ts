@@ -4,12 +4,12 @@ import { KVError } from "../../core/errors.ts";
 import type {
   AppendResult,
   BackupRequest,
-  ByteCache,
   CheckpointStore,
   CommitRecord,
   LedgerCommit,
   LedgerIdentity,
   LedgerNotice,
+  LedgerOpenOptions,
   LedgerSession,
   LedgerSnapshot,
   ReadBudget,
@@ -42,7 +42,7 @@ export interface SessionOptions {
   readonly calls: FileSystemCalls;
   readonly environment: Environment;
   /** Room for what is kept of one file. */
-  readonly cache: (() => ByteCache) | undefined;
+  readonly cache: LedgerOpenOptions["cache"];
   readonly readOnly: boolean;
   readonly strict: boolean;
   /**
@@ -352,7 +352,7 @@ export class FileSession implements LedgerSession {
   /** Makes a generation's file the present one. */
   #enter(file: FileHandle, generation: Generation): void {
     this.#current?.release();
-    const current = new OpenFile(file, generation, this.#options.cache?.());
+    const current = new OpenFile(file, generation, this.#options.cache);
     this.#files = [...this.#files.filter((each) => each.isOpen), current];
     if (this.#options.failedSyncs.has(nameOf(current)))
       this.#writeClosed = new KVError("InputOutput", "an earlier attempt to make the file durable failed");

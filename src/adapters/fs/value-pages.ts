@@ -1,4 +1,4 @@
-import type { ByteCache } from "../../core/ledger.ts";
+import type { ByteCache, LedgerOpenOptions } from "../../core/ledger.ts";
 import { type FileHandle, readAt } from "./file.ts";
 
 const PAGE_BYTES = 4096;
@@ -18,29 +18,38 @@ export class ValuePages {
   #recentBytes: Uint8Array = NOTHING;
 
   /** `cache`: left out, nothing is kept. */
-  constructor(file: Pick<FileHandle, "read">, cache: ByteCache | undefined) {
+  constructor(file: Pick<FileHandle, "read">, cache: LedgerOpenOptions["cache"]) {
     this.#file = file;
-    this.#cache = cache;
+    this.#cache = cache?.((dropped) => {
+      if (dropped === this.#recentBytes) this.#recent = -1;
+    });
   }
 
-  /** `length` bytes at `offset`, fewer if the file ends before. Not to be changed. */
+  /** `length` bytes at `offset`, fewer if the file ends before. Not to be changed, and valid until the next call. */
   read(offset: number, length: number, settledUpTo: number): Uint8Array {
     const number = Math.floor(offset / PAGE_BYTES);
     const from = offset - number * PAGE_BYTES;
     const to = from + length;
     if (number === this.#recent && to <= this.#recentBytes.length) return this.#recentBytes.subarray(from, to);
-    if (length <= PAGE_BYTES && offset + length <= settledUpTo) {
-      const first = this.#page(number, Math.min(to, PAGE_BYTES), settledUpTo);
-      if (to <= PAGE_BYTES && first !== undefined) return first.subarray(from, to);
-      const second = to <= PAGE_BYTES ? undefined : this.#page(number + 1, to - PAGE_BYTES, settledUpTo);
-      if (first !== undefined && second !== undefined) {
-        const bytes = new Uint8Array(length);
-        bytes.set(first.subarray(from));
-        bytes.set(second.subarray(0, to - PAGE_BYTES), PAGE_BYTES - from);
-        return bytes;
-      }
-    }
-    return readAt(this.#file, offset, length);
+    if (length > PAGE_BYTES || offset + length > settledUpTo) return readAt(this.#file, offset, length);
+    const kept =
+      to <= PAGE_BYTES
+        ? this.#page(number, to, settledUpTo)?.subarray(from, to)
+        : this.#across(number, from, to, settledUpTo);
+    return kept ?? readAt(this.#file, offset, length);
+  }
+
+  /** What lies in two pages. */
+  #across(number: number, from: number, to: number, settledUpTo: number): Uint8Array | undefined {
+    const first = this.#page(number, PAGE_BYTES, settledUpTo);
+    if (first === undefined) return undefined;
+    const bytes = new Uint8Array(to - from);
+    // The other page may push this one out.
+    bytes.set(first.subarray(from));
+    const second = this.#page(number + 1, to - PAGE_BYTES, settledUpTo);
+    if (second === undefined) return undefined;
+    bytes.set(second.subarray(0, to - PAGE_BYTES), PAGE_BYTES - from);
+    return bytes;
   }
 
   /** A page that reaches at least up to `to`; undefined if it is not worth being kept, or the file was cut. */
@@ -51,9 +60,9 @@ export class ValuePages {
     if (page === undefined || page.length < to) {
       if (page === undefined && !cache.admits(number, PAGE_BYTES)) return undefined;
       const begin = number * PAGE_BYTES;
-      page = readAt(this.#file, begin, Math.min(PAGE_BYTES, settledUpTo - begin));
-      if (page.length < to) return undefined;
+      page = readAt(this.#file, begin, Math.min(PAGE_BYTES, settledUpTo - begin), cache.buffer(PAGE_BYTES));
       cache.set(number, page, PAGE_BYTES);
+      if (page.length < to) return undefined;
     }
     this.#recent = number;
     this.#recentBytes = page;

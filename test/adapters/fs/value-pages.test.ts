@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { FileHandle } from "../../../src/adapters/fs/file.ts";
 import { ValuePages } from "../../../src/adapters/fs/value-pages.ts";
-import { BlockCache } from "../../../src/core/block-cache.ts";
+import { BlockCache, byteCache } from "../../../src/core/block-cache.ts";
 import { Draw } from "../../support/random.ts";
 
 const SIZE = 200_000;
@@ -31,12 +31,13 @@ function pagesOf(
   cacheBytes: number | undefined,
   file = new CountingFile(SIZE),
 ): { file: CountingFile; pages: ValuePages } {
-  const cache = cacheBytes === undefined ? undefined : new BlockCache(cacheBytes).space<Uint8Array>();
-  return { file, pages: new ValuePages(file, cache) };
+  const cache = cacheBytes === undefined ? undefined : new BlockCache(cacheBytes);
+  const pages = new ValuePages(file, cache && ((dropped) => byteCache(cache, dropped)));
+  return { file, pages };
 }
 
 describe("values of a file", () => {
-  it.each([undefined, 0, 5000, 20_000, 1e6])("are read right with %s bytes of cache", (cacheBytes) => {
+  it.each([undefined, 0, 5000, 20_000, 80_000, 1e6])("are read right with %s bytes of cache", (cacheBytes) => {
     const { file, pages } = pagesOf(cacheBytes);
     const random = new Draw(3);
     for (let i = 0; i < 5000; i++) {
