@@ -238,7 +238,7 @@ describe("the queue", () => {
     await using db = await KV.open(ledger);
     hold();
     const first = db.set(["a"], 1);
-    await macrotask();
+    while (appends.length === 0) await macrotask();
     const rest: Promise<unknown>[] = [];
     for (let i = 0; i < 5; i++) {
       rest.push(db.set(["b", i], 1));

@@ -221,11 +221,11 @@ describe("close", () => {
   });
 
   test("waits no longer than timeoutMs, and tells that outcomes are unknown", async () => {
-    const { ledger, hold, release } = observed(memoryLedger());
+    const { ledger, appends, hold, release } = observed(memoryLedger());
     const db = await KV.open(ledger);
     hold();
     const inFlight = db.set(["a"], 1);
-    await macrotask();
+    while (appends.length === 0) await macrotask();
     const waiting = db.set(["b"], 1);
     const outcomes = Promise.allSettled([inFlight, waiting]);
     await db.close({ timeoutMs: 5 });
