@@ -246,7 +246,9 @@ export class Checkpointer {
       const runs = [run, ...present.slice(merged.length)];
       const published = await this.#publish(store, { position, version, runs: runs.map((each) => each.stored) }, epoch);
       if (!published) store?.discard([stored]);
-      if (epoch !== this.#epoch || (!published && (await this.#adopt()))) return;
+      if (!published && (await this.#adopt())) return;
+      // Asked last: all that was awaited may have changed what lies underneath.
+      if (epoch !== this.#epoch) return;
       this.counts.saved++;
       this.counts.merged += merged.length;
       this.#install(position, version, runs);
