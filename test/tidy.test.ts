@@ -32,6 +32,7 @@ const LONG_FILES: Readonly<Record<string, string>> = {
   "src/core/value.ts": "encoding and decoding of the same forms stand side by side",
   "src/adapters/fs/session.ts": "one opened file: reading, appending and moving on share its position",
   "src/testing/conformance.ts": "the list of all duties of a ledger, to be read from top to bottom",
+  "test/simulation/simulation.ts": "the fault model and the one loop under it, to be read from top to bottom",
   "test/format/make.ts": "the list of all golden files, to be read from top to bottom",
   "test/format/reader.ts": "a reader of the format, to be read from top to bottom beside docs/FORMAT.md",
 };

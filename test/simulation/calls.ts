@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import type { FileHandle, FileSystemCalls, PathStatus } from "../../src/adapters/fs/file.ts";
-import type { Inode } from "./disk.ts";
+import type { ReplacingCalls, WritableFile } from "../../src/adapters/fs/replacing.ts";
+import type { Inode } from "./inode.ts";
 import type { Process, World } from "./world.ts";
 
 /** How often the system misbehaves. */
@@ -15,6 +16,11 @@ export interface SystemFaults {
   /** A read gives fewer bytes than there are. */
   shortRead: number;
   syncError: number;
+  /** A sync takes long. */
+  slowSync: number;
+  /** The process dies in a system call: in any, and in those that replace files. */
+  crash: number;
+  crashReplacing: number;
   /** A notification is not delivered. */
   hintLost: number;
   hintLateMs: number;
@@ -22,14 +28,18 @@ export interface SystemFaults {
 
 const DEVICE = 1n;
 const EXT4 = 0xef53;
+/** The longest that a sync takes. */
+export const SYNC_MS_MAX = 300;
 
 /** The system of a world: one for all processes, so that they share one disk and its notifications. */
 export class System {
   readonly #world: World;
   readonly faults: SystemFaults;
   readonly #watches = new Set<{ readonly process: Process; readonly tell: (name: string) => void; pending: boolean }>();
-  /** Descriptors that are open, by process. */
-  readonly open = new Map<Process, number>();
+  /** What every process has open. */
+  readonly open = new Map<Process, Set<SimulatedFile>>();
+  /** Called when a process has died in a system call. */
+  crashed: () => void = () => undefined;
 
   constructor(world: World, faults: SystemFaults) {
     this.#world = world;
@@ -50,12 +60,8 @@ export class System {
   }
 
   callsFor(process: Process): FileSystemCalls {
-    const world = this.#world;
-    const { disk } = world;
-    const enter = (): void => {
-      if (!process.isAlive) world.fail(`${process.name} is dead and makes a system call`);
-      world.interfere(process);
-    };
+    const { disk } = this.#world;
+    const enter = (): void => this.enter(process, this.faults.crash);
     return {
       posix: true,
       open: (path, { write, create }) => {
@@ -64,9 +70,8 @@ export class System {
         if (inode === undefined && !create) throw systemError("ENOENT");
         if (inode === undefined && !disk.isDirectory(posix.dirname(path))) throw systemError("ENOENT");
         inode ??= disk.create(path);
-        world.note(process.name, () => `open ${path}`);
-        this.open.set(process, (this.open.get(process) ?? 0) + 1);
-        return new SimulatedFile(this, world, process, inode, posix.basename(path), write);
+        this.#world.note(process.name, () => `open ${path}`);
+        return new SimulatedFile(this, this.#world, process, inode, path, write);
       },
       stat: (path): PathStatus | undefined => {
         enter();
@@ -76,54 +81,148 @@ export class System {
       },
       makeDirectories: (path) => {
         enter();
-        disk.makeDirectory(path);
-        return [];
+        return disk.makeDirectories(path);
       },
-      syncDirectory: () => this.sync(process),
+      syncDirectory: (path) => {
+        enter();
+        const succeed = disk.beginSync(path);
+        return this.sync(process, { succeed, end: () => undefined, counts: false });
+      },
       fileSystemType: () => EXT4,
       watchDirectory: (_, tell) => {
         const watch = { process, tell, pending: false };
         this.#watches.add(watch);
         return () => this.#watches.delete(watch);
       },
+      replacing: this.#replacingFor(process),
       resolve: (path) => ({ path, directory: posix.dirname(path), name: posix.basename(path) }),
     };
   }
 
-  sync(process: Process): Promise<void> {
+  #replacingFor(process: Process): ReplacingCalls {
+    const world = this.#world;
+    const { disk } = world;
+    const enter = (what: string): void => {
+      this.enter(process, this.faults.crashReplacing);
+      world.note(process.name, () => what);
+    };
+    const created = (path: string): WritableFile => {
+      if (disk.lookup(path) !== undefined) throw systemError("EEXIST");
+      if (disk.freeBytes === 0) throw systemError("ENOSPC");
+      const inode = disk.create(path);
+      this.changed(posix.basename(path));
+      return new SimulatedFile(this, world, process, inode, path, true);
+    };
+    return {
+      createLike: (path, like) => {
+        enter(`create ${path}`);
+        if (disk.lookup(like) === undefined) throw systemError("ENOENT");
+        return created(path);
+      },
+      createNew: (path) => {
+        enter(`create ${path}`);
+        return created(path);
+      },
+      openWritable: (path) => {
+        enter(`open ${path}`);
+        const inode = disk.lookup(path);
+        return inode === undefined ? undefined : new SimulatedFile(this, world, process, inode, path, true);
+      },
+      rename: (from, to) => {
+        enter(`rename ${from} to ${to}`);
+        const done = disk.rename(from, to);
+        this.changed(posix.basename(to));
+        this.leave(process, this.faults.crashReplacing);
+        return done;
+      },
+      unlink: (path) => {
+        enter(`unlink ${path}`);
+        const done = disk.unlink(path);
+        this.leave(process, this.faults.crashReplacing);
+        return done;
+      },
+      realPath: (path) => path,
+      list: (directory) => {
+        enter(`list ${directory}`);
+        return disk.list(directory);
+      },
+      modifiedAt: (path) => {
+        enter(`modified ${path}`);
+        return disk.lookup(path)?.modifiedAt;
+      },
+      obstacle: () => undefined,
+    };
+  }
+
+  /** Takes its time; then it has succeeded, or failed. */
+  sync(
+    process: Process,
+    sync: { readonly succeed: () => void; readonly end: () => void; readonly counts: boolean },
+  ): Promise<void> {
+    const slow = process.random.chance(this.faults.slowSync);
     return new Promise((resolve, reject) => {
-      process.later("synced", process.random.next() * 2, () => {
+      process.later("synced", process.random.next() * (slow ? SYNC_MS_MAX : 2), () => {
         if (process.random.chance(this.faults.syncError)) {
           this.#world.note(process.name, () => "sync fails");
-          process.syncFailedAt = Math.min(process.syncFailedAt, this.#world.steps);
+          if (sync.counts && process.strict) process.syncFailedAt = Math.min(process.syncFailedAt, this.#world.steps);
+          sync.end();
           reject(systemError("EIO"));
-        } else resolve();
+        } else {
+          sync.succeed();
+          resolve();
+        }
       });
     });
   }
 
-  enter(process: Process): void {
-    if (!process.isAlive) this.#world.fail(`${process.name} is dead and makes a system call`);
+  /** Every system call begins here. Others may act first, and the caller may not live to see it done. */
+  enter(process: Process, crash: number): void {
+    this.#assertAlive(process);
     this.#world.interfere(process);
+    this.#assertAlive(process);
+    this.leave(process, crash);
+  }
+
+  /** Some end here. */
+  leave(process: Process, crash: number): void {
+    if (!process.random.chance(crash)) return;
+    this.#world.note(process.name, () => "crashes");
+    process.kill();
+    this.crashed();
+    throw new Killed();
+  }
+
+  #assertAlive(process: Process): void {
+    if (process.isAlive) return;
+    if (!process.isInStep) this.#world.fail(`${process.name} is dead and makes a system call`);
+    // What is left of its step has not happened.
+    throw new Killed();
   }
 }
 
-class SimulatedFile implements FileHandle {
+/** What is left of a process that died in the middle of its step: none of its calls does anything any more. */
+export class Killed extends Error {
+  override readonly name = "Killed";
+}
+
+class SimulatedFile implements FileHandle, WritableFile {
   readonly #system: System;
   readonly #world: World;
   readonly #process: Process;
-  readonly #inode: Inode;
-  readonly #name: string;
+  readonly inode: Inode;
+  readonly path: string;
   readonly #writable: boolean;
   #closed = false;
 
-  constructor(system: System, world: World, process: Process, inode: Inode, name: string, writable: boolean) {
+  constructor(system: System, world: World, process: Process, inode: Inode, path: string, writable: boolean) {
     this.#system = system;
     this.#world = world;
     this.#process = process;
-    this.#inode = inode;
-    this.#name = name;
+    this.inode = inode;
+    this.path = path;
     this.#writable = writable;
+    const open = system.open.get(process) ?? new Set();
+    system.open.set(process, open.add(this));
   }
 
   read(target: Uint8Array, position: number): number {
@@ -134,7 +233,7 @@ class SimulatedFile implements FileHandle {
       this.#note("read fails");
       throw systemError("EIO");
     }
-    let bytes = this.#inode.read(this.#process, position, position + target.length);
+    let bytes = this.inode.read(this.#process, position, position + target.length);
     if (bytes.length > 1 && random.chance(faults.shortRead)) bytes = bytes.subarray(0, random.between(1, bytes.length));
     target.set(bytes);
     return bytes.length;
@@ -158,43 +257,72 @@ class SimulatedFile implements FileHandle {
       throw systemError("ENOSPC");
     }
     const slow = random.chance(faults.slowWrite);
-    this.#note(`writes ${count} of ${bytes.length} at ${this.#inode.size(this.#process)}${slow ? ", slowly" : ""}`);
+    this.#note(`writes ${count} of ${bytes.length} at ${this.inode.size(this.#process)}${slow ? ", slowly" : ""}`);
     disk.freeBytes -= count;
-    this.#inode.append(this.#process, bytes.subarray(0, count), slow);
-    if (this.#inode.transit?.author === this.#process) this.#process.writing = true;
-    this.#system.changed(this.#name);
+    this.inode.append(this.#process, bytes.subarray(0, count), slow);
+    this.inode.modifiedAt = this.#world.wallClock();
+    if (this.inode.transit?.author === this.#process) this.#process.writing = true;
+    this.#system.changed(posix.basename(this.path));
     return count;
+  }
+
+  writeAt(bytes: Uint8Array, position: number): void {
+    this.#system.enter(this.#process, this.#system.faults.crashReplacing);
+    this.#assertOpen();
+    const { random } = this.#process;
+    const { disk } = this.#world;
+    const { faults } = this.#system;
+    if (random.chance(faults.writeError)) {
+      this.#note("write fails");
+      throw systemError("EIO");
+    }
+    const size = this.inode.size(this.#process);
+    const count = Math.min(bytes.length, Math.max(0, size - position) + disk.freeBytes);
+    const crashes = random.chance(faults.crashReplacing);
+    const done = crashes ? random.between(0, count) : count;
+    disk.freeBytes -= Math.max(0, position + done - size);
+    this.inode.writeAt(bytes.subarray(0, done), position);
+    this.inode.modifiedAt = this.#world.wallClock();
+    if (crashes) this.#system.leave(this.#process, 1);
+    if (count === bytes.length) return;
+    this.#note("no room");
+    throw systemError("ENOSPC");
   }
 
   status(): { readonly size: number; readonly links: number } {
     this.#enter();
-    return { size: this.#inode.size(this.#process), links: this.#inode.links };
+    return { size: this.inode.size(this.#process), links: this.inode.links };
   }
 
   identity(): { readonly device: bigint; readonly inode: bigint } {
     this.#enter();
-    return { device: DEVICE, inode: this.#inode.number };
+    return { device: DEVICE, inode: this.inode.number };
   }
 
   syncData(): Promise<void> {
     this.#enter();
-    return this.#system.sync(this.#process);
+    const counts = this.path === this.#process.ledgerPath;
+    return this.#system.sync(this.#process, { ...this.inode.beginSync(this.#process), counts });
   }
 
   sync(): Promise<void> {
-    this.#enter();
-    return this.#system.sync(this.#process);
+    return this.syncData();
   }
 
   close(): void {
+    if (!this.#process.isAlive) return;
     if (this.#closed) this.#world.fail(`${this.#process.name} closes a descriptor twice`);
     this.#closed = true;
-    this.#system.open.set(this.#process, (this.#system.open.get(this.#process) ?? 0) - 1);
+    this.#system.open.get(this.#process)?.delete(this);
   }
 
   #enter(): void {
-    if (this.#closed) this.#world.fail(`${this.#process.name} uses a closed descriptor`);
-    this.#system.enter(this.#process);
+    this.#system.enter(this.#process, this.#system.faults.crash);
+    this.#assertOpen();
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) this.#world.fail(`${this.#process.name} uses a closed descriptor of ${this.path}`);
   }
 
   #note(what: string): void {

@@ -1,10 +1,11 @@
 import type { Entry } from "../../src/core/entry.ts";
 import { encodeKey, type Key } from "../../src/core/key.ts";
+import type { VacuumOptions } from "../../src/core/options.ts";
 import type { CoreKV } from "../../src/core/kv.ts";
 import type { Ledger } from "../../src/core/ledger.ts";
 import { encodeValue } from "../../src/core/value.ts";
 import type { WatchEntry } from "../../src/core/watch.ts";
-import type { Check, Journal, Log, Outcome, Write } from "./journal.ts";
+import type { Check, Journal, Log, Outcome, Seen, Write } from "./journal.ts";
 import type { Model, ModelRow } from "./model.ts";
 import { describe, type Process, type World } from "./world.ts";
 
@@ -15,6 +16,8 @@ export interface Expected {
   readonly unknown: boolean;
   /** True if somebody replaces the file: then a replica reloads, and goes back to what it finds. */
   readonly replaced: boolean;
+  /** True if a replica may find out that it has missed a generation: then it reloads, and goes on from where that is. */
+  readonly reloads: boolean;
 }
 
 /** What a reader may see: a range of versions, and of readings of its clock. */
@@ -45,6 +48,10 @@ export class Client {
   /** Loops that go on writing without waiting. */
   issuing = 0;
   isOpen = false;
+  /** Read-only replicas and those without an index never do. */
+  readonly mayVacuum: boolean;
+  /** It may begin a vacuum at any time. */
+  autoVacuum = false;
   isClosed = false;
 
   constructor(process: Process, db: CoreKV, ledger: Ledger, log: Log, journal: Journal, expected: Expected) {
@@ -53,6 +60,15 @@ export class Client {
     this.db = db;
     this.ledger = ledger;
     this.log = log;
+    this.mayVacuum = log.indexed && !log.readOnly;
+    // From the beginning: opening tells what it has found too.
+    db.on("error", (error) => {
+      const { code, ranges } = error as { code?: string; ranges?: unknown };
+      // Where an older copy of the file lies beside a newer index; a power failure must not leave such a thing.
+      const isCut = code === "LedgerDamaged" && ranges === undefined;
+      if (isCut && !this.#expected.replaced) this.process.fail(`error event: ${describe(error)}`);
+      if (!isCut) this.allow("error event", error);
+    });
     this.#journal = journal;
     this.#expected = expected;
   }
@@ -62,13 +78,12 @@ export class Client {
     this.isOpen = true;
     const { db, log, process } = this;
     process.syncFailedAt = Infinity;
-    db.on("error", (error) => this.allow("error event", error));
     db.on("sync", (event) => {
       this.world.note(process.name, () => `sync event ${event.result}, ${event.applied} applied`);
       process.record(() => (log.applied += event.applied));
       if (event.result === "error") this.allow("sync event", event.error);
-      if (event.result === "ledgerInvalidated" && !this.#expected.replaced)
-        this.world.fail(`${process.name}: ledgerInvalidated without reason`);
+      if (event.result === "ledgerInvalidated" && !this.#expected.reloads)
+        process.fail("ledgerInvalidated without reason");
     });
     if (!log.indexed) return;
     const from = this.version();
@@ -77,16 +92,24 @@ export class Client {
   }
 
   #saw(entry: WatchEntry): void {
-    if (entry.reset === true || entry.reloaded === true)
-      return this.#expected.replaced ? undefined : this.world.fail(`${this.process.name}: a reload without reason`);
-    const seen = {
-      key: encodeKey(entry.key),
-      version: entry.version,
-      timestamp: entry.timestamp,
-      value: stored(entry.value),
-    };
+    const isReload = entry.reset === true || entry.reloaded === true;
+    if (isReload && !this.#expected.reloads) this.process.fail("a reload without reason");
+    const seen: Seen =
+      entry.reset === true
+        ? { as: "reset", to: entry.version, key: "", version: entry.version, timestamp: 0, value: undefined }
+        : {
+            as: isReload ? "reloaded" : "commit",
+            // Whoever is closing cannot ask any more.
+            to: isReload ? (this.db.isOpen() ? this.db.stats().version : undefined) : entry.version,
+            key: encodeKey(entry.key),
+            version: entry.version,
+            timestamp: entry.timestamp,
+            value: stored(entry.value),
+          };
+    this.world.note(this.process.name, () => `is told of ${seen.as} ${seen.key} at ${seen.version}`);
     this.process.record(() => this.log.seen.push(seen));
-    this.#noteVersion(entry.version);
+    if (entry.reset === true) return;
+    if (seen.to !== undefined) this.#noteVersion(seen.to);
     if (this.process.random.chance(0.05) && !this.inTransaction && this.isOpen)
       void this.get(entry.key, { least: entry.version });
   }
@@ -100,7 +123,7 @@ export class Client {
 
   #noteVersion(version: number): void {
     if (version < this.#version && !this.#expected.replaced)
-      this.world.fail(`${this.process.name}: the version went back from ${this.#version} to ${version}`);
+      this.process.fail(`the version went back from ${this.#version} to ${version}`);
     this.#version = version;
   }
 
@@ -172,16 +195,15 @@ export class Client {
     if (code === "TypeMismatch") return "mismatch";
     this.allow(what, error);
     if (outcome === "unknown" && !this.#expected.unknown)
-      this.world.fail(`${this.process.name}: ${what}: an unknown outcome without reason: ${describe(error)}`);
+      this.process.fail(`${what}: an unknown outcome without reason: ${describe(error)}`);
     if (outcome !== "not committed" && outcome !== "unknown" && write.ownError !== error)
-      this.world.fail(`${this.process.name}: ${what}: an error that tells no outcome: ${describe(error)}`);
+      this.process.fail(`${what}: an error that tells no outcome: ${describe(error)}`);
     return outcome === "unknown" ? "unknown" : "not committed";
   }
 
   allow(what: string, error: unknown): void {
     const code = (error as { code?: string } | undefined)?.code;
-    if (code === undefined || !this.#expected.codes.has(code))
-      this.world.fail(`${this.process.name}: ${what}: ${describe(error)}`);
+    if (code === undefined || !this.#expected.codes.has(code)) this.process.fail(`${what}: ${describe(error)}`);
   }
 
   #call(what: string): string {
@@ -189,6 +211,49 @@ export class Client {
     this.log.pending.add(call);
     this.world.note(this.process.name, () => `calls ${what}`);
     return call;
+  }
+
+  /** Follows to the end; with a strict replica that is durable then. */
+  async sync(): Promise<void> {
+    await this.read(
+      "sync",
+      async () => {
+        const version = this.version();
+        await this.db.sync();
+        if (this.log.strict && !this.log.readOnly)
+          this.process.record(() => (this.#journal.synced = Math.max(this.#journal.synced, version)));
+      },
+      () => true,
+    );
+  }
+
+  /** Lets the ledger begin anew, as far as it comes. */
+  async vacuum(options: VacuumOptions): Promise<void> {
+    const call = this.#call(`vacuum ${JSON.stringify(options)}`);
+    try {
+      const { author, generation, purged } = await this.db.vacuum(options);
+      this.world.note(
+        this.process.name,
+        () => `vacuum is over, generation ${generation}, ${author ? "own" : "another's"}, ${purged} purged`,
+      );
+    } catch (error) {
+      this.world.note(this.process.name, () => `vacuum failed: ${describe(error)}`);
+      if (options.signal?.aborted !== true) this.allow("vacuum", error);
+    }
+    this.log.pending.delete(call);
+  }
+
+  /** Lets a damaged ledger begin anew with what is whole. */
+  async repair(): Promise<void> {
+    const call = this.#call("repair");
+    try {
+      const { dropped, generation } = await this.db.repair();
+      this.world.note(this.process.name, () => `has repaired, generation ${generation}, ${dropped.length} dropped`);
+    } catch (error) {
+      this.world.note(this.process.name, () => `repair failed: ${describe(error)}`);
+      this.allow("repair", error);
+    }
+    this.log.pending.delete(call);
   }
 
   // --- reads ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,4 @@
-import { registerHooks } from "node:module";
-import { fileURLToPath } from "node:url";
+import type { Change } from "./sources.ts";
 
 /**
  * Defects that the simulation has to find, each a small change of the source: they prove that its checks have teeth. The product holds
@@ -7,21 +6,18 @@ import { fileURLToPath } from "node:url";
  */
 export interface Defect {
   readonly name: string;
+  /** Seed from which on it is looked for, where those before are known to miss it. */
+  readonly from: number;
   readonly changes: readonly Change[];
-}
-
-interface Change {
-  /** Below `src/`. */
-  readonly file: string;
-  /** Occurs exactly once in the file. */
-  readonly find: string;
-  readonly replace: string;
 }
 
 const ENGINE = "core/engine.ts";
 const SESSION = "adapters/fs/session.ts";
 const SCANNER = "adapters/fs/scanner.ts";
 const QUEUE = "core/commit-queue.ts";
+const CHECKPOINTER = "core/checkpointer.ts";
+const VACUUM = "adapters/fs/vacuum.ts";
+const HELP = "adapters/fs/help.ts";
 
 export const defects: readonly Defect[] = [
   defect("a commit is acknowledged before it is followed", {
@@ -149,37 +145,79 @@ export const defects: readonly Defect[] = [
     replace:
       "return undefined;\n    if (commit.version % 5 === 0) this.queue.inFlight.delete(commit.counter);\n    return commit.version % 5 === 0 ? undefined : own;",
   }),
+  defect("the next generation takes its place without a seal", {
+    file: VACUUM,
+    find: "unlink = !host.appendFrame(FrameKind.seal, seal);",
+    replace: "unlink = seal.length === 0; host.calls.rename(path, host.realPath);",
+  }),
+  defect("the old file is left before it was read to its seal", {
+    file: SESSION,
+    find: `this.#pathMoved = path === "other";`,
+    replace: `this.#pathMoved = path === "other"; if (this.#pathMoved) return { commits: [], next: from, status: "moved" };`,
+  }),
+  defect("a seal that came back short is appended again, though its sibling is removed", {
+    file: VACUUM,
+    find: "unlink = !host.appendFrame(FrameKind.seal, seal);",
+    replace: "unlink = !host.appendFrame(FrameKind.seal, seal); if (unlink) host.appendFrame(FrameKind.seal, seal);",
+  }),
+  defect("a sibling is removed while its author is at work", {
+    file: "adapters/fs/garbage.ts",
+    find: "if (of <= generation) {",
+    replace: "if (of <= generation + 1) {",
+  }),
+  defect("what a sibling seems to hold already is not written again", {
+    file: HELP,
+    find: "let at = Math.max(seal.syncedMark, seal.base);",
+    replace: "let at = Math.max(seal.syncedMark, seal.base, seal.base + sibling.status().size - seal.framesAt);",
+  }),
+  defect("a sibling that is too short takes the file's place", {
+    file: HELP,
+    find: "const length = copyRest(host, sibling);",
+    replace: "const { size: length } = sibling.status();",
+  }),
+  defect("a seal names a sibling whose name is not durable", {
+    file: VACUUM,
+    find: "if (round === 0) await host.syncDirectory(host.directory);",
+    replace: "",
+  }),
+  defect("an index reaches further than what is durable of its ledger", {
+    file: "adapters/fs/side-index.ts",
+    find: "await sync();",
+    replace: "",
+  }),
+  defect("the directory of a generation is not made durable", {
+    file: SESSION,
+    find: "if (!this.#directorySynced) {",
+    replace: "if (false) {",
+  }),
+  defect("any later generation passes for the next one", {
+    file: SESSION,
+    find: `header.generation === before.generation + 1 &&
+          header.nonce === seal.siblingNonce;`,
+    replace: "header.generation > before.generation;",
+  }),
+  defect("a checkpoint is adopted that reaches further than what was applied", {
+    file: CHECKPOINTER,
+    find: " || checkpoint.position > position) {",
+    replace: ") {",
+  }),
+  defect("what lies below a snapshot is seen in older layers", {
+    file: "core/layers.ts",
+    find: "if (row.version >= this.#baseBelow) return row;",
+    replace: "return row;",
+  }),
+  defect("deleted keys are left out of the lowest run", {
+    file: CHECKPOINTER,
+    find: "if (row.version >= below) builder.add",
+    replace: "if (row.version >= below && !(row.deleted && replica.base === undefined)) builder.add",
+  }),
+  defect("what was written behind a seal is taken for committed", {
+    file: ENGINE,
+    find: "if (error === undefined) this.queue.putBack(unmet);",
+    replace: `if (error === undefined) for (const each of unmet) each.settle("applied", this.#state.position);`,
+  }),
 ];
 
 function defect(name: string, ...changes: readonly Change[]): Defect {
-  return { name, changes };
-}
-
-const SOURCE = new URL("../../src/", import.meta.url).href;
-
-/**
- * Puts a defect into every file of `src` that is loaded from now on. Returns a function that throws unless each of its changes was
- * made: a source that has moved on must not pass for one without the defect.
- */
-export function putIn({ name, changes }: Defect): () => void {
-  const made = new Set<Change>();
-  registerHooks({
-    load(url, context, next) {
-      const loaded = next(url, context);
-      if (!url.startsWith(SOURCE) || loaded.source === undefined || loaded.source === null) return loaded;
-      const file = fileURLToPath(url).slice(fileURLToPath(SOURCE).length);
-      let source = Buffer.from(loaded.source as Uint8Array).toString();
-      for (const change of changes.filter((each) => each.file === file)) {
-        const parts = source.split(change.find);
-        if (parts.length !== 2) throw new Error(`${name}: found ${parts.length - 1} times in ${file}: ${change.find}`);
-        source = parts.join(change.replace);
-        made.add(change);
-      }
-      return { ...loaded, source };
-    },
-  });
-  return () => {
-    const missing = changes.find((change) => !made.has(change));
-    if (missing !== undefined) throw new Error(`${name}: ${missing.file} was not loaded`);
-  };
+  return { name, from: 1, changes };
 }

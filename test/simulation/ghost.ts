@@ -2,9 +2,10 @@ import { posix } from "node:path";
 import type { System } from "./calls.ts";
 import { encodeKey } from "../../src/core/key.ts";
 import { encodeValue } from "../../src/core/value.ts";
-import type { Inode, Party } from "./disk.ts";
+import type { Inode, Party } from "./inode.ts";
 import type { Journal, Write } from "./journal.ts";
-import { encodeFrame, encodeSet, holdsHeader } from "./model.ts";
+import { encodeFrame, headerOf, LedgerFile } from "./ledger-file.ts";
+import { encodeSet } from "./model.ts";
 import type { Random } from "./random.ts";
 import { Process, type World } from "./world.ts";
 
@@ -14,6 +15,8 @@ import { Process, type World } from "./world.ts";
  */
 export class Ghost implements Party {
   readonly name = "ghost";
+  /** In its values, and in no other ghost's. */
+  readonly #name: string;
   readonly #world: World;
   readonly #system: System;
   readonly #journal: Journal;
@@ -34,7 +37,8 @@ export class Ghost implements Party {
     this.#random = world.random.fork();
     this.#author = new Process(world, "ghost");
     this.#writer = this.#random.bytes(12);
-    journal.begin(this.#author, { readOnly: false, indexed: false });
+    this.#name = `ghost${this.#random.between(0, 999_999)}`;
+    journal.begin(this.#author, { readOnly: false, indexed: false, strict: false });
   }
 
   /** Appends a commit or two to the ledger at `path`, if there is one. */
@@ -42,14 +46,16 @@ export class Ghost implements Party {
     const inode = this.#world.disk.lookup(path);
     if (inode === undefined || inode.transit?.author === this) return;
     // Only behind a whole header: it is no creator of ledgers.
-    if (this.#ledger !== inode && !holdsHeader(inode.read(undefined, 0, Infinity))) return;
+    if (this.#ledger !== inode && headerOf(inode.read(undefined, 0, Infinity)) === undefined) return;
     this.#ledger = inode;
     const frames: Uint8Array[] = [];
     const writes: Write[] = [];
     inode.finish();
+    const file = new LedgerFile(inode.read(undefined, 0, Infinity));
+    const isVoid = file.seal !== undefined;
     let at = inode.size(undefined);
     for (let i = this.#random.between(1, 2); i > 0; i--) {
-      const token = `ghost.${++this.#tokens}`;
+      const token = `${this.#name}.${++this.#tokens}`;
       const value = encodeValue({ t: token, v: "z".repeat(this.#random.between(0, 90)) });
       const payload = encodeSet(encodeKey(["k", this.#random.between(0, 4)]), value);
       const frame = encodeFrame(this.#writer, ++this.#counter, this.#author.environment.now(), payload);
@@ -61,8 +67,8 @@ export class Ghost implements Party {
         calledAt: this.#world.steps,
         toldAt: undefined,
         behindFailedSync: false,
-        outcome: undefined,
-        version: at,
+        outcome: isVoid ? "not committed" : undefined,
+        version: isVoid ? undefined : at + file.delta,
         error: undefined,
         reads: new Map(),
         ownError: undefined,
@@ -81,7 +87,7 @@ export class Ghost implements Party {
 
   writeOver(): void {
     for (const write of this.#underWay.splice(0)) {
-      write.outcome = "committed";
+      write.outcome ??= "committed";
       this.#journal.logs.find((log) => log.process === this.#author)?.writes.push(write);
       this.#journal.acknowledged = Math.max(this.#journal.acknowledged, write.version ?? 0);
     }

@@ -29,6 +29,9 @@ export interface Write {
 
 /** One call to a watch callback. */
 export interface Seen {
+  /** For what differs behind a reload, `to` is the version that was reloaded to, if that could be asked for. */
+  readonly as: "commit" | "reloaded" | "reset";
+  readonly to: number | undefined;
   readonly key: string;
   readonly version: number;
   readonly timestamp: number;
@@ -41,6 +44,7 @@ export interface Log {
   readonly name: string;
   readonly readOnly: boolean;
   readonly indexed: boolean;
+  readonly strict: boolean;
   readonly writes: Write[];
   /** Version at which the watch began; undefined if it never did. */
   watchedFrom: number | undefined;
@@ -48,7 +52,7 @@ export interface Log {
   /** Sum of `applied` of the `sync` events since the watch began. */
   applied: number;
   /** Set when it had followed to the end of the run: the version that it had reached, and whether its events must add up. */
-  final: { readonly version: number; readonly allTold: boolean } | undefined;
+  final: { readonly version: number; readonly allTold: boolean; readonly reloads: number } | undefined;
   /** Calls under way. */
   readonly pending: Set<string>;
 }
@@ -62,8 +66,10 @@ export class Journal {
   readonly checks: { readonly who: string; readonly what: string; readonly check: Check }[] = [];
   /** The newest version that any caller was told of. */
   acknowledged = 0;
+  /** A power failure may take nothing up to this version: a strict replica was told so by `sync()`. */
+  synced = 0;
 
-  begin(process: Process, traits: { readonly readOnly: boolean; readonly indexed: boolean }): Log {
+  begin(process: Process, traits: Pick<Log, "readOnly" | "indexed" | "strict">): Log {
     const log: Log = {
       process,
       name: process.name,

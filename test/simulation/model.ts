@@ -1,11 +1,14 @@
 import { crc32 } from "node:zlib";
+import type { Frame, LedgerFile } from "./ledger-file.ts";
 
 /**
- * A plain reader of ledger files, written from the format's description and sharing nothing with the code under test: it takes a whole file,
- * slowly and simply, and says what every replica must have made of it.
+ * What every replica must make of a ledger's files: all that ever happened, through all generations. Like the reader of the files it shares
+ * nothing with the code under test.
  */
 
 export type Scalar = number | bigint;
+
+const BIGINT_LIMIT = 1n << 2048n;
 
 /** What a key holds after a commit. */
 export interface ModelRow {
@@ -29,49 +32,59 @@ export interface ModelCommit {
   readonly tokens: readonly string[];
 }
 
-const MARKER = Buffer.from("fc666f6c696f6b76", "hex");
-const BIGINT_LIMIT = 1n << 2048n;
-
-interface Frame {
-  readonly at: number;
-  readonly kind: number;
-  readonly writer: string;
-  readonly counter: number;
-  readonly timestamp: number;
-  readonly payload: Buffer;
-}
-
 type Operation =
   | { readonly kind: "check"; readonly key: string; readonly version: number }
   | { readonly kind: "set"; readonly key: string; readonly expireIn: number; readonly value: Buffer }
   | { readonly kind: "delete"; readonly key: string }
+  | { readonly kind: "purge"; readonly afterMs: number; readonly entries: readonly { key: string; version: number }[] }
   | { readonly kind: "sum" | "min" | "max"; readonly key: string; readonly expireIn: number; readonly value: Buffer };
+
+/** What a key holds in a state and not in an earlier one; nothing if it was deleted. */
+export interface Difference {
+  readonly key: string;
+  readonly row: ModelRow | undefined;
+}
 
 export class Model {
   readonly commits: ModelCommit[] = [];
   readonly byVersion = new Map<number, ModelCommit>();
   /** Every state that a key was ever in, oldest first. */
   readonly #history = new Map<string, ModelRow[]>();
-  /** Pieces that hold no frame and have something behind them. */
+  /** What whoever opens the last file finds in it that is no frame. */
   stumps = 0;
-  /** Pieces that the file's own damage, or a mistake, has made. */
+  lostBytes = 0;
+  damage = 0;
+  /** Where each generation's snapshot ends: the versions that history may begin at. */
+  readonly bases: number[] = [];
+  /** The last file is sealed, and the next one not in its place. */
+  readonly isSealed: boolean;
+  /** What must not be in any of the files. */
   readonly bad: string[] = [];
 
-  constructor(file: Uint8Array) {
-    const bytes = Buffer.from(file);
-    let begun = false;
-    for (let at = 0; at < bytes.length;) {
-      const frame = frameAt(bytes, at);
-      if (frame === undefined) {
-        at = this.#piece(bytes, at, begun);
-        continue;
-      }
-      if (frame.kind === 1) begun = true;
-      else if (!begun) this.bad.push(`a frame at ${at} before any header`);
-      else if (frame.kind === 2) this.#commit(frame);
-      else this.bad.push(`a frame of kind ${frame.kind} at ${at}`);
-      at += 48 + frame.payload.length + 5;
+  /** `files`: the generations of one ledger, the first one first. The last one is what the path leads to. */
+  constructor(files: readonly LedgerFile[]) {
+    files.forEach((file, i) => {
+      const next = files[i + 1];
+      this.#file(file, next?.header?.base ?? Infinity);
+      this.bad.push(...file.bad);
+      if (next !== undefined) this.bad.push(...breaksBetween(file, next));
+    });
+    // Nobody has created it yet.
+    if (this.bases.length === 0) this.bases.push(0);
+    const last = files.at(-1);
+    this.isSealed = last?.sealedAt !== undefined;
+    for (const piece of last?.pieces ?? []) {
+      if (piece.verdict === "stump") this.stumps++;
+      else if (piece.verdict === "lost") this.lostBytes += piece.to - piece.from;
+      else this.damage++;
     }
+  }
+
+  /** What a generation adds: the frames below the place from which on the next one has copies of its own. */
+  #file({ header, frames }: LedgerFile, until: number): void {
+    if (header === undefined) return;
+    this.bases.push(header.generation === 1 ? 0 : header.base);
+    for (const frame of frames) if (frame.kind === 2 && frame.address < until) this.#commit(frame);
   }
 
   get lastVersion(): number {
@@ -99,25 +112,12 @@ export class Model {
     return row !== undefined && row.expiresAt !== 0 && row.expiresAt <= now ? undefined : row;
   }
 
-  /** Takes a piece without a frame into account, and returns where it ends. */
-  #piece(bytes: Buffer, at: number, begun: boolean): number {
-    const marker = bytes.indexOf(MARKER, at + 1);
-    let end = marker < 0 ? bytes.length : marker;
-    // Too little to tell: for all that anybody knows, it is still being written.
-    if (marker < 0 && end - at < 48) return end;
-    while (!isStump(bytes, at, end)) {
-      const cut = [1, 2, 3, 4, 5, 6, 7].find((count) =>
-        bytes.subarray(Math.max(at + 1, end - count), end).equals(MARKER.subarray(0, count)),
-      );
-      if (cut === undefined) {
-        this.bad.push(`${end - at} bytes at ${at} that are no stump`);
-        return end;
-      }
-      end -= cut;
-    }
-    // So may the last one.
-    if (begun && end < bytes.length) this.stumps++;
-    return end;
+  /** What differs between two versions, in key order, whatever the time. */
+  differences(from: number, to: number): Difference[] {
+    return this.keys.flatMap((key) => {
+      const row = this.at(key, to);
+      return row?.version === this.at(key, from)?.version ? [] : [{ key, row }];
+    });
   }
 
   #commit(frame: Frame): void {
@@ -128,7 +128,7 @@ export class Model {
       ...new Set(operations.flatMap((operation) => (operation.kind === "set" ? tokenOf(operation.value) : []))),
     ];
     const commit: ModelCommit = {
-      version: frame.at,
+      version: frame.address,
       writer: frame.writer,
       counter: frame.counter,
       timestamp: frame.timestamp,
@@ -146,7 +146,7 @@ export class Model {
   }
 
   #resolve(frame: Frame, operations: readonly Operation[], changes: Map<string, ModelRow>): ModelCommit["verdict"] {
-    const { at: version, timestamp } = frame;
+    const { address: version, timestamp } = frame;
     for (const operation of operations) {
       if (operation.kind !== "check") continue;
       if ((this.liveAt(operation.key, version, timestamp)?.version ?? 0) !== operation.version) return "conflict";
@@ -155,6 +155,16 @@ export class Model {
     for (const operation of operations) {
       if (operation.kind === "check") continue;
       order++;
+      if (operation.kind === "purge") {
+        for (const { key, version: listed } of operation.entries) {
+          const row = changes.get(key) ?? this.at(key, version);
+          if (row?.value === undefined || row.version !== listed || row.expiresAt === 0) continue;
+          if (row.expiresAt + operation.afterMs >= timestamp) continue;
+          changes.delete(key);
+          changes.set(key, { version, order, timestamp, expiresAt: 0, value: undefined });
+        }
+        continue;
+      }
       const { key } = operation;
       const base = changes.get(key) ?? this.at(key, version);
       let expiresAt = "expireIn" in operation && operation.expireIn !== 0 ? timestamp + operation.expireIn : 0;
@@ -193,77 +203,18 @@ function combine(kind: "sum" | "min" | "max", base: Scalar | string, operand: Sc
   return undefined;
 }
 
-function isStump(bytes: Buffer, at: number, end: number): boolean {
-  const content = trimZeros(bytes.subarray(at, end));
-  const declared = declaredLength(bytes, at, end);
-  if (declared !== undefined) return end - at < declared;
-  const agrees = content.subarray(0, 8).equals(MARKER.subarray(0, Math.min(8, content.length)));
-  return content.length > 0 && content.length < 48 && agrees;
-}
-
-// --- frames ----------------------------------------------------------------------------------------------------------
-
-function unmasked(bytes: Buffer, at: number, from: number, to: number): Buffer {
-  const mask = bytes.subarray(at + 8, at + 12);
-  const plain = Buffer.from(bytes.subarray(at + from, at + to));
-  for (let i = 0; i < plain.length; i++) plain[i] ^= mask[(from + i) % 4];
-  return plain;
-}
-
-function headerAt(bytes: Buffer, at: number): Buffer | undefined {
-  if (bytes.length - at < 48 || !bytes.subarray(at, at + 8).equals(MARKER) || bytes[at + 47] !== 0xa5) return undefined;
-  const fields = unmasked(bytes, at, 12, 47);
-  return crc32(fields.subarray(0, 31)) === fields.readUInt32LE(31) ? fields : undefined;
-}
-
-function declaredLength(bytes: Buffer, at: number, end: number): number | undefined {
-  const fields = headerAt(bytes.subarray(0, end), at);
-  return fields === undefined ? undefined : 48 + fields.readUInt32LE(1) + 5;
-}
-
-function frameAt(bytes: Buffer, at: number): Frame | undefined {
-  const fields = headerAt(bytes, at);
-  if (fields === undefined) return undefined;
-  const length = fields.readUInt32LE(1);
-  const end = 48 + length + 5;
-  if (at + end > bytes.length || bytes[at + end - 1] !== 0x5a) return undefined;
-  const rest = unmasked(bytes, at, 48, end - 1);
-  const checksum = crc32(rest.subarray(0, length), crc32(Buffer.concat([fields, Buffer.of(0xa5)])));
-  if (checksum !== rest.readUInt32LE(length)) return undefined;
-  return {
-    at,
-    kind: fields[0],
-    writer: fields.subarray(5, 17).toString("hex"),
-    counter: fields.readUIntLE(17, 6),
-    timestamp: fields.readDoubleLE(23),
-    payload: rest.subarray(0, length),
-  };
-}
-
-/** True if a whole header stands anywhere in a file. */
-export function holdsHeader(file: Uint8Array): boolean {
-  const bytes = Buffer.from(file);
-  for (let at = bytes.indexOf(MARKER); at >= 0; at = bytes.indexOf(MARKER, at + 1)) {
-    if (frameAt(bytes, at)?.kind === 1) return true;
-  }
-  return false;
-}
-
-/** A whole frame, for who writes without the code under test. Only for payloads that hold no marker. */
-export function encodeFrame(writer: Uint8Array, counter: number, timestamp: number, payload: Uint8Array): Uint8Array {
-  const frame = Buffer.alloc(48 + payload.length + 5);
-  MARKER.copy(frame);
-  frame[12] = 2;
-  frame.writeUInt32LE(payload.length, 13);
-  frame.set(writer, 17);
-  frame.writeUIntLE(counter, 29, 6);
-  frame.writeDoubleLE(timestamp, 35);
-  frame.writeUInt32LE(crc32(frame.subarray(12, 43)), 43);
-  frame[47] = 0xa5;
-  frame.set(payload, 48);
-  frame.writeUInt32LE(crc32(frame.subarray(12, 48 + payload.length)), 48 + payload.length);
-  frame[frame.length - 1] = 0x5a;
-  return frame;
+/** What is wrong between a generation and the one that has taken its place. */
+function breaksBetween(file: LedgerFile, next: LedgerFile): string[] {
+  const { header, seal, sealedAt } = file;
+  if (header === undefined || next.header === undefined) return ["a generation without a header"];
+  const name = `generation ${next.header.generation}`;
+  if (seal === undefined || sealedAt === undefined || seal.siblingNonce !== next.header.nonce)
+    return [`${name} took the place of one that was not sealed for it`];
+  if (next.header.generation !== header.generation + 1 || next.header.ledgerId !== header.ledgerId)
+    return [`${name} follows generation ${header.generation}`];
+  const sealed = file.bytes.subarray(seal.base - file.delta, sealedAt - file.delta);
+  const copies = next.bytes.subarray(seal.base - next.delta, sealedAt - next.delta);
+  return sealed.equals(copies) ? [] : [`${name} does not begin with what its predecessor was sealed with`];
 }
 
 /** A payload that sets one key. */
@@ -279,12 +230,6 @@ function varint(value: number): Buffer {
   let rest = value;
   for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
   return Buffer.from([...bytes, rest]);
-}
-
-function trimZeros(bytes: Buffer): Buffer {
-  let end = bytes.length;
-  while (end > 0 && bytes[end - 1] === 0) end--;
-  return bytes.subarray(0, end);
 }
 
 // --- payloads --------------------------------------------------------------------------------------------------------
@@ -303,8 +248,16 @@ function decodePayload(payload: Buffer): Operation[] {
   };
   while (at < payload.length) {
     const item = payload[at++];
-    const kind = (["", "check", "set", "delete", "sum", "min", "max"] as const)[item & 15];
+    const kind = (["", "check", "set", "delete", "sum", "min", "max", "purge"] as const)[item & 15];
     if (kind === "" || kind === undefined) throw new Error(`an item of kind ${item}`);
+    if (kind === "purge") {
+      const afterMs = take(8).readDoubleLE();
+      const entries: { key: string; version: number }[] = [];
+      for (let count = number(); count > 0; count--)
+        entries.push({ key: take(number()).toString("latin1"), version: number() });
+      operations.push({ kind, afterMs, entries });
+      continue;
+    }
     const key = take(number()).toString("latin1");
     if (kind === "check") operations.push({ kind, key, version: number() });
     else if (kind === "delete") operations.push({ kind, key });

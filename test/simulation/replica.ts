@@ -42,8 +42,8 @@ function pace(session: LedgerSession, process: Process, options: ReplicaOptions)
   let under: string | undefined;
   let closed = false;
   const exclusive = <T>(name: string, call: () => MaybePromise<T>): MaybePromise<T> => {
-    if (under !== undefined) process.world.fail(`${process.name}: ${name} while ${under} is under way`);
-    if (closed) process.world.fail(`${process.name}: ${name} after close`);
+    if (under !== undefined) process.fail(`${name} while ${under} is under way`);
+    if (closed) process.fail(`${name} after close`);
     under = name;
     const over = (): void => void (under = undefined);
     try {
@@ -64,9 +64,20 @@ function pace(session: LedgerSession, process: Process, options: ReplicaOptions)
     append: (commits, position) => exclusive("append", () => session.append(commits, position)),
     reopen: (position) => exclusive("reopen", () => session.reopen(position)),
     makeDurable: () => exclusive("makeDurable", () => session.makeDurable?.()),
-    readValue: (version, place, length) => paced(() => session.readValue(version, place, length)),
+    readValue: (version, place, length) => {
+      // Whatever generation comes meanwhile: the read has begun in this one.
+      const unpin = session.pin?.();
+      let value: MaybePromise<Uint8Array> | undefined;
+      try {
+        value = paced(() => session.readValue(version, place, length));
+        if (isPromise(value)) value = value.finally(unpin);
+        return value;
+      } finally {
+        if (!isPromise(value)) unpin?.();
+      }
+    },
     close: () => {
-      if (under !== undefined) process.world.fail(`${process.name}: close while ${under} is under way`);
+      if (under !== undefined) process.fail(`close while ${under} is under way`);
       closed = true;
       return session.close();
     },

@@ -1,31 +1,35 @@
 import { parseArgs } from "node:util";
-import { defects, putIn } from "./defects.ts";
+import { defects } from "./defects.ts";
+import { changeSources, small } from "./sources.ts";
 
 /**
  * `npm run simulate -- --seeds N [--from S]` runs that many seeds and stops at the first that fails, with the end of its trace;
- * `--seed S` runs one and prints its whole trace; `--defect NAME` puts one of the known defects in before.
+ * `--seed S` runs one and prints its whole trace, `--digest S` runs it twice and prints what tells two runs apart; `--defect NAME` puts one of the
+ * known defects in before; `--incidents "A|B|..."` runs seeds until each of these words has stood in some trace, and prints those that have.
  */
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
     seed: { type: "string" },
+    digest: { type: "string" },
+    incidents: { type: "string" },
     defect: { type: "string" },
   },
 });
 const TRACE_LINES = 300;
 
-if (values.defect !== undefined) {
-  const defect = defects.find(({ name }) => name === values.defect);
-  if (defect === undefined) throw new Error(`There is no defect "${values.defect}"`);
-  const checkThatItIsIn = putIn(defect);
-  await import("./simulation.ts");
-  checkThatItIsIn();
-}
-// Loaded only now, so that a defect is in everything.
+const defect = defects.find(({ name }) => name === values.defect);
+if (values.defect !== undefined && defect === undefined) throw new Error(`There is no defect "${values.defect}"`);
+const checkThatAllAreMade = changeSources([...small, ...(defect?.changes ?? [])]);
+// Loaded only now, so that the changes are in everything.
 const { simulate } = await import("./simulation.ts");
+const { Killed } = await import("./calls.ts");
+checkThatAllAreMade();
 
 process.on("unhandledRejection", (error) => {
+  // Of a process that died in the middle of its step, and with it whoever would have handled it.
+  if (error instanceof Killed) return;
   console.error("unhandled rejection:", error);
   process.exitCode = 1;
 });
@@ -34,6 +38,14 @@ if (values.seed !== undefined) {
   const { trace, violations } = await simulate(Number(values.seed), { traced: true });
   console.log(trace.join("\n"));
   report(Number(values.seed), violations);
+} else if (values.digest !== undefined) {
+  const first = await simulate(Number(values.digest));
+  const { digest, steps, trace } = await simulate(Number(values.digest), { traced: true });
+  console.log(JSON.stringify([first.digest, first.steps]));
+  console.log(JSON.stringify([digest, steps]));
+  console.log(trace.length);
+} else if (values.incidents !== undefined) {
+  await findIncidents(values.incidents.split("|"), Number(values.seeds));
 } else {
   await runSeeds(Number(values.from), Number(values.seeds));
 }
@@ -52,6 +64,15 @@ async function runSeeds(from: number, count: number): Promise<void> {
     return;
   }
   console.log(`${count} seeds from ${from} on: ${steps} steps, ${commits} commits, nothing wrong`);
+}
+
+async function findIncidents(incidents: readonly string[], seeds: number): Promise<void> {
+  const happened = new Set<string>();
+  for (let seed = 1; seed <= seeds && happened.size < incidents.length; seed++) {
+    const { trace } = await simulate(seed, { traced: true });
+    for (const incident of incidents) if (trace.some((line) => line.includes(incident))) happened.add(incident);
+  }
+  for (const incident of happened) console.log(incident);
 }
 
 function report(seed: number, violations: readonly string[]): void {

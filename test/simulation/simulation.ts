@@ -1,20 +1,24 @@
 import { createHash } from "node:crypto";
-import { System, type SystemFaults } from "./calls.ts";
+import { posix } from "node:path";
+import { SYNC_MS_MAX, System, type SystemFaults } from "./calls.ts";
 import { Client, clockOf, type Expected } from "./client.ts";
 import { Ghost } from "./ghost.ts";
+import type { Inode, Loss } from "./inode.ts";
 import { type Check, Journal } from "./journal.ts";
+import { headerOf, LedgerFile } from "./ledger-file.ts";
 import { Model } from "./model.ts";
-import type { Random } from "./random.ts";
+import { drawProfile, expectedOf, type Profile } from "./profile.ts";
 import { makeReplica, type ReplicaOptions } from "./replica.ts";
-import { verify, verifyReplaced } from "./verify.ts";
+import { verify, verifyLoss, verifyReplaced } from "./verify.ts";
 import { listingFits, work } from "./workload.ts";
 import { describe, Process, World } from "./world.ts";
 
 /**
  * Several databases over one simulated file, under one scheduler, by one seed.
  *
- * What is real: everything in `src`, from the calls that a program makes down to the file adapter. What is simulated: the system calls
- * (`FileSystemCalls`) and time, timers and randomness (`Environment`), each process its own.
+ * What is real: everything in `src`, from the calls that a program makes down to the file adapter, but for some constants (sources.ts): what
+ * happens once in many commits or megabytes happens here every few. What is simulated: the system calls (`FileSystemCalls`, `ReplacingCalls`)
+ * and time, timers and randomness (`Environment`), each process its own.
  *
  * A process runs as an event loop does: one callback, then all microtasks that follow. Between two such steps anybody else may do
  * anything, and within a step, between two system calls, the ghost may: frames made by hand that stand for all processes of which
@@ -26,20 +30,29 @@ import { describe, Process, World } from "./world.ts";
  *   xfs, btrfs, tmpfs, overlay). Writers of one file take turns: who appends waits until the write under way is over. Its author goes on
  *   at once in its own step, because a call returns only once; but nothing of that goes on record, and no further step is its turn, until
  *   the write is over. So everything that it does behind the call counts as having happened behind the write.
- * - A process can be killed at any moment. In the middle of a write, the part that is visible stays, and others append behind it; what
+ * - A process can be killed at any moment: between two steps, and in any system call, before it is done or behind it. In the middle of a write, the part that is visible stays, and others append behind it; what
  *   it has done behind the call is undone with it, for nobody has heard of it.
  * - A write may take fewer bytes than it was given, with the disk full or not, and may fail without a trace. A read may give fewer bytes than
- *   there are, and may fail. A disk that was full has room again later. A sync may fail.
+ *   there are, and may fail. A disk that was full has room again later. A sync takes time, and may fail; what it has failed to make durable,
+ *   another one may.
+ * - The power fails at any moment, several times in a run. All processes are gone, and what everybody saw is not what is left: a file is as it was
+ *   when it was last synced; of what was written since, a seed keeps all, nothing, all up to some byte, with zeros behind it or without, or, in
+ *   some runs, any sectors of 512 bytes, with zeros in place of the others. A directory's names are as they were at some time since it was synced:
+ *   new files, renames and deletions are lost in the order in which they were made, whether what they lead to is durable or not. A file that
+ *   nothing leads to is gone. Then others open what is left.
  * - A process can be stopped, and go on later with its own clock hours ahead. Wall clocks differ, jump forwards and backwards; monotonic ones
  *   only leap.
  * - A notification can be late, lost, or for nothing.
- * - In some runs somebody deletes the file, or puts an older copy in its place, under everybody's hands.
+ * - In some runs somebody deletes the file, or puts an older copy in its place, under everybody's hands; in some what lies beside it: files of
+ *   the index, or a sibling that a seal names.
  * - Processes are opened and closed at any time; several create the same ledger at once.
  *
- * Not simulated: loss of power (bytes written are never taken back), bytes that change by themselves, files cut in place.
+ * Not simulated: bytes that change by themselves, files cut in place, pages that a failed sync has thrown away, names of one directory that
+ * become durable out of order, vacuums of a file that somebody else replaces.
  *
  * What must hold afterwards stands in verify.ts and, for reads, where the workload makes them. Besides: every call of a living process is
- * answered within bounded time, no contract between engine and ledger is broken, nothing is reported as damaged, no descriptor leaks.
+ * answered within bounded time, no contract between engine and ledger is broken, nothing is reported as damaged that is not, no descriptor leaks,
+ * none of a generation that has passed stays open, and vacuums leave no sibling behind.
  */
 export interface RunResult {
   readonly seed: number;
@@ -53,64 +66,22 @@ export interface RunResult {
 }
 
 const PATH = "/data/ledger.db";
+const SIBLING = /^ledger\.db\.\d+-/;
+const INDEX = /^ledger\.db\.idx/;
 /** Simulated ms within which everything that is under way must be over, once nothing disturbs it. */
 const PATIENCE_MS = 30_000;
-
-/** What happens in one run, and how often. */
-interface Profile {
-  readonly system: SystemFaults;
-  readonly processes: number;
-  readonly processesMax: number;
-  readonly actions: number;
-  readonly kill: number;
-  readonly tear: number;
-  readonly close: number;
-  readonly stop: number;
-  readonly fill: number;
-  readonly clock: number;
-  readonly ghost: number;
-  readonly asynchronous: number;
-  readonly strict: number;
-  readonly replace: number;
-}
-
-/** Each fault is on in some runs and off in others: one that is always on hides what others would show. */
-function drawProfile(random: Random): Profile {
-  const sometimes = (probability: number, value: number): number =>
-    random.chance(probability) ? value * random.next() : 0;
-  return {
-    system: {
-      slowWrite: sometimes(0.7, 1),
-      shortWrite: sometimes(0.2, 0.1),
-      writeError: sometimes(0.2, 0.05),
-      readError: sometimes(0.1, 0.01),
-      shortRead: sometimes(0.3, 0.2),
-      syncError: sometimes(0.2, 0.1),
-      hintLost: sometimes(0.5, 1),
-      hintLateMs: random.pick([0.1, 1, 50]),
-    },
-    processes: random.between(1, 4),
-    processesMax: random.between(4, 9),
-    actions: random.chance(0.03) ? 150 : random.between(4, 30),
-    kill: sometimes(0.5, 0.01),
-    tear: sometimes(0.6, 0.1),
-    close: sometimes(0.4, 0.01),
-    stop: sometimes(0.3, 0.02),
-    fill: sometimes(0.25, 0.02),
-    clock: sometimes(0.3, 0.02),
-    ghost: sometimes(0.5, 0.02),
-    asynchronous: sometimes(0.2, 0.3),
-    strict: random.chance(0.3) ? 1 : sometimes(0.3, 1),
-    replace: sometimes(0.12, 0.04),
-  };
-}
 
 export async function simulate(
   seed: number,
   options: { readonly traced: boolean } = { traced: false },
 ): Promise<RunResult> {
   const run = new Run(seed, options.traced);
-  await run.play();
+  try {
+    await run.play();
+  } catch (error) {
+    // What was written made no sense to the checks either.
+    run.report([describe(error)]);
+  }
   return run.result(seed);
 }
 
@@ -118,11 +89,16 @@ class Run {
   readonly #world: World;
   readonly #profile: Profile;
   readonly #system: System;
-  readonly #journal = new Journal();
-  readonly #ghost: Ghost;
-  readonly #expected: Expected;
-  readonly #clients: { readonly client: Client; done: boolean }[] = [];
+  #journal = new Journal();
+  #ghost: Ghost;
+  #expected: Expected;
+  #clients: { readonly client: Client; done: boolean }[] = [];
+  #started = 0;
   #calm = false;
+  readonly #mayHaveStopped: boolean;
+  #isDamaged = false;
+  /** Files of which a power failure kept what was written later and lost what was written before. */
+  readonly #outOfOrder = new Set<Inode>();
   /** What everybody must agree on at the end, whatever has happened. */
   readonly #ends: Check[] = [];
   /** What a backup has kept. */
@@ -136,8 +112,10 @@ class Run {
     const { random } = this.#world;
     this.#profile = drawProfile(random);
     this.#system = new System(this.#world, this.#profile.system);
+    this.#system.crashed = () => this.#replace();
     this.#ghost = new Ghost(this.#world, this.#system, this.#journal);
-    this.#expected = expectedOf(this.#profile);
+    this.#expected = expectedOf(this.#profile, false);
+    this.#mayHaveStopped = this.#profile.system.readError > 0;
     this.#world.note("world", () => JSON.stringify(this.#profile));
   }
 
@@ -155,9 +133,14 @@ class Run {
 
   async play(): Promise<void> {
     const world = this.#world;
-    for (let i = 0; i < this.#profile.processes; i++) this.#start();
     world.disturb = () => this.#disturb();
     world.interfere = (caller) => this.#interfere(caller);
+    for (let i = 0; i < this.#profile.processes; i++) this.#start();
+    for (const steps of this.#profile.losses) {
+      const until = world.steps + steps;
+      await world.runUntil(() => world.steps >= until, 600_000);
+      if (world.violations.length > 0 || !this.#losePower()) return;
+    }
     await world.runUntil(() => this.#clients.every(({ client, done }) => done || !client.process.isAlive), 600_000);
     this.#calmDown();
     const idle = (): boolean =>
@@ -170,20 +153,58 @@ class Run {
     const hash = createHash("sha256").update(`${world.steps} ${world.now}`);
     for (const bytes of files) hash.update(bytes);
     this.#digest = hash.digest("hex").slice(0, 16);
-    const models = files.map((bytes) => new Model(bytes));
-    this.#commits = models[models.length - 1].commits.length;
-    this.#found = this.#expected.replaced
-      ? verifyReplaced(this.#journal, models)
-      : verify(this.#journal, models[models.length - 1]);
-    this.#found = [...this.#found, ...this.#ends.flatMap((check) => check(models[models.length - 1]) ?? [])];
-    for (const found of this.#found) world.note("!", () => found);
+    const model = this.#model();
+    this.#commits = model.commits.length;
+    if (model.isSealed && this.#mayVacuum()) this.report(["the ledger stays sealed"]);
+    this.report([
+      ...(this.#expected.replaced
+        ? verifyReplaced(this.#journal, [...this.#otherModels(), model])
+        : verify(this.#journal, model)),
+      ...this.#ends.flatMap((check) => check(model) ?? []),
+    ]);
+  }
+
+  report(found: readonly string[]): void {
+    this.#found = [...this.#found, ...found];
+    for (const each of found) this.#world.note("!", () => each);
+  }
+
+  // --- the ledger as it is -------------------------------------------------------------------------------------------
+
+  /** What lies at the path, and all generations that led to it. */
+  #model(): Model {
+    const at = this.#world.disk.lookup(PATH);
+    const files = at === undefined ? [] : [new LedgerFile(at.read(undefined, 0, Infinity))];
+    for (let header = files[0]?.header; header !== undefined && header.generation > 1; header = files[0].header) {
+      const { nonce } = header;
+      const before = this.#ledgerFiles().find((each) => each.seal?.siblingNonce === nonce);
+      if (before === undefined) {
+        this.#world.fail(`generation ${header.generation} is in its place, and no seal names it`);
+        break;
+      }
+      files.unshift(before);
+    }
+    return new Model(files);
+  }
+
+  /** All files that ever were a generation. */
+  #ledgerFiles(): LedgerFile[] {
+    return this.#world.disk.inodes
+      .map((inode) => inode.read(undefined, 0, Infinity))
+      .filter((bytes) => headerOf(bytes) !== undefined)
+      .map((bytes) => new LedgerFile(bytes));
+  }
+
+  /** Of those where no generation leads to another. */
+  #otherModels(): Model[] {
+    return this.#ledgerFiles().map((file) => new Model([file]));
   }
 
   // --- processes -----------------------------------------------------------------------------------------------------
 
   #start(): void {
     const { random } = this.#world;
-    const process = new Process(this.#world, `p${this.#clients.length + 1}`);
+    const process = new Process(this.#world, `p${++this.#started}`);
     process.wallOffset = random.chance(0.3) ? random.between(-1, 1) * random.next() * 3_600_000 : random.next() * 10;
     const strict = random.chance(this.#profile.strict);
     const readOnly = random.chance(0.1);
@@ -192,21 +213,28 @@ class Run {
         autoSync: random.chance(0.85),
         syncIntervalMs: random.pick([5, 50, 1000]),
         disableIndex: random.chance(0.06) && !readOnly,
+        sideIndex: random.chance(this.#profile.sideIndex),
+        cacheBytesMax: random.pick([0, 3000, 32 * 1024 * 1024]),
+        purgeAfterMs: random.pick([1, 100, 24 * 3_600_000]),
+        autoVacuum: this.#profile.vacuum > 0 && !readOnly && random.chance(0.2),
       },
       readOnly,
       durability: strict ? "strict" : "relaxed",
       readBytes: random.pick([64, 300, 4000, 1_000_000]),
       asynchronous: this.#profile.asynchronous,
     };
+    process.strict = strict && !readOnly;
+    process.ledgerPath = PATH;
     const { db, ledger } = makeReplica(process, this.#system.callsFor(process), PATH, options);
-    const log = this.#journal.begin(process, { readOnly, indexed: options.kv.disableIndex !== true });
+    const log = this.#journal.begin(process, { readOnly, indexed: options.kv.disableIndex !== true, strict });
     const entry = { client: new Client(process, db, ledger, log, this.#journal, this.#expected), done: false };
+    entry.client.autoVacuum = options.kv.autoVacuum === true;
     this.#clients.push(entry);
     this.#world.note(process.name, () => `starts ${JSON.stringify(options)}`);
     process.later("main", random.next() * 20, () => {
       void this.#main(entry.client, options, random.between(1, this.#profile.actions)).then(
         () => (entry.done = true),
-        (error: unknown) => this.#world.fail(`${process.name}: ${describe(error)}`),
+        (error: unknown) => process.fail(describe(error)),
       );
     });
   }
@@ -219,13 +247,14 @@ class Run {
       } catch (error) {
         const { code } = error as { code?: string };
         if (!this.#expected.codes.has(code ?? "") && code !== "LedgerMissing")
-          this.#world.fail(`${client.log.name}: open: ${describe(error)}`);
-        if (tries > 20) return;
+          client.process.fail(`open: ${describe(error)}`);
+        if (tries > 20 || !client.process.isAlive) return;
         await client.process.sleep(50);
       }
     }
     client.begin();
-    await work(client, actions);
+    if (this.#isDamaged && client.mayVacuum && client.process.random.chance(0.5)) await client.repair();
+    await work(client, actions, this.#profile.vacuum);
   }
 
   #living(): Client[] {
@@ -252,9 +281,12 @@ class Run {
     if (random.chance(profile.fill)) disk.freeBytes = random.chance(0.5) ? Infinity : random.between(0, 3000);
     if (random.chance(profile.ghost)) this.#ghost.append(PATH, profile.system.slowWrite);
     if (random.chance(profile.replace)) this.#replaceFile();
+    if (random.chance(profile.tidyIndex)) this.#deleteOne(INDEX);
+    if (random.chance(profile.tidySiblings)) this.#deleteOne(SIBLING);
     if (random.chance(profile.clock)) {
       const client = random.pick(this.#living());
-      if (client !== undefined) client.process.wallOffset += (random.next() - 0.5) * random.pick([10, 1000, 7_200_000]);
+      if (client !== undefined)
+        client.process.wallOffset += (random.next() - 0.5) * random.pick([10, 1000, 7_200_000, 30_000_000]);
     }
   }
 
@@ -269,6 +301,60 @@ class Run {
     else if (what === "deletes") disk.unlink(PATH);
     else if (this.#backup !== undefined) disk.create(PATH).append(this.#ghost, this.#backup, false);
     this.#system.changed("ledger.db");
+  }
+
+  #deleteOne(pattern: RegExp): void {
+    const { disk, random } = this.#world;
+    const name = random.pick(disk.list(posix.dirname(PATH)).filter((each) => pattern.test(each)));
+    if (name === undefined) return;
+    this.#world.note("world", () => `deletes ${name}`);
+    disk.unlink(posix.join(posix.dirname(PATH), name));
+  }
+
+  /** All processes are gone, and not all that they wrote is left. False if that was the end of it. */
+  #losePower(): boolean {
+    const world = this.#world;
+    const { random, disk } = world;
+    for (const { process } of this.#living()) process.kill();
+    for (const inode of disk.inTransit()) this.#ghost.die(inode);
+    const before = this.#model();
+    this.report(verify(this.#journal, before).filter(() => !this.#expected.replaced));
+    const losses: Loss[] = ["all", "tail", "tail in zeros"];
+    if (this.#profile.unordered) losses.push("sectors", "sectors", "sectors");
+    const all = random.chance(0.3) ? random.pick(losses) : undefined;
+    const kinds = new Map<Inode, Loss>();
+    disk.losePower(random, (inode) => {
+      const loss = all ?? random.pick(losses);
+      kinds.set(inode, loss);
+      return loss;
+    });
+    const path = disk.lookup(PATH);
+    const bytes = path?.read(undefined, 0, Infinity) ?? new Uint8Array(0);
+    // The beginning is gone, before anybody had it synced: what is left is nobody's ledger.
+    const isNone = headerOf(bytes) === undefined && bytes.some((byte) => byte !== 0);
+    const after = isNone ? new Model([]) : this.#model();
+    world.note("world", () => `the power fails: ${after.commits.length} of ${before.commits.length} commits are left`);
+    world.note("world", () => [...kinds].map(([inode, kind]) => `${inode.number} loses ${kind}`).join(", "));
+    for (const [inode, loss] of kinds) if (loss === "sectors") this.#outOfOrder.add(inode);
+    const inOrder = path === undefined || !this.#outOfOrder.has(path);
+    this.report(verifyLoss(this.#journal, before, after, inOrder));
+    if (isNone) return false;
+    this.#beginAgain(after.damage > 0);
+    return true;
+  }
+
+  #beginAgain(damaged: boolean): void {
+    const world = this.#world;
+    world.now += world.random.pick([1, 1000, 7_200_000]);
+    world.processes = [];
+    this.#clients = [];
+    this.#stopped.clear();
+    this.#system.open.clear();
+    this.#journal = new Journal();
+    this.#ghost = new Ghost(world, this.#system, this.#journal);
+    this.#expected = expectedOf(this.#profile, damaged);
+    this.#isDamaged = damaged;
+    for (let i = 0; i < this.#profile.processes; i++) this.#start();
   }
 
   /** In the middle of somebody's step. */
@@ -306,8 +392,7 @@ class Run {
       await db.close();
     } catch (error) {
       // What an open transaction had staged is dropped, and that is told.
-      if ((error as { code?: string }).code !== "TransactionOpen")
-        this.#world.fail(`${process.name}: close: ${describe(error)}`);
+      if ((error as { code?: string }).code !== "TransactionOpen") process.fail(`close: ${describe(error)}`);
     }
     client.log.pending.delete("close");
     client.isClosed = true;
@@ -332,7 +417,9 @@ class Run {
     if (process.state !== "stopped") return;
     process.state = "running";
     // How long it was is its own affair: the others need not live through it.
-    process.monotonicOffset += this.#world.random.next() * this.#world.random.pick([100, 7_200_000]);
+    const slept = this.#world.random.next() * this.#world.random.pick([100, 7_200_000]);
+    process.monotonicOffset += slept;
+    process.wallOffset += slept;
     this.#world.note(process.name, () => "goes on");
   }
 
@@ -348,31 +435,29 @@ class Run {
     }
   }
 
-  /** Everybody who lives follows to the end and says what it sees; so does somebody who comes only now. */
+  /** Everybody who lives follows to the end and says what it sees; so do some who come only now. */
   async #bringToEnd(): Promise<void> {
     const world = this.#world;
-    const last = new Process(world, "last");
-    const options: ReplicaOptions = {
-      kv: {},
-      readOnly: false,
-      durability: "relaxed",
-      readBytes: 1_000_000,
-      asynchronous: 0,
-    };
-    const { db, ledger } = makeReplica(last, this.#system.callsFor(last), PATH, options);
-    const log = this.#journal.begin(last, { readOnly: false, indexed: true });
-    const newcomer = new Client(last, db, ledger, log, this.#journal, this.#expected);
-    const clients = [...this.#living().filter((client) => client.isOpen), newcomer];
+    if (this.#expected.replaced) await this.#openFirst(this.#newcomer("first", true));
+    await this.#endAll(this.#living().filter((client) => client.autoVacuum && client.isOpen));
+    if (this.#profile.cleanUp && this.#mayVacuum()) await this.#cleanUp();
+    if (world.violations.length > 0) return;
+    const plain = this.#newcomer("plain", false);
+    const indexed = this.#newcomer("indexed", true);
+    const clients = [...this.#living().filter((client) => client.isOpen), plain, indexed];
     let ended = 0;
-    if (this.#expected.replaced) await this.#open(newcomer);
     for (const client of clients) {
       client.process.later("the end", 0, () => {
         const opened = client.isOpen ? Promise.resolve() : this.#openNewcomer(client);
         void opened
+          .then(() => {
+            if (client === plain) this.#compareVerdicts(client);
+            return this.#unsealed(client);
+          })
           .then(() => this.#look(client))
           .then(
             () => ended++,
-            (error: unknown) => world.fail(`${client.log.name}: at the end: ${describe(error)}`),
+            (error: unknown) => client.process.fail(`at the end: ${describe(error)}`),
           );
       });
     }
@@ -380,14 +465,41 @@ class Run {
       ended === clients.length &&
       clients.every(({ log: { pending }, process }) => pending.size === 0 || !process.isAlive);
     if (!(await world.runUntil(over, PATIENCE_MS))) this.#reportHanging("at the end");
-    for (const client of [...this.#living(), newcomer]) {
-      const open = this.#system.open.get(client.process) ?? 0;
-      if (client.isClosed && open !== 0) world.fail(`${client.log.name}: ${open} descriptors are open after close`);
+    for (const client of this.#living()) {
+      const open = [...(this.#system.open.get(client.process) ?? [])].map(({ path }) => path);
+      if (client.isClosed && open.length > 0) world.fail(`${client.log.name}: open after close: ${open.join(", ")}`);
     }
   }
 
-  /** First of all, so that there is a file for the others to find. */
-  async #open(client: Client): Promise<void> {
+  async #endAll(clients: readonly Client[]): Promise<void> {
+    for (const client of clients) client.process.later("ends", 0, () => void this.#end(client));
+    const over = (): boolean => clients.every(({ isClosed, process }) => isClosed || !process.isAlive);
+    if (!(await this.#world.runUntil(over, PATIENCE_MS))) this.#reportHanging("closed");
+  }
+
+  /** Nothing is wrong with the ledger that would forbid it. */
+  #mayVacuum(): boolean {
+    return !this.#expected.replaced && this.#profile.tidySiblings === 0 && this.#model().damage === 0;
+  }
+
+  #newcomer(name: string, sideIndex: boolean): Client {
+    const process = new Process(this.#world, name);
+    const options: ReplicaOptions = {
+      kv: { sideIndex },
+      readOnly: false,
+      durability: "relaxed",
+      readBytes: 1_000_000,
+      asynchronous: 0,
+    };
+    const { db, ledger } = makeReplica(process, this.#system.callsFor(process), PATH, options);
+    const log = this.#journal.begin(process, { readOnly: false, indexed: true, strict: false });
+    const client = new Client(process, db, ledger, log, this.#journal, this.#expected);
+    this.#clients.push({ client, done: true });
+    return client;
+  }
+
+  /** So that there is a file for the others to find. */
+  async #openFirst(client: Client): Promise<void> {
     client.process.later("comes", 0, () => void this.#openNewcomer(client));
     await this.#world.runUntil(() => client.isOpen, PATIENCE_MS);
   }
@@ -395,38 +507,97 @@ class Run {
   async #openNewcomer(client: Client): Promise<void> {
     await client.db.open(PATH);
     client.begin();
-    // Its verdicts on what was torn must be those of the model.
-    const { counts } = client.db.stats();
-    this.#ends.push((model) =>
-      counts.stumps === model.stumps ? undefined : `${counts.stumps} stumps were counted, there are ${model.stumps}`,
-    );
+  }
+
+  /** Resolves when nobody has to help any more; at some time too if nobody can. */
+  async #unsealed({ process }: Client): Promise<void> {
+    for (let tries = 0; tries < 100; tries++) {
+      const bytes = this.#world.disk.lookup(PATH)?.read(undefined, 0, Infinity);
+      if (bytes === undefined || new LedgerFile(bytes).seal === undefined) return;
+      await process.sleep(100);
+    }
+  }
+
+  /** Two vacuums by somebody who comes for that: the second one finds every generation passed that anybody had begun. */
+  async #cleanUp(): Promise<void> {
+    const client = this.#newcomer("cleaner", true);
+    let done = false;
+    client.process.later("cleans up", 0, () => {
+      void this.#openNewcomer(client)
+        .then(() => client.db.vacuum())
+        .then(() => client.db.vacuum())
+        .then(
+          () => (done = true),
+          (error: unknown) => client.process.fail(`cleaning up: ${describe(error)}`),
+        );
+    });
+    if (!(await this.#world.runUntil(() => done, PATIENCE_MS))) this.#reportHanging("cleaned up");
+    const siblings = this.#world.disk.list(posix.dirname(PATH)).filter((name) => SIBLING.test(name));
+    if (siblings.length > 0) this.#world.fail(`siblings stay: ${siblings.join(", ")}`);
+  }
+
+  /** The verdicts on what was torn or lost are those of the model. */
+  #compareVerdicts({ db }: Client): void {
+    const { counts, damage, generation } = db.stats();
+    this.#ends.push((model) => {
+      // What it found was in the file that was sealed then.
+      if (generation !== Math.max(1, model.bases.length)) return undefined;
+      if (counts.stumps !== model.stumps) return `${counts.stumps} stumps were counted, there are ${model.stumps}`;
+      if (counts.lostBytes !== model.lostBytes)
+        return `${counts.lostBytes} lost bytes were counted, there are ${model.lostBytes}`;
+      return damage.length === model.damage
+        ? undefined
+        : `${damage.length} of ${model.damage} damaged places were found`;
+    });
   }
 
   async #look(client: Client): Promise<void> {
     const { db, log } = client;
-    let allTold = db.stats().session.durability !== "strict";
+    let allTold = !log.strict;
     try {
       await db.sync();
     } catch (error) {
       allTold = false;
       if (!this.#expected.unknown) throw error;
+      // A value that was needed could not be read: it has stopped there for good.
+      if (this.#mayHaveStopped) return this.#end(client);
     }
     if (log.indexed) {
       const everything = { query: [], limit: Infinity, reverse: false, order: "key" } as const;
       const readings = client.process.clockReadings.length;
       client.process.environment.now();
       const entries = await db.listAll([], { consistency: "strong" });
+      const count = await db.count([]);
       const clock = clockOf(client.process.clockReadings.slice(Math.max(0, readings - 1)));
       const version = client.version();
+      for (const entry of entries) {
+        const again = await db.getEntry(entry.key);
+        if (again !== null && again.version !== entry.version)
+          client.process.fail(
+            `${entry.key.join("/")} is listed at version ${entry.version} and got at ${again.version}`,
+          );
+      }
       this.#ends.push((model) => {
         if (version !== model.lastVersion) return `${log.name} ends at version ${version} of ${model.lastVersion}`;
-        return listingFits(entries, everything, model, version, clock)
-          ? undefined
-          : `${log.name} ends in another state`;
+        const fits = listingFits(entries, everything, model, version, clock);
+        return fits && count <= entries.length ? undefined : `${log.name} ends in another state`;
       });
-      log.final = { version, allTold };
+      const { reloads } = db.stats().counts;
+      client.process.record(() => (log.final = { version, allTold, reloads }));
     }
+    // What was being made durable is by then.
+    await client.process.sleep(SYNC_MS_MAX);
+    this.#compareOpenFiles(client);
     await this.#end(client);
+  }
+
+  /** Nobody reads what generations that have passed held any more. */
+  #compareOpenFiles({ process, log }: Client): void {
+    const present = this.#world.disk.lookup(PATH);
+    for (const { inode, path } of this.#system.open.get(process) ?? []) {
+      if (inode !== present && headerOf(inode.read(undefined, 0, Infinity)) !== undefined && !this.#expected.replaced)
+        this.#world.fail(`${log.name} has ${path} open, which is no longer the ledger`);
+    }
   }
 
   #reportHanging(when: string): void {
@@ -437,16 +608,4 @@ class Run {
     const calls = hanging.map(({ client }) => `${client.log.name}: ${[...client.log.pending].join(", ")}`);
     this.#world.fail(`not ${when} within ${PATIENCE_MS} ms: ${calls.join("; ")}`);
   }
-}
-
-function expectedOf(profile: Profile): Expected {
-  const { system } = profile;
-  const codes = new Set(["Closed", "TransactionConflict", "ReadOnly"]);
-  if (profile.fill > 0 || system.shortWrite > 0) codes.add("NoSpace");
-  if (system.writeError + system.readError + system.syncError > 0) codes.add("InputOutput");
-  const replaced = profile.replace > 0;
-  if (replaced) for (const code of ["LedgerMissing", "SnapshotExpired"]) codes.add(code);
-  const unknown = replaced || system.readError + system.syncError > 0;
-  if (unknown) codes.add("CommitOutcomeUnknown");
-  return { codes, unknown, replaced };
 }

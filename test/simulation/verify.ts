@@ -1,5 +1,5 @@
 import type { Journal, Log, Seen, Write } from "./journal.ts";
-import type { Model, ModelCommit, ModelRow } from "./model.ts";
+import type { Difference, Model, ModelCommit, ModelRow } from "./model.ts";
 
 /** Compares what everybody was told with what the file holds. Returns what does not fit. */
 export function verify(journal: Journal, model: Model): string[] {
@@ -142,20 +142,69 @@ function noneOvertakes(writes: readonly Write[]): string[] {
   return found;
 }
 
-/** A watch of everything has seen each commit once, in order, from its beginning to where its process came. */
+/**
+ * A watch of everything has seen each commit once, in order, from its beginning to where its process came; where generations were missed, what
+ * differs between the state before and the one behind.
+ */
 function checkWatch({ seen, final, applied }: Log, from: number, model: Model): string[] {
-  const commits = model.commits.filter((commit) => commit.version > from && commit.verdict === "applied");
-  const expected = commits.flatMap((commit) => [...commit.changes].map(([key, row]) => ({ key, row })));
-  const at = seen.findIndex((each, i) => !isSeen(each, expected[i]));
-  if (at >= 0) return [`the watch was told ${show(seen[at])} where the ledger has ${show(expected[at])}`];
+  const expected = model.commits
+    .filter((commit) => commit.version > from)
+    .flatMap((commit) => [...commit.changes].map(([key, row]) => ({ key, row })));
+  let next = 0;
+  const reached = (): number => (next === 0 ? from : expected[next - 1].row.version);
+  const behind = (version: number): number => {
+    const found = expected.findIndex(({ row }) => row.version > version);
+    return found < 0 ? expected.length : found;
+  };
+  for (let i = 0; i < seen.length;) {
+    const each = seen[i];
+    if (each.as === "commit") {
+      // Perhaps a reload came before that had nothing to tell of.
+      if (!isSeen(each, expected[next]) && quietBetween(model, reached(), each.version - 1))
+        next = behind(each.version - 1);
+      if (!isSeen(each, expected[next]))
+        return [`the watch was told ${show(each)} where the ledger has ${show(expected[next])}`];
+      next++;
+      i++;
+    } else if (each.as === "reset") {
+      next = behind(each.version);
+      i++;
+    } else {
+      const told: Seen[] = [];
+      for (; seen[i]?.as === "reloaded" && seen[i].to === each.to; i++) told.push(seen[i]);
+      // Whoever dies may have been in the middle of it.
+      const isWhole = i < seen.length || final !== undefined;
+      const fits = (due: readonly Difference[]): boolean =>
+        told.every((one, at) => isDifference(one, due[at])) && (told.length === due.length || !isWhole);
+      const candidates = each.to === undefined ? model.versionsBetween(reached(), Infinity) : [each.to];
+      const to = candidates.find((version) => fits(model.differences(reached(), version)));
+      if (to === undefined) {
+        const due = candidates.length === 1 ? show(model.differences(reached(), candidates[0])) : "nothing like it";
+        return [`the watch was told ${show(told)} of a reload from ${reached()} where ${due} differs`];
+      }
+      next = behind(to);
+    }
+  }
   if (final === undefined) return [];
-  const reached = commits.filter((commit) => commit.version <= final.version);
-  const due = reached.reduce((sum, commit) => sum + commit.changes.size, 0);
-  if (seen.length !== due)
-    return [`the watch was told ${seen.length} of ${due} changes up to version ${final.version}`];
-  if (final.allTold && applied !== reached.length)
-    return [`sync events told of ${applied} commits, ${reached.length} took effect`];
+  if (next < behind(final.version) && !quietBetween(model, reached(), final.version))
+    return [`the watch was told of changes up to ${reached()}, not up to version ${final.version}`];
+  // A purge of what others had purged takes effect too, without any.
+  const effective = model.commits.filter(
+    ({ version, verdict }) => version > from && version <= final.version && verdict === "applied",
+  );
+  if (final.reloads === 0 && next < behind(final.version))
+    return [`the watch was told of changes up to ${reached()} only`];
+  if (final.reloads === 0 && final.allTold && applied !== effective.length)
+    return [`sync events told of ${applied} commits, ${effective.length} took effect`];
   return [];
+}
+
+const quietBetween = (model: Model, from: number, to: number): boolean => model.differences(from, to).length === 0;
+
+function isDifference(seen: Seen, due: Difference | undefined): boolean {
+  if (due === undefined || seen.key !== due.key) return false;
+  if (due.row === undefined) return seen.value === undefined && (seen.to === undefined || seen.version === seen.to);
+  return isSeen(seen, { key: due.key, row: due.row });
 }
 
 function isSeen(seen: Seen, expected: { readonly key: string; readonly row: ModelRow } | undefined): boolean {
@@ -171,3 +220,39 @@ function isSeen(seen: Seen, expected: { readonly key: string; readonly row: Mode
 const show = (value: unknown): string =>
   JSON.stringify(value, (_, each: unknown) => (typeof each === "bigint" ? `${each}n` : each))?.slice(0, 200) ??
   "nothing";
+
+/** Compares a ledger as everybody saw it when the power failed with what is left of it. Returns what should not be gone, or should not be there. */
+export function verifyLoss(journal: Journal, before: Model, after: Model, inOrder: boolean): string[] {
+  const durable = durableUpTo(journal, before);
+  const found: string[] = [...after.bad];
+  let isGone = false;
+  for (const commit of before.commits) {
+    const left = after.byVersion.get(commit.version);
+    isGone ||= left === undefined;
+    if (left === undefined && commit.version <= durable)
+      found.push(`the commit at ${commit.version} is gone, though everything up to ${durable} was durable`);
+    if (left !== undefined && isGone && inOrder)
+      found.push(`the commit at ${commit.version} is there, and others before it are gone`);
+  }
+  for (const { version, writer, counter } of after.commits) {
+    const was = before.byVersion.get(version);
+    if (was?.writer !== writer || was.counter !== counter) found.push(`the commit at ${version} was not there before`);
+  }
+  if (inOrder && after.damage > before.damage) found.push("what was written in order is damaged");
+  return found;
+}
+
+/** A strict replica answers only when what it answers, and all before it, is durable. */
+function durableUpTo(journal: Journal, model: Model): number {
+  let durable = journal.synced;
+  const byToken = commitsByToken(model);
+  for (const { strict, writes } of journal.logs) {
+    if (!strict) continue;
+    for (const { outcome, version, token } of writes) {
+      if (outcome !== "committed") continue;
+      const commits = token === undefined ? [] : (byToken.get(token) ?? []);
+      durable = Math.max(durable, version ?? commits.find((each) => each.verdict === "applied")?.version ?? 0);
+    }
+  }
+  return durable;
+}

@@ -11,7 +11,7 @@ import type { Model, ModelRow } from "./model.ts";
 type Action = (client: Client) => Promise<unknown>;
 
 /** Does `count` things one after the other, some without waiting for the end. */
-export async function work(client: Client, count: number): Promise<void> {
+export async function work(client: Client, count: number, vacuums: number): Promise<void> {
   const { process } = client;
   const { random } = process;
   const pace = random.pick([0, 2, 20]);
@@ -19,7 +19,8 @@ export async function work(client: Client, count: number): Promise<void> {
   for (let i = 0; i < count && client.isOpen; i++) {
     if (random.chance(0.7)) await process.sleep(random.next() * pace);
     if (!client.isOpen) break;
-    const action = random.pick(actionsFor(client))(client);
+    const action =
+      random.chance(vacuums) && client.mayVacuum ? vacuum(client) : random.pick(actionsFor(client))(client);
     begun.push(action);
     if (client.inTransaction || random.chance(0.6)) await action;
   }
@@ -219,7 +220,7 @@ async function staged(client: Client): Promise<unknown> {
     await db.beginTransaction();
   } catch (error) {
     client.inTransaction = false;
-    return client.isOpen ? client.world.fail(`${process.name}: beginTransaction: ${String(error)}`) : undefined;
+    return client.isOpen ? process.fail(`beginTransaction: ${String(error)}`) : undefined;
   }
   const token = client.newToken();
   const keys: Key[] = [];
@@ -232,8 +233,7 @@ async function staged(client: Client): Promise<unknown> {
     if (random.chance(0.3)) await process.sleep(random.next() * 5);
     if (!client.isOpen) break;
     const got = await db.get<{ i: number }>(key);
-    if (got?.i !== i)
-      client.world.fail(`${process.name}: an open transaction does not see its own write of ${key.join("/")}`);
+    if (got?.i !== i) process.fail(`an open transaction does not see its own write of ${key.join("/")}`);
   }
   client.inTransaction = false;
   if (!client.isOpen) return;
@@ -338,7 +338,7 @@ async function iterate(client: Client): Promise<void> {
   );
   if (first?.done === false) entries.push(first.value);
   for (let done = first === undefined || first.done === true; !done;) {
-    await client.process.sleep(client.process.random.next() * 4);
+    await client.process.sleep(client.process.random.next() * (client.process.random.chance(0.1) ? 100 : 4));
     try {
       const next = await iterator.next();
       done = next.done === true;
@@ -364,16 +364,35 @@ function scan(client: Client): Promise<unknown> {
       }
       return entries;
     },
-    (entries, model, version) => {
-      const history = model.commits
-        .filter((commit) => commit.version <= version)
-        .flatMap((commit) => [...commit.changes].map(([key, row]) => ({ key, row })))
-        .filter(({ key }) => matches(decodeKey(key), query));
-      return (
-        history.length === entries.length &&
-        history.every(({ key, row }, i) => encodeKey(entries[i].key) === key && sameHistory(entries[i], row))
-      );
-    },
+    // Which generation it found is not told.
+    (entries, model, version) => model.bases.some((base) => isHistory(entries, query, model, base, version)),
+  );
+}
+
+/** True if these are the state below `base` and what came after it, up to a version. */
+export function isHistory(
+  entries: readonly HistoryEntry[],
+  query: Query,
+  model: Model,
+  base: number,
+  version: number,
+): boolean {
+  const snapshot = model.keys.flatMap((key) => {
+    const row = model.at(key, base - 1);
+    return row === undefined ? [] : [{ key, row, snapshot: true }];
+  });
+  const commits = model.commits
+    .filter((commit) => commit.version >= base && commit.version <= version)
+    .flatMap((commit) => [...commit.changes].map(([key, row]) => ({ key, row, snapshot: false })));
+  const history = [...snapshot, ...commits].filter(({ key }) => matches(decodeKey(key), query));
+  return (
+    history.length === entries.length &&
+    history.every(
+      ({ key, row, snapshot: isSnapshot }, i) =>
+        encodeKey(entries[i].key) === key &&
+        (entries[i].snapshot === true) === isSnapshot &&
+        sameHistory(entries[i], row),
+    )
   );
 }
 
@@ -386,12 +405,17 @@ function sameHistory(entry: HistoryEntry, row: ModelRow): boolean {
   );
 }
 
-async function sync(client: Client): Promise<unknown> {
-  return client.read(
-    "sync",
-    () => client.db.sync(),
-    () => true,
-  );
+function sync(client: Client): Promise<unknown> {
+  return client.sync();
+}
+
+/** Now and then given up in the middle. */
+function vacuum(client: Client): Promise<unknown> {
+  const { random } = client.process;
+  const keepHistory = random.chance(0.5) ? { commits: random.between(0, 40) } : { forMs: random.next() * 300 };
+  const controller = new AbortController();
+  if (random.chance(0.15)) client.process.later("abort", random.next() * 10, () => controller.abort());
+  return client.vacuum({ signal: controller.signal, ...(random.chance(0.4) ? { keepHistory } : {}) });
 }
 
 /** True if these are the entries of that version. Whatever may have expired meanwhile is not judged. */

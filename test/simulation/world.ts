@@ -1,6 +1,7 @@
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import type { Environment, Timer } from "../../src/core/environment.ts";
-import { Disk, type Party } from "./disk.ts";
+import { Disk } from "./disk.ts";
+import type { Party } from "./inode.ts";
 import { Random } from "./random.ts";
 
 /** What a run found wrong. */
@@ -25,8 +26,8 @@ const STEPS_MAX = 300_000;
  */
 export class World {
   readonly random: Random;
-  readonly disk = new Disk();
-  readonly processes: Process[] = [];
+  readonly disk = new Disk(() => this.wallClock());
+  processes: Process[] = [];
   readonly #trace: string[] | undefined;
   /** ms of simulated time since the beginning. */
   now = 0;
@@ -46,13 +47,19 @@ export class World {
     return this.#trace ?? [];
   }
 
+  /** Whose own is right. */
+  wallClock(): number {
+    return EPOCH + this.now;
+  }
+
   note(who: string, what: () => string): void {
     this.#trace?.push(`${this.now.toFixed(3).padStart(12)} ${who.padEnd(8)} ${what()}`);
   }
 
   fail(message: string): void {
-    this.note("!", () => message);
-    this.violations.push(new Violation(message));
+    const violation = new Violation(message);
+    this.violations.push(violation);
+    this.note("!", () => violation.stack ?? message);
   }
 
   /** Goes on until `done`, or until `limitMs` of simulated time are over. True if it was done. */
@@ -94,6 +101,8 @@ export class Process implements Party {
   readonly environment: Environment;
   #tasks: Task[] = [];
   state: "running" | "stopped" | "dead" = "running";
+  /** One of its callbacks is being run. */
+  isInStep = false;
   /** In the middle of a write call: it does nothing else until that is over. */
   writing = false;
   /** What it has done in this step behind a write that is not over yet, for those who keep a record. */
@@ -103,7 +112,10 @@ export class Process implements Party {
   monotonicOffset = 0;
   /** What `now()` has returned, in order, repetitions left out. */
   readonly clockReadings: number[] = [];
-  /** Step in which a sync failed. */
+  /** Its replica acknowledges what is durable, and nothing else. */
+  strict = false;
+  ledgerPath = "";
+  /** Step in which a sync of the ledger's file failed under a strict replica. */
   syncFailedAt = Infinity;
 
   constructor(world: World, name: string) {
@@ -144,12 +156,14 @@ export class Process implements Party {
     if (first.due > now) return;
     this.#tasks = this.#tasks.filter((each) => each !== first);
     this.world.note(this.name, () => `- ${first.what}`);
+    this.isInStep = true;
     try {
       first.run();
     } catch (error) {
-      this.world.fail(`${this.name}: a callback threw ${describe(error)}`);
+      this.fail(`a callback threw ${describe(error)}`);
     }
     await new Promise<void>((resolve) => setImmediate(resolve));
+    this.isInStep = false;
   }
 
   /** Puts something on record, once it is certain that the process has come so far. */
@@ -157,6 +171,11 @@ export class Process implements Party {
     if (!this.isAlive) return;
     if (this.writing) this.#heldBack.push(put);
     else put();
+  }
+
+  /** Something is wrong with it, unless it is dead: what a process does behind the call that killed it has not happened. */
+  fail(message: string): void {
+    if (this.isAlive) this.world.fail(`${this.name}: ${message}`);
   }
 
   writeOver(): void {
@@ -179,7 +198,7 @@ export class Process implements Party {
     const { world, random } = this;
     return {
       now: () => {
-        const now = Math.floor(EPOCH + world.now + this.wallOffset);
+        const now = Math.floor(world.wallClock() + this.wallOffset);
         if (this.clockReadings.at(-1) !== now) this.clockReadings.push(now);
         return now;
       },
