@@ -47,14 +47,14 @@ function createLike(file: string, like: string): WritableFile {
   try {
     const own = fs.fstatSync(created);
     if (process.platform !== "win32") {
-      // Before the mode: a change of owner clears some of its bits.
-      if (own.uid !== uid || own.gid !== gid) fs.chownSync(file, uid, gid);
-      fs.chmodSync(file, mode & PERMISSIONS);
+      // Before the mode: a change of owner clears some of its bits. Through the descriptor: somebody may delete the file meanwhile.
+      if (own.uid !== uid || own.gid !== gid) fs.fchownSync(created, uid, gid);
+      fs.fchmodSync(created, mode & PERMISSIONS);
     }
     return new NodeWritableFile(created);
   } catch (error) {
     fs.closeSync(created);
-    fs.unlinkSync(file);
+    unlessMissing(() => fs.unlinkSync(file));
     throw error;
   }
 }
