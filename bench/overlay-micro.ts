@@ -101,12 +101,14 @@ function run(make: () => Index): void {
   measure("range of 100", entries / 10, () => {
     let found = 0;
     for (const i of order.slice(0, entries / 10)) {
-      const cursor = index.freeze().cursor();
+      const view = index.freeze();
+      const cursor = view.cursor();
       let ok = cursor.seek(keyOf(Math.min(i, entries - 100)));
       for (let n = 0; ok && n < 100; n++) {
         found += cursor.value.valueLength;
         ok = cursor.next();
       }
+      view.release?.();
     }
     return found;
   });

@@ -24,9 +24,8 @@ class ListedEntry<T> implements Entry<T> {
   readonly version: number | undefined;
   readonly timestamp: number;
   declare readonly expiresAt?: number;
-  readonly #encoded: EncodedKey;
-  readonly #row: Row;
-  readonly #order: EntryOrder;
+  /** What the cursor is made of: the key, or in the order of versions the row. */
+  readonly #place: EncodedKey | Row;
 
   constructor(encoded: EncodedKey, row: Row, value: T, order: EntryOrder) {
     this.key = decodeKey(encoded);
@@ -34,14 +33,12 @@ class ListedEntry<T> implements Entry<T> {
     this.version = row.version === 0 ? undefined : row.version;
     this.timestamp = row.timestamp;
     if (row.expiresAt !== 0) this.expiresAt = row.expiresAt;
-    this.#encoded = encoded;
-    this.#row = row;
-    this.#order = order;
+    this.#place = order === "key" ? encoded : row;
   }
 
   // On the prototype: made only when asked for, and left out when an entry is compared or printed.
   get cursor(): string {
-    return makeCursor(this.#encoded, this.#row, this.#order);
+    return makeCursor(this.#place);
   }
 }
 
@@ -54,10 +51,10 @@ export type CursorPlace =
   | { readonly order: "key"; readonly key: EncodedKey }
   | { readonly order: "version"; readonly version: number; readonly place: number };
 
-export function makeCursor(encoded: EncodedKey, row: Row, order: EntryOrder): string {
-  if (order === "version") return `v${writtenAt(row)}.${row.order}`;
+function makeCursor(place: EncodedKey | Row): string {
+  if (typeof place !== "string") return `v${writtenAt(place)}.${place.order}`;
   let text = "k";
-  for (let i = 0; i < encoded.length; i++) text += encoded.charCodeAt(i).toString(16).padStart(2, "0");
+  for (let i = 0; i < place.length; i++) text += place.charCodeAt(i).toString(16).padStart(2, "0");
   return text;
 }
 

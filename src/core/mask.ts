@@ -7,9 +7,9 @@
 export const MARKER: Uint8Array = Uint8Array.of(0xfc, 0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76);
 const MARKER_FIRST = 0xfc;
 
-/** The first place at or behind `from` where a whole marker stands, before `to`, or -1. */
-export function indexOfMarker(bytes: Uint8Array, from: number, to: number = bytes.length): number {
-  const last = to - MARKER.length;
+/** The first place at or behind `from` where a whole marker stands, or -1. */
+export function indexOfMarker(bytes: Uint8Array, from: number): number {
+  const last = bytes.length - MARKER.length;
   for (let at = bytes.indexOf(MARKER_FIRST, from); at >= 0 && at <= last; at = bytes.indexOf(MARKER_FIRST, at + 1)) {
     if (isMarkerAt(bytes, at)) return at;
   }

@@ -42,7 +42,7 @@ export const defects: readonly Defect[] = [
   }),
   defect("a value that holds a marker is not masked", {
     file: "adapters/fs/frame.ts",
-    find: "if (indexOfMarker(target, at + MASK_AT, end) >= 0)",
+    find: "if (indexOfMarker(target.subarray(at + MASK_AT, end), 0) >= 0)",
     replace: "if (false)",
   }),
   defect("versions are used twice", {

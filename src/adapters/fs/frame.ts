@@ -70,7 +70,8 @@ export function writeFrame(target: Uint8Array, at: number, kind: number, record:
   writeU32(target, trailer, crc32(target.subarray(at + HEADER_CHECKSUM_AT, trailer), headerChecksum));
   target[trailer + 4] = FRAME_END;
   // The marker itself apart, no byte before the mask can begin one.
-  if (indexOfMarker(target, at + MASK_AT, end) >= 0) applyGoodMask(target.subarray(at, end), payload.length);
+  if (indexOfMarker(target.subarray(at + MASK_AT, end), 0) >= 0)
+    applyGoodMask(target.subarray(at, end), payload.length);
   return end;
 }
 
