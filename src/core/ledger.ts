@@ -1,6 +1,6 @@
 import type { BytesAt } from "./bytes-at.ts";
 import type { Environment, MaybePromise } from "./environment.ts";
-import type { AddressRange } from "./errors.ts";
+import type { AddressRange, KVError } from "./errors.ts";
 import type { VacuumProgress } from "./options.ts";
 
 /**
@@ -173,6 +173,8 @@ export interface LedgerCommit extends CommitRecord {
   readonly version: Version;
   /** Place of the payload's first byte. */
   readonly place: Place;
+  /** True if bytes of some values are left out of the payload, zeros in their stead: `readValue` has them, and `complete` gives the whole. */
+  readonly isPartial?: boolean;
 }
 
 /** How much one read may take, and how careful it has to be. */
@@ -200,6 +202,11 @@ export interface ReadResult {
   readonly status: "more" | "end" | "sealed" | "moved";
   /** What was found between the commits. */
   readonly notices?: readonly LedgerNotice[];
+  /**
+   * A newer state at or before `next` than the one that reading began with, where the ledger keeps such states itself (`openState`): what it covers
+   * is let go of and read from its runs. Its runs belong to the receiver.
+   */
+  readonly state?: Checkpoint;
 }
 
 /**
@@ -215,7 +222,8 @@ export interface LedgerNotice extends AddressRange {
 export type AppendResult =
   /**
    * In the ledger, in order, directly behind `position`, acknowledged as the durability demands. `versions` and `places` (of
-   * the payloads) go with the commits handed in.
+   * the payloads) go with the commits handed in. A compare-and-swap ledger may take only the first of them, as many as there are versions;
+   * handed none, it says `appended` if nothing lies behind `position`, asked after the call was made.
    */
   | {
       readonly status: "appended";
@@ -231,6 +239,31 @@ export type AppendResult =
   | { readonly status: "read-on"; readonly error?: unknown }
   /** Compare-and-swap only: somebody else was first, nothing was appended. Follow, resolve again, try again. */
   | { readonly status: "behind" };
+
+/** What the engine hands to a ledger that keeps states itself. Runs are made from a frozen state, values inline, and are whole in memory. */
+export interface StateRequest {
+  /** Where the engine has read to, with everything before it applied. */
+  readonly position: Position;
+  readonly version: Version;
+  /** The run of what the commits behind the newest state have changed, up to `position`. `extra` goes into its footer. */
+  buildDelta(extra: Uint8Array): Promise<Uint8Array>;
+  /**
+   * One run instead of several neighbouring ones, newest first. `lowest`: there is nothing older, so that tombstones may be left out. `extra` is told
+   * the footers' extras of the runs, newest first, and gives that of the new one.
+   */
+  buildMerged(
+    runs: readonly StoredRun[],
+    options: { readonly lowest: boolean; readonly extra: (extras: readonly Uint8Array[]) => Uint8Array },
+  ): Promise<Uint8Array>;
+  /** These runs, newest first, are the state now: the same as `ReadResult.state`, at once. */
+  adopt(state: Checkpoint): void;
+  /** Something to report that belongs to no call. */
+  problem(error: KVError): void;
+  /** Gives the event loop its turn when that is due. */
+  rest(): MaybePromise<void>;
+  /** Throws if the work is to be given up. */
+  check(): void;
+}
 
 /** What a reopened session says. */
 export type ReopenResult =
@@ -256,6 +289,21 @@ export interface LedgerSession {
   openSnapshot?(): LedgerSnapshot | undefined;
   /** Where checkpoints of the present generation are kept; undefined if nowhere. */
   openCheckpoints?(): CheckpointStore | undefined;
+  /**
+   * The state that the ledger itself keeps, in runs of its own, at a position: reading begins there, and `start` is the oldest position that can
+   * still be read from. Undefined where that state is empty. Left out where a ledger keeps none.
+   */
+  openState?(): MaybePromise<Checkpoint | undefined>;
+  /**
+   * Called after each own append and each round, when the engine has applied everything up to `request.position`. Where it is this session's turn to
+   * write down the state it does so, and removes what nobody needs. Undefined if there is nothing to wait for: such work goes on in the
+   * background, and failing it tells `request.problem`; a promise makes commits wait. Never called again before the last call's work has ended.
+   */
+  keepState?(request: StateRequest): { readonly done: Promise<void>; readonly commitsWait: boolean } | undefined;
+  /** Writes down the state whether it is due or not, and merges all of its runs into one. Left out where `vacuum` does that. */
+  compactState?(request: StateRequest, progress: (progress: VacuumProgress) => void): Promise<void>;
+  /** The whole payload of a commit that was handed up `isPartial`. Throws as `readValue` does. */
+  complete?(commit: LedgerCommit): MaybePromise<Uint8Array>;
   /** The largest payload that `append` accepts for one commit, in bytes. */
   readonly payloadBytesMax: number;
 
@@ -266,8 +314,8 @@ export interface LedgerSession {
   read(position: Position, budget: ReadBudget): MaybePromise<ReadResult>;
 
   /**
-   * Appends the commits in order, each all or none. `position` is where the engine has read to. Throws only when it is certain that
-   * nothing was or ever will be appended (outcome "not committed"), or when nobody can know (a `KVError` with outcome "unknown").
+   * Appends the commits in order, each all or none. `position` is where the engine has read to. On a compare-and-swap ledger they are plain sets and
+   * deletes, the outcomes of what their authors asked for. Throws only when it is certain that nothing was or ever will be appended (outcome "not committed"), or when nobody can know (a `KVError` with outcome "unknown").
    * May be asked to append the same commits again after `reopen` said `continued` and they were not met.
    */
   append(commits: readonly CommitRecord[], position: Position): MaybePromise<AppendResult>;
