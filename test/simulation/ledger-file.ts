@@ -59,7 +59,8 @@ export class LedgerFile {
   constructor(file: Uint8Array) {
     this.bytes = Buffer.from(file);
     const dropped = new Set<string>();
-    for (let at = 0; at < this.bytes.length && this.seal === undefined;) {
+    let at = 0;
+    while (at < this.bytes.length && this.seal === undefined) {
       const frame = frameAt(this.bytes, at);
       if (frame === undefined) {
         at = this.#piece(at);
@@ -77,6 +78,19 @@ export class LedgerFile {
       else if (frame.kind !== 1) this.bad.push(`a frame of kind ${frame.kind} at ${at}`);
       at = end;
     }
+    while (at < this.bytes.length && this.seal !== undefined) at = this.#behindSeal(at, this.seal);
+  }
+
+  /** Nothing counts there but a seal that replaces the one before it, because the sibling which that names was lost. */
+  #behindSeal(at: number, { siblingNonce }: Seal): number {
+    const frame = frameAt(this.bytes, at);
+    if (frame === undefined) {
+      const marker = this.bytes.indexOf(MARKER, at + 1);
+      return marker < 0 ? this.bytes.length : marker;
+    }
+    const seal = frame.kind === 3 ? this.#sealIn(frame) : undefined;
+    if (seal?.nonce === siblingNonce) this.seal = seal;
+    return at + HEADER_BYTES + frame.payload.length + TRAILER_BYTES;
   }
 
   /** Returns where frames begin. */
@@ -94,20 +108,25 @@ export class LedgerFile {
     return this.header.generation > 1 ? this.header.framesAt : 0;
   }
 
-  #seal({ payload }: Frame, at: number, dropped: ReadonlySet<string>): void {
+  #seal(frame: Frame, at: number, dropped: ReadonlySet<string>): void {
+    const seal = this.#sealIn(frame);
+    if (seal === undefined || seal.nonce !== this.header?.nonce || dropped.has(seal.siblingNonce)) return;
+    this.seal = seal;
+    this.sealedAt = at + this.delta;
+  }
+
+  /** Undefined if it names what cannot be the next generation. */
+  #sealIn({ payload }: Frame): Seal | undefined {
     const number = (offset: number): number =>
       payload.readUInt32LE(offset) + payload.readUInt32LE(offset + 4) * 2 ** 32;
-    const seal = {
+    const name = payload.toString("utf8", 58, 58 + payload.readUInt16LE(56));
+    if (this.header === undefined || !name.includes(`.${this.header.generation + 1}-`)) return undefined;
+    return {
       nonce: payload.toString("hex", 0, 16),
       siblingNonce: payload.toString("hex", 16, 32),
       base: number(32),
       framesAt: number(40),
     };
-    const name = payload.toString("utf8", 58, 58 + payload.readUInt16LE(56));
-    if (seal.nonce !== this.header?.nonce || dropped.has(seal.siblingNonce)) return;
-    if (!name.includes(`.${this.header.generation + 1}-`)) return;
-    this.seal = seal;
-    this.sealedAt = at + this.delta;
   }
 
   /** Takes a piece without a frame into account, and returns where it ends. */

@@ -30,6 +30,8 @@ export class Succession {
   readonly #host: SuccessionHost;
   /** What a vacuum of this session has sealed with, while it is not known whether that seal counts. */
   #sibling: Sibling | undefined;
+  /** The sibling that was found to be lost, or not to be this ledger's, when it was to take the file's place. */
+  #lost: string | undefined;
   /** Set once a vacuum was begun here in the present generation: the files of the saved index that lay there then. */
   #indexBefore: readonly string[] | undefined;
 
@@ -48,8 +50,10 @@ export class Succession {
     // Of an earlier generation: frames from there on are not to be found here.
     if (request.position < start + delta)
       throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
-    // A seal whose sibling is lost is ended in the sibling's stead.
-    const lost = request.reload ? this.#host.seals().winning : undefined;
+    // A seal whose sibling is lost is ended in the sibling's stead. Of another one, read since, somebody may be about to make the next generation.
+    const { winning } = this.#host.seals();
+    const lost = request.reload && winning?.siblingNonce === this.#lost ? winning : undefined;
+    if (winning !== lost) throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
     if (lost !== undefined && this.#isOwnSibling(lost)) replacing.unlink(`${directory}/${lost.siblingName}`);
     this.#removeGarbage(current, replacing);
     const check = (): void => {
@@ -135,6 +139,7 @@ export class Succession {
     if (seal === undefined) return;
     const { calls, environment, realPath, directory } = this.#options;
     if (!this.#isOwnSibling(seal)) {
+      this.#lost = seal.siblingNonce;
       const message = `${realPath} was sealed under another name: ${seal.siblingName} may belong to the ledger that it is a copy of; repair can go on from what was sealed`;
       throw new KVError("LedgerDamaged", message, { ranges: [{ from: sealedAt, to: sealedAt }] });
     }
@@ -146,6 +151,7 @@ export class Succession {
       await help({ calls, replacing, environment, realPath, directory, file, sync, generation, seal, sealedAt });
     } catch (error) {
       const { code, message, ranges } = fromSystem(error, realPath);
+      if (code === "LedgerDamaged") this.#lost = seal.siblingNonce;
       const what = `${directory}/${seal.siblingName} has to take the place of ${realPath}, and ${bytesToCopy(seal, sealedAt)} bytes to be written to it`;
       throw new KVError(code, `${what}: ${message}`, { cause: error, ...(ranges === undefined ? {} : { ranges }) });
     } finally {

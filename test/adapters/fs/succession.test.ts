@@ -231,6 +231,23 @@ describe("a vacuum of a file", () => {
       await other.session.close();
     }));
 
+  it("does not take the place of one that is sealed and was not found to be lost", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const author = await Follower.open(path);
+      await author.append("one");
+      await author.follow();
+      await author.vacuum();
+      const other = await Follower.open(path);
+      expect(await other.follow()).toBe("sealed");
+      await expect(other.vacuum({ reload: true })).rejects.toMatchObject({ code: "LedgerSealed" });
+      expect(siblings(folder)).toHaveLength(1);
+      await author.follow();
+      await author.moveOn();
+      await author.session.close();
+      await other.session.close();
+    }));
+
   it("whose sibling was deleted by hand is reported as damage, and the path is left alone", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
