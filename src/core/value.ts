@@ -2,7 +2,8 @@
 import { type Decoder as CborDecoder, Decoder, Encoder, Tag, addExtension } from "cbor-x/index-no-eval";
 import { MalformedBytes } from "./bytes.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
-import { decodePlain, encodePlain, NOT_PLAIN } from "./value-plain.ts";
+import { encodePlain } from "./value-plain.ts";
+import { decodePlain, NOT_PLAIN } from "./value-plain-decoder.ts";
 
 /**
  * Values as CBOR (RFC 8949), by cbor-x in its form that compiles no code. What it would lose is put under one tag of our own before

@@ -1,6 +1,7 @@
 import * as zlib from "node:zlib";
 import { crc32 } from "../core/crc32.ts";
 import type { Environment } from "../core/environment.ts";
+import { makeCharactersBy, type ToCharacters } from "../core/value-plain-decoder.ts";
 import { webEnvironment } from "./environment.ts";
 
 /** Below so many bytes the call into native code costs more than it saves. */
@@ -16,3 +17,11 @@ export const nodeEnvironment: Environment = {
       }
     : {}),
 };
+
+/** Undocumented, in Node and Bun from the beginning, and several times quicker than what is documented. Trusted as far as it passes a test. */
+const latin1Slice = (globalThis as { Buffer?: { prototype: { latin1Slice?: (from: number, to: number) => string } } })
+  .Buffer?.prototype.latin1Slice;
+if (typeof latin1Slice === "function" && !("Deno" in globalThis)) {
+  const toCharacters: ToCharacters = (bytes, from, to) => latin1Slice.call(bytes, from, to);
+  if (toCharacters(Uint8Array.of(0, 0x61, 0xff, 0), 1, 3) === "a\xff") makeCharactersBy(toCharacters);
+}

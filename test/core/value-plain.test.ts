@@ -1,6 +1,7 @@
 import { Encoder } from "cbor-x/index-no-eval";
-import { describe, expect, test } from "vitest";
-import { decodePlain, encodePlain, NOT_PLAIN } from "../../src/core/value-plain.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { encodePlain } from "../../src/core/value-plain.ts";
+import { decodePlain, makeCharactersBy, NOT_PLAIN } from "../../src/core/value-plain-decoder.ts";
 import { Draw } from "../support/random.ts";
 
 const codec = new Encoder({ useRecords: false, variableMapSize: true });
@@ -46,7 +47,16 @@ function drawPlain(draw: Draw, depth: number): unknown {
   }
 }
 
-describe("the quick way for plain values", () => {
+/** How strings are made: by the core alone, and by what the platform has for it. */
+const ways = [
+  undefined,
+  (bytes: Uint8Array, from: number, to: number) => Buffer.from(bytes).toString("latin1", from, to),
+];
+
+describe.each(ways)("the quick way for plain values", (way) => {
+  beforeAll(() => makeCharactersBy(way));
+  afterAll(() => makeCharactersBy(undefined));
+
   test("writes the bytes that cbor-x writes, and reads them as the same value", () => {
     const draw = new Draw(5);
     let plain = 0;
@@ -57,10 +67,40 @@ describe("the quick way for plain values", () => {
       plain++;
       expect(Buffer.from(bytes).toString("hex")).toBe(codec.encode(value).toString("hex"));
       expect(decodePlain(bytes, 0, bytes.length)).toStrictEqual(value);
+      expect(decodePlain(Uint8Array.of(0x61, ...bytes, 0x61, 0x61), 1, 1 + bytes.length)).toStrictEqual(value);
       expect(codec.decode(bytes)).toStrictEqual(value);
     }
     // The draw stays within what the quick way takes.
     expect(plain).toBeGreaterThan(2900);
+  });
+
+  test("tells objects apart whose names are alike, and those with more names than it remembers", () => {
+    const draw = new Draw(6);
+    const name = (): string => "x".repeat(draw.below(40)) + draw.from(["a", "b", "ä", "0", "7"]);
+    for (let i = 0; i < 5000; i++) {
+      const value = Object.fromEntries(
+        draw.many(draw.below(10), () => [draw.chance(0.3) ? `${i}` : name(), draw.below(9)]),
+      );
+      const bytes = codec.encode(value);
+      const decoded = decodePlain(bytes, 0, bytes.length);
+      expect(decoded).toStrictEqual(codec.decode(bytes));
+      expect(Object.keys(decoded as object)).toEqual(Object.keys(value));
+    }
+  });
+
+  test("takes the last of equal names, as cbor-x does", () => {
+    const bytes = Buffer.from("a3616101616202616103", "hex");
+    for (let i = 0; i < 3; i++) expect(decodePlain(bytes, 0, bytes.length)).toStrictEqual(codec.decode(bytes));
+  });
+
+  test("leaves a value that is cut off to the other one, wherever it is cut", () => {
+    const value = { name: "a name", list: [1, 300, 70_000, -5, 0.5, "ä", null], more: { name: "x".repeat(300) } };
+    const bytes = codec.encode(value);
+    for (let round = 0; round < 2; round++) {
+      expect(decodePlain(bytes, 0, bytes.length)).toStrictEqual(value);
+      // What lies behind the end would complete it.
+      for (let to = 0; to < bytes.length; to++) expect(decodePlain(bytes, 0, to)).toBe(NOT_PLAIN);
+    }
   });
 
   const shared = {};
