@@ -3,6 +3,12 @@
  * The entry files hand in the platform's; tests hand in a simulated one, under which the whole engine runs.
  */
 export interface Environment {
+  /**
+   * True where an instance may be shared by requests that end independently of each other and take their timers and input/output with them, as in
+   * workerd: then no promise is shared by callers, each waits with timers of its own, and work that makes no progress is taken over. The
+   * limits for small runtimes hold as well.
+   */
+  readonly isolated?: boolean;
   /** Wall clock, ms since the epoch. May jump. Used for timestamps and expiry only. */
   now(): number;
   /** A clock that never goes backwards, in ms with fractions, from an arbitrary start. Used for intervals. */

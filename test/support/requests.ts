@@ -1,0 +1,70 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Environment } from "../../src/core/environment.ts";
+import { nodeEnvironment } from "../../src/platform/environment-node.ts";
+
+/**
+ * Requests that share a module and nothing else, as those of one workerd isolate do: timers and answers belong to the request that asked for
+ * them, and never come once it is gone. What happens outside of any request comes always.
+ */
+export class Requests {
+  readonly #current = new AsyncLocalStorage<Request>();
+
+  readonly environment: Environment = {
+    ...nodeEnvironment,
+    isolated: true,
+    setTimer: (callback, ms, options) => nodeEnvironment.setTimer(this.#ofPresent(callback), ms, options),
+    macrotask: (callback) => nodeEnvironment.macrotask(this.#ofPresent(callback)),
+  };
+
+  /** Begins a request, in a macrotask of its own. */
+  begin<T>(handle: () => Promise<T>): RunningRequest<T> {
+    const request: Request = { isGone: false };
+    const response = new Promise<T>((resolve, reject) => {
+      setImmediate(() => void this.#current.run(request, () => handle().then(resolve, reject)));
+    });
+    return {
+      response,
+      end: () => void (request.isGone = true),
+    };
+  }
+
+  /** An object whose calls answer to the request that has made them, if it is still there. */
+  bound<T extends object>(target: T): T {
+    return new Proxy(target, {
+      get: (object, property) => {
+        const value: unknown = Reflect.get(object, property, object);
+        if (typeof value !== "function") return value;
+        return (...given: unknown[]): unknown => {
+          const result = (value as (...all: unknown[]) => unknown).apply(object, given);
+          return result instanceof Promise ? this.#answer(result) : result;
+        };
+      },
+    });
+  }
+
+  #answer<T>(result: Promise<T>): Promise<T> {
+    const request = this.#current.getStore();
+    return new Promise((resolve, reject) => {
+      result.then(
+        (value) => request?.isGone !== true && resolve(value),
+        (error: unknown) => request?.isGone !== true && reject(error),
+      );
+    });
+  }
+
+  #ofPresent(callback: () => void): () => void {
+    const request = this.#current.getStore();
+    return () => void (request?.isGone !== true && callback());
+  }
+}
+
+interface Request {
+  isGone: boolean;
+}
+
+export interface RunningRequest<T> {
+  /** What it answers: never, once it has ended. */
+  readonly response: Promise<T>;
+  /** Its client is gone, and everything that it waits for. */
+  end(): void;
+}
