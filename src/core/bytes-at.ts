@@ -55,29 +55,41 @@ async function again<T>(operation: () => T, first: NotLoaded): Promise<T> {
 /** Bytes that arrived and were not asked for again (their reader gave up) are let go beyond this many. */
 const UNCLAIMED_MAX = 64;
 
+/** What arrived, and for how many that asked for it and have not read it yet. */
+interface Arrived {
+  readonly bytes: Uint8Array;
+  claims: number;
+}
+
 /** Turns an asynchronous read into a `BytesAt`. What arrived is kept until it is read once; keeping more is the business of a cache above. */
 export class ArrivingBytes implements BytesAt {
   readonly #load: (place: number, length: number) => Promise<Uint8Array>;
-  readonly #arrived = new Map<string, Uint8Array>();
+  readonly #isolated: boolean;
+  readonly #arrived = new Map<string, Arrived>();
   readonly #arriving = new Map<string, Promise<void>>();
 
-  constructor(load: (place: number, length: number) => Promise<Uint8Array>) {
+  /** `isolated`: see `Environment`; everybody who asks loads for himself, since a load that another one has begun may never end. */
+  constructor(
+    load: (place: number, length: number) => Promise<Uint8Array>,
+    { isolated = false }: { readonly isolated?: boolean | undefined } = {},
+  ) {
     this.#load = load;
+    this.#isolated = isolated;
   }
 
   read(place: number, length: number): Uint8Array {
     const name = `${place}+${length}`;
-    const bytes = this.#arrived.get(name);
-    if (bytes !== undefined) {
-      this.#arrived.delete(name);
-      return bytes;
+    const arrived = this.#arrived.get(name);
+    if (arrived !== undefined) {
+      if (--arrived.claims === 0) this.#arrived.delete(name);
+      return arrived.bytes;
     }
-    let promise = this.#arriving.get(name);
+    let promise = this.#isolated ? undefined : this.#arriving.get(name);
     if (promise === undefined) {
       promise = this.#fetch(name, place, length);
       // Whoever asked may have given up by the time it fails.
       promise.catch(() => undefined);
-      this.#arriving.set(name, promise);
+      if (!this.#isolated) this.#arriving.set(name, promise);
     }
     throw new NotLoaded(promise);
   }
@@ -86,7 +98,8 @@ export class ArrivingBytes implements BytesAt {
     try {
       // In a later microtask, even if it fails at once: `read` has to note the promise first.
       await Promise.resolve();
-      this.#arrived.set(name, await this.#load(place, length));
+      const bytes = await this.#load(place, length);
+      this.#arrived.set(name, { bytes, claims: (this.#arrived.get(name)?.claims ?? 0) + 1 });
     } finally {
       this.#arriving.delete(name);
     }

@@ -11,6 +11,14 @@ const LOOK_MS = { first: 2, max: 25 } as const;
 /** Microtask turns within which those who begin to wait share one timer: they are of one macrotask, and so of one request. */
 const GATHER_TURNS_MAX = 16;
 
+/** A step of the work that has begun. */
+export interface Step {
+  /** Resolves when it has ended; never, if another request has taken it over. */
+  readonly ended: Promise<void>;
+  /** True once it has ended or was taken over. */
+  readonly isOver: () => boolean;
+}
+
 interface Waiter {
   /** Looks; true if it need not be looked for any more. */
   readonly look: () => boolean;
@@ -26,7 +34,7 @@ export class Waits {
    * Does a step of the work that everybody waits for, in the request of the one who calls. Undefined if it was done at once, there is nothing to do, or
    * somebody else is at it.
    */
-  drive: () => Promise<void> | undefined = () => undefined;
+  drive: () => Step | undefined = () => undefined;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -78,25 +86,25 @@ export class Waits {
     }
     this.#gathering = undefined;
     let waiting: readonly Waiter[] = waiters;
-    for (let ms: number = LOOK_MS.first; ;) {
+    let step: Step | undefined;
+    for (let ms: number = LOOK_MS.first; ; ms = Math.min(ms * 2, LOOK_MS.max)) {
       waiting = waiting.filter(({ look }) => !look());
       if (waiting.length === 0) return;
-      const step = this.drive();
+      // Who is at it takes nothing over from itself, however long it takes.
+      if (step?.isOver() !== false) step = this.drive();
       if (step === undefined) {
         waiting = waiting.filter(({ look }) => !look());
         if (waiting.length === 0) return;
       }
       await this.#nap(ms, step);
-      ms = Math.min(ms * 2, LOOK_MS.max);
     }
   }
 
   /** Until the time is over, or an own step. */
-  #nap(ms: number, step: Promise<void> | undefined): Promise<void> {
+  #nap(ms: number, step: Step | undefined): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.#environment.setTimer(resolve, ms, { ref: true });
-      if (step === undefined) return;
-      void step.then(() => {
+      void step?.ended.then(() => {
         timer.cancel();
         resolve();
       });

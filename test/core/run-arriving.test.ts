@@ -3,6 +3,8 @@ import { BlockCache } from "../../src/core/block-cache.ts";
 import { ArrivingBytes, NotLoaded, whenLoaded } from "../../src/core/bytes-at.ts";
 import { encodeKey } from "../../src/core/key.ts";
 import { anyContent, buildRun, lateBytes, openRunAt, seededRandom, toldContent, toldRow } from "../support/runs.ts";
+import { macrotask } from "../support/database.ts";
+import { Requests } from "../support/requests.ts";
 
 const random = seededRandom(21);
 const contents = Array.from({ length: 6000 }, (_, i) => anyContent(encodeKey(["late", i * 2]), random));
@@ -84,4 +86,20 @@ test("a load that fails fails the operation, and the next one tries again", asyn
   await expect(whenLoaded(() => arriving.read(0, 2))).rejects.toThrow(RangeError);
   fail = false;
   expect(await whenLoaded(() => arriving.read(0, 2))).toEqual(new Uint8Array(2));
+});
+
+test("where requests may be gone, nobody waits for what another one loads", async () => {
+  const requests = new Requests();
+  const loads: ((bytes: Uint8Array) => void)[] = [];
+  const arriving = new ArrivingBytes(() => new Promise((resolve) => loads.push(resolve)), { isolated: true });
+  const read = async (): Promise<Uint8Array> => whenLoaded(() => arriving.read(3, 4));
+  const gone = requests.begin(read);
+  const stays = requests.begin(read);
+  const late = requests.begin(read);
+  await macrotask();
+  gone.end();
+  expect(loads).toHaveLength(3);
+  for (const arrive of loads.slice(1)) arrive(Uint8Array.of(7));
+  expect(await Promise.all([stays.response, late.response])).toEqual([Uint8Array.of(7), Uint8Array.of(7)]);
+  expect(loads).toHaveLength(3);
 });

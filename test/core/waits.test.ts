@@ -30,7 +30,10 @@ test("whoever waits does the work, step by step, until what it waits for is ther
   const environment = new ManualEnvironment();
   const waits = new Waits(environment);
   let steps = 0;
-  waits.drive = () => Promise.resolve().then(() => void steps++);
+  waits.drive = () => {
+    steps++;
+    return { ended: Promise.resolve(), isOver: () => true };
+  };
   await environment.until(waits.until(() => steps === 3));
   expect(steps).toBe(3);
   expect(environment.timers).toBe(0);
@@ -49,17 +52,22 @@ test("work that is done at once needs no timer", async () => {
   expect(environment.timers).toBe(0);
 });
 
-test("a step that never ends keeps nobody from looking", async () => {
+test("a step that never ends keeps nobody from looking, and nobody begins another before it was taken over", async () => {
   const environment = new ManualEnvironment();
   const waits = new Waits(environment);
+  let isOver = false;
   let ready = false;
   let steps = 0;
   waits.drive = () => {
-    if (steps++ === 0) return new Promise(() => undefined);
+    if (steps++ === 0) return { ended: new Promise(() => undefined), isOver: () => isOver };
     ready = true;
     return undefined;
   };
-  await environment.until(waits.until(() => ready));
+  const wait = waits.until(() => ready);
+  await environment.pass(10_000);
+  expect(steps).toBe(1);
+  isOver = true;
+  await environment.until(wait);
   expect(steps).toBe(2);
 });
 
