@@ -1,4 +1,5 @@
 import { fsLedger } from "./adapters/fs/index.ts";
+import { fileWork } from "./core/file-work.ts";
 import { CoreKV, type OpenTarget } from "./core/kv.ts";
 import type { KVOptions, OpenOptions } from "./core/options.ts";
 import { nodeEnvironment } from "./platform/environment-node.ts";
@@ -10,7 +11,7 @@ export { nodeEnvironment as environment } from "./platform/environment-node.ts";
 /** A database. `open` takes the path of a file, a `file:` URL, or a ledger. */
 export class KV extends CoreKV {
   constructor(options?: KVOptions) {
-    super(options, { environment: nodeEnvironment, ledgerAt: fsLedger });
+    super(options, { environment: nodeEnvironment, ledgerAt: fsLedger, fileWork });
   }
 
   /** Makes an instance and opens it: for `await using db = await KV.open(...)`. */

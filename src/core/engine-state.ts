@@ -7,7 +7,7 @@ import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } 
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
 import { Run } from "./run.ts";
-import { type DamageNotes, SalvagedRun } from "./salvage.ts";
+import type { DamageNotes } from "./salvage.ts";
 import { type Snapshot, Source } from "./source.ts";
 
 export interface EngineStateOptions {
@@ -128,7 +128,7 @@ export class EngineState {
       const { run: stored, below } = snapshot;
       try {
         const run = Run.open(stored, { cache, crc32: environment.crc32, name, length: stored.length });
-        base = { run: new SalvagedRun(run, stored, notes), below };
+        base = { run: notes.salvaged(run, stored), below };
       } catch (error) {
         notes.noteError("snapshot", error);
         notes.note("snapshot", [{ from: 0, to: stored.length }]);

@@ -20,7 +20,7 @@ import { Portion } from "./portion.ts";
 import type { Replica } from "./replica.ts";
 import { type Change, type CommitPlace, resolve } from "./resolve.ts";
 import type { DamageNotes } from "./salvage.ts";
-import { SealWait } from "./seal-wait.ts";
+import type { SealWait } from "./seal-wait.ts";
 import type { Snapshot, Source } from "./source.ts";
 
 /**
@@ -73,6 +73,8 @@ export interface EngineOptions {
   /** Of the instance, for all that is read on demand; the session was given it too. */
   readonly cache: BlockCache;
   readonly sideIndex: boolean;
+  /** Left out where no ledger is ever sealed. */
+  readonly SealWait: typeof SealWait | undefined;
 }
 
 interface RoundRequest {
@@ -135,7 +137,7 @@ export class Engine {
   #indexDamaged = false;
   /** The last attempt to follow failed: nothing is written before one succeeds. */
   #astray = false;
-  readonly #sealWait: SealWait;
+  readonly #sealWait: SealWait | undefined;
   /** A vacuum of this instance is under way: its seal is not left for others to act on. */
   #vacuuming = false;
   /** The latest own commits, for transactions to know to whom they lost. */
@@ -182,7 +184,8 @@ export class Engine {
     };
     this.#state = EngineState.blank(session, this.#stateOptions);
     const queue = this.queue;
-    this.#sealWait = new SealWait(environment, ledger.name, {
+    if (options.SealWait === undefined) return;
+    this.#sealWait = new options.SealWait(environment, ledger.name, {
       get waiting() {
         return queue.waiting;
       },
@@ -248,7 +251,7 @@ export class Engine {
     const record = { writer: this.#writer, counter: ++this.#counter, timestamp: this.#environment.now(), payload };
     const pending = new PendingCommit(record, commit, settled, rejected);
     this.queue.add(pending);
-    this.#sealWait.commitsWait();
+    this.#sealWait?.commitsWait();
     this.#schedule();
     return pending;
   }
@@ -346,13 +349,13 @@ export class Engine {
         written = await this.session.vacuum?.({ ...request, rest });
       } catch (error) {
         // If another one came first, it is its result that counts.
-        if (this.identity?.nonce === before && !this.#sealWait.isWaiting) throw error;
+        if (this.identity?.nonce === before && !this.#isSealed) throw error;
       }
       while (this.identity?.nonce === before) {
         await this.round({ verify: true });
         // Void: another seal came first, or somebody took this vacuum for abandoned.
-        if (!this.#sealWait.isWaiting) break;
-        await this.#sealWait.whenOver();
+        if (!this.#isSealed) break;
+        await this.#sealWait?.whenOver();
       }
       return written !== undefined && this.identity?.nonce === written;
     } finally {
@@ -443,7 +446,7 @@ export class Engine {
     if (options.patient) await this.#state.checkpointer?.stop();
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
-    this.#sealWait.stop();
+    this.#sealWait?.stop();
     const idle = this.#running ? new Promise<void>((resolve) => this.#idle.push(resolve)) : Promise.resolve();
     const released = idle.then(() => this.#state.retire());
     if (options.patient) await released;
@@ -521,8 +524,13 @@ export class Engine {
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 
+  /** True between the seal of one generation and the next one. */
+  get #isSealed(): boolean {
+    return this.#sealWait?.isWaiting === true;
+  }
+
   #mayFlush(): boolean {
-    return this.queue.waiting > 0 && !this.#sealWait.isWaiting;
+    return this.queue.waiting > 0 && !this.#isSealed;
   }
 
   /** Flushes and rounds take turns, so that neither starves the other. */
@@ -636,8 +644,7 @@ export class Engine {
     const state: FollowState = { invalidated: false, error };
     try {
       await this.#follow(false, state);
-      if (this.queue.inFlight.size > 0 && !this.#sealWait.isWaiting && error === undefined)
-        await this.#follow(true, state);
+      if (this.queue.inFlight.size > 0 && !this.#isSealed && error === undefined) await this.#follow(true, state);
       this.#settleUnmet(error);
     } catch (cause) {
       const message = `Reading ${this.#ledger.name} failed before the commit was found: ${String(cause)}`;
@@ -652,9 +659,9 @@ export class Engine {
     if (error !== undefined) {
       if (unmet.length > 0) this.#appendFailed(unmet, error);
     } else if (unmet.length > 0) {
-      if (this.#sealWait.isWaiting) {
+      if (this.#isSealed) {
         this.queue.putBack(unmet);
-        this.#sealWait.commitsWait();
+        this.#sealWait?.commitsWait();
       } else
         this.queue.reject(
           unmet,
@@ -727,11 +734,17 @@ export class Engine {
       if (result.status === "moved") await this.#move(state);
       else if (result.status === "sealed")
         // Reads go on, commits wait.
-        return this.#sealWait.sealed({ helpAtOnce: this.#vacuuming });
+        return this.#sealed();
       else if (result.status === "end") break;
       if (this.#pacer.due()) await this.#pacer.rest();
     }
     this.#lastLook = this.#environment.monotonic();
+  }
+
+  #sealed(): void {
+    if (this.#sealWait === undefined)
+      throw new KVError("UnsupportedTarget", `${this.#ledger.name} is sealed, which this entry knows nothing of`);
+    this.#sealWait.sealed({ helpAtOnce: this.#vacuuming });
   }
 
   /** False if the saved index turned out to be damaged: then the state is not to be used any more. */
@@ -866,7 +879,7 @@ export class Engine {
     state.invalidated = true;
     if (result.status === "continued" && this.damage.length === 0) {
       this.#state.continued(result.position);
-      this.#sealWait.over();
+      this.#sealWait?.over();
       this.#moved = false;
       this.#tryAgain(state);
       return;
@@ -935,7 +948,7 @@ export class Engine {
     const before = old.freeze();
     this.#state = state;
     this.#countedTo = 0;
-    this.#sealWait.over();
+    this.#sealWait?.over();
     this.counts.reloads++;
     old.retire();
     for (const { own, verdict, version } of met) this.#settle(own, verdict, version);

@@ -2,7 +2,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { abortable, throwIfAborted } from "./abort.ts";
 import { Atomic, type AtomicResult } from "./atomic.ts";
-import { AutoVacuum } from "./auto-vacuum.ts";
+import type { AutoVacuum } from "./auto-vacuum.ts";
 import { BlockCache, byteCache } from "./block-cache.ts";
 import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
@@ -12,6 +12,7 @@ import { type Entry, makeEntry } from "./entry.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, InvalidArgumentError, KVError, notCommitted } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
+import type { FileWork } from "./file-work.ts";
 import { type HistoryEntry, type OpenHistory, readHistory } from "./history.ts";
 import { ItemKind, NO_CHECKS, type Operation, writeDelete, writeSet } from "./commit.ts";
 import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
@@ -111,6 +112,8 @@ export interface Platform {
   readonly environment: Environment;
   /** Makes a ledger of a path. Throws `UnsupportedTarget` where there is no file adapter. */
   readonly ledgerAt: (path: string | FileUrl, options: { readonly durability?: "relaxed" | "strict" }) => Ledger;
+  /** What ledgers in files ask for besides. Without it `vacuum`, `backup` and `repair` of such ledgers reject with `UnsupportedTarget`. */
+  readonly fileWork?: FileWork;
 }
 
 interface OpenState {
@@ -191,7 +194,9 @@ export class CoreKV {
     this.#purgeAfterMs = parsed.purgeAfterMs;
     this.#pinnedBytesMax = parsed.pinnedBytesMax;
     // Who keeps no keys has nothing that a snapshot could be made of.
-    this.#autoVacuum = parsed.autoVacuum && this.#index ? new AutoVacuum(this.#environment) : undefined;
+    const { AutoVacuum } = platform.fileWork ?? {};
+    if (AutoVacuum !== undefined && parsed.autoVacuum && this.#index)
+      this.#autoVacuum = new AutoVacuum(this.#environment);
     this.#engineOptions = { index: this.#index, pendingBytesMax, cache: new BlockCache(cacheBytesMax), sideIndex };
     this.#pacer = new Pacer(this.#environment);
     this.#droppedIterators = new DroppedNet(this.#environment, (open) => this.#letGo(open));
@@ -245,7 +250,7 @@ export class CoreKV {
         ledger,
         session,
         this.#environment,
-        { ...parsed, ...this.#engineOptions },
+        { ...parsed, ...this.#engineOptions, SealWait: this.#platform.fileWork?.SealWait },
         {
           isIdle: () => this.#watches.size === 0,
           applied: (record, version, changes) => this.#watches.dispatch(record, version, changes),
@@ -1040,6 +1045,7 @@ export class CoreKV {
       environment: this.#environment,
       pacer: this.#pacer,
       purgeAfterMs: this.#purgeAfterMs,
+      fileWork: this.#platform.fileWork,
       builder: () => this.#builder(engine),
       commit: (builder) => this.#commit(engine, builder),
       check: () => {

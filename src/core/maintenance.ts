@@ -5,9 +5,10 @@ import { IndexDamaged } from "./held-run.ts";
 import type { Ledger } from "./ledger.ts";
 import type { parseOptions, VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
-import { runBackup } from "./backup.ts";
-import { type RepairReport, runRepair } from "./repair.ts";
-import { runVacuum, type VacuumContext, type VacuumResult } from "./vacuum.ts";
+import { KVError } from "./errors.ts";
+import type { FileWork } from "./file-work.ts";
+import type { RepairReport } from "./repair.ts";
+import type { VacuumContext, VacuumResult } from "./vacuum.ts";
 
 export interface MaintenanceContext {
   readonly engine: Engine;
@@ -16,6 +17,8 @@ export interface MaintenanceContext {
   readonly pacer: Pacer;
   readonly allowNetworkFileSystem: boolean;
   readonly purgeAfterMs: number;
+  /** Left out by entries that know no files. */
+  readonly fileWork: FileWork | undefined;
   readonly builder: () => CommitBuilder;
   readonly commit: (builder: CommitBuilder) => Promise<unknown>;
   /** Throws when the database is closing. */
@@ -57,7 +60,12 @@ export class Maintenance {
   vacuum({ keepHistory, ...options }: Parsed<"vacuum">): Promise<VacuumResult> {
     const { builder, commit, purgeAfterMs } = this.#context;
     return this.#inTurn(options, async (control) => {
-      const result = await runVacuum({
+      const { engine, ledger } = this.#context;
+      const refusal = engine.refusal();
+      if (refusal !== undefined) throw refusal;
+      if (engine.session.vacuum === undefined)
+        throw new KVError("VacuumRefused", `${ledger.name} is of a kind that cannot be vacuumed`);
+      const result = await this.#files("vacuum")({
         ...this.#context,
         ...control,
         keepHistory,
@@ -73,11 +81,22 @@ export class Maintenance {
   }
 
   backup(path: string, { newLedgerId, ...options }: Parsed<"backup">): Promise<BackupResult> {
-    return this.#inTurn(options, (control) => runBackup({ ...this.#context, ...control, path, newLedgerId }));
+    return this.#inTurn(options, (control) =>
+      this.#files("backup")({ ...this.#context, ...control, path, newLedgerId }),
+    );
   }
 
   repair(options: Parsed<"repair">): Promise<RepairReport> {
-    return this.#inTurn(options, (control) => runRepair({ ...this.#context, ...control }));
+    return this.#inTurn(options, (control) => this.#files("repair")({ ...this.#context, ...control }));
+  }
+
+  #files<W extends "vacuum" | "backup" | "repair">(work: W): FileWork[W] {
+    const { fileWork, ledger } = this.#context;
+    if (fileWork !== undefined) return fileWork[work];
+    throw new KVError(
+      "UnsupportedTarget",
+      `The entry without files knows no ${work} of a ledger such as ${ledger.name}`,
+    );
   }
 
   /** Resolves when nothing is under way. */

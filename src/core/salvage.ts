@@ -25,6 +25,11 @@ export class DamageNotes {
     for (const { from, to } of ranges) this.#dropped.set(`${part} ${from} ${to}`, { part, from, to });
   }
 
+  /** A run of which what is whole is given, and the rest noted. */
+  salvaged(run: Run, stored: StoredRun): HeldRun {
+    return new SalvagedRun(run, stored, this);
+  }
+
   /** Notes what an error tells of. Throws everything that is no damage. */
   noteError(part: Dropped["part"], error: unknown): void {
     if (!hasCode(error, "LedgerDamaged")) throw error;
@@ -33,7 +38,7 @@ export class DamageNotes {
 }
 
 /** A run of which some blocks may be damaged: gives what is whole and notes the rest. */
-export class SalvagedRun extends HeldRun {
+class SalvagedRun extends HeldRun {
   readonly #notes: DamageNotes;
 
   constructor(run: Run, stored: StoredRun, notes: DamageNotes) {

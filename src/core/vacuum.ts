@@ -1,12 +1,11 @@
 import type { Engine } from "./engine.ts";
 import { decodeCommit } from "./commit.ts";
 import type { EngineState } from "./engine-state.ts";
-import { type Environment, isPromise } from "./environment.ts";
+import { isPromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
-import type { EncodedKey } from "./key.ts";
 import type { Ledger, LedgerCommit, LedgerSession, ReadResult } from "./ledger.ts";
 import type { KeepHistory, VacuumProgress } from "./options.ts";
-import type { Pacer } from "./pacer.ts";
+import { type PurgeContext, purgeExpired } from "./purge.ts";
 import { resolve } from "./resolve.ts";
 import { writeSnapshotRun } from "./snapshot-run.ts";
 import type { Snapshot } from "./source.ts";
@@ -23,32 +22,18 @@ export interface VacuumResult {
   readonly bytesAfter: number;
 }
 
-export interface VacuumContext {
-  readonly engine: Engine;
+export interface VacuumContext extends PurgeContext {
   readonly ledger: Ledger;
-  readonly environment: Environment;
-  readonly pacer: Pacer;
   readonly allowNetworkFileSystem: boolean;
-  readonly purgeAfterMs: number;
   readonly keepHistory: KeepHistory | undefined;
   readonly progress: (progress: VacuumProgress) => void;
-  /** Commits a purge of these entries. */
-  readonly purge: (entries: readonly { readonly key: EncodedKey; readonly version: number }[]) => Promise<void>;
-  readonly check: () => void;
 }
 
-/** Entries of one purge commit. */
-const PURGE_MAX = 1000;
 const READ_BYTES = 512 * 1024;
-const SLICE_ROWS = 256;
 
 /** Purges what expired long ago, then lets the ledger begin anew with the state as it is, while everybody goes on. */
 export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
   const { engine } = context;
-  const refusal = engine.refusal();
-  if (refusal !== undefined) throw refusal;
-  if (engine.session.vacuum === undefined)
-    throw new KVError("VacuumRefused", `${context.ledger.name} is of a kind that cannot be vacuumed`);
   await engine.round({ verify: true });
   const purged = await purgeExpired(context);
   const bytesBefore = bytesOf(engine);
@@ -195,34 +180,4 @@ async function oldestKept(
   }
   if ("forMs" in keep) return first;
   return newest[Math.max(0, newest.length - keep.commits)];
-}
-
-/** Removes for everybody what expired more than `purgeAfterMs` ago, in commits of bounded size. */
-async function purgeExpired(context: VacuumContext): Promise<number> {
-  const { engine, environment, pacer, purgeAfterMs, purge, check } = context;
-  const before = environment.now() - purgeAfterMs;
-  const snapshot = engine.freeze();
-  let purged = 0;
-  try {
-    let entries: { key: EncodedKey; version: number }[] = [];
-    const cursor = snapshot.rows.cursor();
-    let count = 0;
-    for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
-      const { deleted, expiresAt, version } = cursor.value;
-      if (!deleted && expiresAt !== 0 && expiresAt < before) entries.push({ key: cursor.key, version });
-      if (entries.length === PURGE_MAX) {
-        await purge(entries);
-        purged += entries.length;
-        entries = [];
-      }
-      if (++count % SLICE_ROWS === 0 && pacer.due()) {
-        await pacer.rest();
-        check();
-      }
-    }
-    if (entries.length > 0) await purge(entries);
-    return purged + entries.length;
-  } finally {
-    snapshot.release();
-  }
 }

@@ -124,6 +124,23 @@ describe("open", () => {
     expect(await db.get(["a"])).toEqual(new Date(5));
   });
 
+  test("without the work that files ask for: memory says that it cannot be vacuumed, a file what is missing", async () => {
+    await using inMemory = await EdgeKV.open(memoryLedger(), { autoVacuum: true });
+    await expect(inMemory.vacuum()).rejects.toMatchObject({ code: "VacuumRefused" });
+    using folder = temporaryFolder();
+    const ledger = fsLedger(folder.file("a.db"));
+    await using db = await EdgeKV.open(ledger);
+    await db.set(["a"], 1);
+    for (const work of [db.vacuum(), db.backup(folder.file("b.db")), db.repair()])
+      await expect(work).rejects.toMatchObject({ code: "UnsupportedTarget" });
+    // A vacuum that somebody else has completed is followed.
+    await using other = await KV.open(ledger);
+    await other.vacuum();
+    await other.set(["b"], 2);
+    await db.sync();
+    expect([await db.get(["a"]), await db.get(["b"])]).toEqual([1, 2]);
+  });
+
   test("with readOnly reads, and refuses every write", async () => {
     using folder = temporaryFolder();
     const ledger = fsLedger(folder.file("a.db"));

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { fsLedger } from "../../src/adapters/fs/index.ts";
 import type { Environment } from "../../src/core/environment.ts";
+import { fileWork } from "../../src/core/file-work.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import { KV } from "../../src/index.node.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
@@ -66,7 +67,7 @@ describe("timers and other input get their turn", () => {
       const path = join(folder, "a.db");
       await write(path, 20_000);
       const clock = workClock();
-      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger });
+      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger, fileWork });
       await db.open(path);
       expect(await db.count([])).toBe(20_000);
       expect(clock.longestGap()).toBeLessThan(GAP_MS_MAX);
@@ -77,7 +78,7 @@ describe("timers and other input get their turn", () => {
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
       const clock = workClock();
-      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger });
+      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger, fileWork });
       await db.open(path);
       let calls = 0;
       db.watch([], () => {
@@ -100,7 +101,7 @@ describe("timers and other input get their turn", () => {
       const [path, other] = [join(folder, "a.db"), join(folder, "b.db")];
       await write(other, 2000);
       const clock = workClock();
-      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger });
+      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger, fileWork });
       await db.open(path);
       let calls = 0;
       db.watch([], (entry) => {
@@ -118,7 +119,7 @@ describe("timers and other input get their turn", () => {
   it("while a burst of own commits is written and applied", () =>
     inFolder(async (folder) => {
       const clock = workClock();
-      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger });
+      const db = new CoreKV(still, { environment: clock.environment, ledgerAt: fsLedger, fileWork });
       await db.open(join(folder, "a.db"));
       const burst = async (): Promise<void> => {
         const commits = Array.from({ length: 5000 }, (_, i) => db.set(["n", i], i));

@@ -1,5 +1,6 @@
 import { fsLedger } from "../../src/adapters/fs/index.ts";
 import type { Environment } from "../../src/core/environment.ts";
+import { fileWork } from "../../src/core/file-work.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import type { LedgerNotice } from "../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
@@ -29,7 +30,7 @@ export const READ_AT = Date.UTC(2030, 0);
 export async function readWithLibrary(path: string): Promise<Contents> {
   const environment: Environment = { ...nodeEnvironment, now: () => READ_AT };
   const notices = await noticesOf(path, environment);
-  const db = new CoreKV({ autoSync: false }, { environment, ledgerAt: fsLedger });
+  const db = new CoreKV({ autoSync: false }, { environment, ledgerAt: fsLedger, fileWork });
   await db.open(path, { readOnly: true });
   try {
     const { ledgerId, generation, version, counts } = db.stats();

@@ -15,6 +15,7 @@ import { ByteWriter } from "../../src/core/bytes.ts";
 import { writePurge, writeSet } from "../../src/core/commit.ts";
 import type { Environment } from "../../src/core/environment.ts";
 import { encodeKey } from "../../src/core/key.ts";
+import { fileWork } from "../../src/core/file-work.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import { encodeValue } from "../../src/core/value.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
@@ -47,7 +48,7 @@ class Ledger {
 
   /** Opens the database, writes to it, closes it. */
   async write(work: (db: CoreKV) => Promise<void>): Promise<void> {
-    const db = new CoreKV({ autoSync: false }, { environment: this.environment, ledgerAt: fsLedger });
+    const db = new CoreKV({ autoSync: false }, { environment: this.environment, ledgerAt: fsLedger, fileWork });
     await db.open(this.path);
     await work(db);
     await db.close();

@@ -2,6 +2,7 @@ import type { FileSystemCalls } from "../../src/adapters/fs/file.ts";
 import { createFsLedger } from "../../src/adapters/fs/ledger.ts";
 import { type MaybePromise, isPromise } from "../../src/core/environment.ts";
 import type { Ledger, LedgerSession } from "../../src/core/ledger.ts";
+import { fileWork } from "../../src/core/file-work.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import type { KVOptions } from "../../src/core/options.ts";
 import type { Process } from "./world.ts";
@@ -33,6 +34,7 @@ export function makeReplica(
   const platform = {
     environment: process.environment,
     ledgerAt: () => ledger,
+    fileWork,
   };
   return { db: new CoreKV(options.kv, platform), ledger };
 }

@@ -2,6 +2,7 @@ import { describe } from "vitest";
 import { fsLedger } from "../../src/adapters/fs/index.ts";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import type { Environment } from "../../src/core/environment.ts";
+import { fileWork } from "../../src/core/file-work.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import type { AppendResult, CommitRecord, Ledger, LedgerSession } from "../../src/core/ledger.ts";
 import type { KVOptions } from "../../src/core/options.ts";
@@ -66,7 +67,7 @@ export class TestClock {
 
 /** A database in a given environment. */
 export function openWith(environment: Environment, ledger: Ledger, options: KVOptions = {}): Promise<CoreKV> {
-  return new CoreKV(options, { environment, ledgerAt: (path) => fsLedger(path) }).open(ledger);
+  return new CoreKV(options, { environment, ledgerAt: (path) => fsLedger(path), fileWork }).open(ledger);
 }
 
 /** What of a ledger's session a test watches. */

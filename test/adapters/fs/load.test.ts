@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { fsLedger } from "../../../src/adapters/fs/index.ts";
+import { fileWork } from "../../../src/core/file-work.ts";
 import { CoreKV } from "../../../src/core/kv.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
@@ -88,7 +89,7 @@ test("a clock that jumps backwards changes timestamps and nothing else", async (
   let now = 1_700_000_000_000;
   const environment = { ...nodeEnvironment, now: () => now };
   const open = async (): Promise<CoreKV> =>
-    new CoreKV({ syncIntervalMs: 5 }, { environment, ledgerAt: fsLedger }).open(path);
+    new CoreKV({ syncIntervalMs: 5 }, { environment, ledgerAt: fsLedger, fileWork }).open(path);
   await using db = await open();
   await using watcher = await open();
   const seen: unknown[] = [];

@@ -3,6 +3,7 @@ import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { FrameKind, frameBytes, readHeader, writeFrame } from "../../../src/adapters/fs/frame.ts";
 import { fsLedger } from "../../../src/adapters/fs/index.ts";
+import { fileWork } from "../../../src/core/file-work.ts";
 import { CoreKV } from "../../../src/core/kv.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
@@ -255,7 +256,7 @@ test("the interval between polls is the one that was asked for, and the one that
   };
   for (const syncIntervalMs of [undefined, 250]) {
     const options = syncIntervalMs === undefined ? {} : { syncIntervalMs };
-    const db = new CoreKV(options, { environment, ledgerAt: fsLedger });
+    const db = new CoreKV(options, { environment, ledgerAt: fsLedger, fileWork });
     await db.open(folder.file("ledger.db"));
     await db.close();
   }

@@ -2,6 +2,7 @@
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import type { ReplacingCalls } from "../../../src/adapters/fs/replacing.ts";
+import { fileWork } from "../../../src/core/file-work.ts";
 import { CoreKV } from "../../../src/core/kv.ts";
 import type { Ledger } from "../../../src/core/ledger.ts";
 import { fastClock } from "../../support/fast-clock.ts";
@@ -21,7 +22,7 @@ const rename: ReplacingCalls["rename"] = (from, to) => {
 };
 const calls = { ...nodeFileSystem, replacing: { ...replacing, rename } };
 const ledgerAt = (): Ledger => createFsLedger(path, {}, calls);
-const db = new CoreKV({ autoSync: false, sideIndex: false }, { environment, ledgerAt });
+const db = new CoreKV({ autoSync: false, sideIndex: false }, { environment, ledgerAt, fileWork });
 await db.open(path);
 for await (const { again } of orders()) {
   if (again !== true) break;
