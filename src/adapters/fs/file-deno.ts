@@ -20,6 +20,7 @@ interface DenoFile {
     readonly ino: number | null;
   };
   syncData(): Promise<void>;
+  syncDataSync(): void;
   sync(): Promise<void>;
   close(): void;
 }
@@ -108,6 +109,10 @@ class DenoHandle implements FileHandle {
 
   syncData(): Promise<void> {
     return this.#file.syncData();
+  }
+
+  syncDataNow(): void {
+    this.#file.syncDataSync();
   }
 
   sync(): Promise<void> {

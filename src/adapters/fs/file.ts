@@ -43,6 +43,8 @@ export interface ReadableFile {
   identity(): { readonly device: bigint; readonly inode: bigint };
   /** fdatasync: contents and size are durable. */
   syncData(): Promise<void>;
+  /** The same, in one call that returns when it is done. Left out where a runtime has none: then all syncs are waited for. */
+  syncDataNow?(): void;
   /** fsync. */
   sync(): Promise<void>;
   close(): void;

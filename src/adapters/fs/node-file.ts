@@ -37,6 +37,10 @@ export class NodeReadableFile implements ReadableFile {
     return fdatasync(this.#fd);
   }
 
+  syncDataNow(): void {
+    fs.fdatasyncSync(this.#fd);
+  }
+
   sync(): Promise<void> {
     return fsync(this.#fd);
   }

@@ -13,6 +13,7 @@ export class OpenFile {
   #holds = 1;
   #closed = false;
   #syncs: Promise<void> = Promise.resolve();
+  #syncsUnderWay = 0;
 
   /** Held once, by whoever makes it. */
   constructor(file: FileHandle, generation: Generation, cache: LedgerOpenOptions["cache"]) {
@@ -51,8 +52,17 @@ export class OpenFile {
    * success in its stead before the failure is known.
    */
   syncData(): Promise<void> {
+    this.#syncsUnderWay++;
     const sync = this.#syncs.then(() => this.file.syncData());
-    this.#syncs = sync.catch(() => undefined);
+    this.#syncs = sync.then(
+      () => void this.#syncsUnderWay--,
+      () => void this.#syncsUnderWay--,
+    );
     return sync;
+  }
+
+  /** True if nobody waits for a sync: only then may one be made that nobody waits for. */
+  get isSyncingNothing(): boolean {
+    return this.#syncsUnderWay === 0;
   }
 }

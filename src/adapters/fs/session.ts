@@ -33,6 +33,7 @@ import { type Generation, readBeginning } from "./generation.ts";
 import { OpenFile } from "./open-file.ts";
 import { Notifier } from "./notify.ts";
 import type { ReplacingCalls } from "./replacing.ts";
+import { QuickSyncs } from "./quick-syncs.ts";
 import { Seals } from "./seals.ts";
 import { SideIndex } from "./side-index.ts";
 import { snapshotOf, Succession } from "./succession.ts";
@@ -107,6 +108,7 @@ export class FileSession implements LedgerSession {
   #copyReported = false;
   #writeClosed: KVError | undefined;
   #directorySynced = false;
+  readonly #quickSyncs = new QuickSyncs();
   #notifiers = new Set<Notifier>();
   #closed = false;
   readonly #counts = { reads: 0, writes: 0, bytesWritten: 0, syncs: 0 };
@@ -407,7 +409,8 @@ export class FileSession implements LedgerSession {
     const batch = this.#buffer.subarray(0, length);
     const written = this.#write(current, batch, commits, starts, position);
     if (this.#buffer.length > BUFFER_KEPT_BYTES) this.#buffer = new Uint8Array(4096);
-    return this.#options.strict ? this.#durably(current, written) : written;
+    if (!this.#options.strict) return written;
+    return this.#durablyNow(current) ? written : this.#durably(current, written);
   }
 
   /** The file to append to, if there is any sense in it. */
@@ -505,10 +508,33 @@ export class FileSession implements LedgerSession {
     }
   }
 
+  /**
+   * Makes what was written durable at once, where that takes less than waiting for it would. False if it has to be waited for, by a sync that
+   * begins anew.
+   */
+  #durablyNow(current: OpenFile): boolean {
+    const { file } = current;
+    if (file.syncDataNow === undefined || !this.#quickSyncs.isExpected || !this.#directorySynced) return false;
+    if (!current.isSyncingNothing || this.#writeClosed !== undefined) return false;
+    const { environment } = this.#options;
+    const began = environment.monotonic();
+    this.#counts.syncs++;
+    try {
+      file.syncDataNow();
+    } catch (error) {
+      throw this.#notDurable(current, error);
+    }
+    this.#quickSyncs.took(environment.monotonic() - began);
+    return true;
+  }
+
   /** Waits until what was written, and everything before it, is durable. A failed sync is never made a success by another. */
   async #durably(current: OpenFile, written: AppendResult): Promise<AppendResult> {
+    const { environment } = this.#options;
+    const began = environment.monotonic();
     try {
       await this.#sync(current);
+      this.#quickSyncs.took(environment.monotonic() - began);
       // Another one may have failed meanwhile, and was told in the stead of this one.
       if (this.#writeClosed !== undefined) throw this.#writeClosed;
       if (!this.#directorySynced) {
@@ -517,11 +543,16 @@ export class FileSession implements LedgerSession {
       }
       return written;
     } catch (error) {
-      const message = `${this.#options.path} could not be made durable: ${String(error)}`;
-      this.#options.failedSyncs.add(nameOf(current));
-      this.#writeClosed = new KVError("CommitOutcomeUnknown", message, { cause: error, outcome: "unknown" });
-      throw this.#writeClosed;
+      throw this.#notDurable(current, error);
     }
+  }
+
+  /** A failed sync closes the session for writing: no later one makes a success of it. */
+  #notDurable(open: OpenFile, cause: unknown): KVError {
+    const message = `${this.#options.path} could not be made durable: ${String(cause)}`;
+    this.#options.failedSyncs.add(nameOf(open));
+    this.#writeClosed = new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
+    return this.#writeClosed;
   }
 
   /** Every sync of a ledger's file goes through here: a strict session that has seen one fail trusts none that comes after it. */
@@ -531,9 +562,8 @@ export class FileSession implements LedgerSession {
       await open.syncData();
     } catch (error) {
       if (this.#options.strict) {
-        const message = `${this.#options.path} could not be made durable: ${String(error)}`;
         this.#options.failedSyncs.add(nameOf(open));
-        this.#writeClosed ??= new KVError("CommitOutcomeUnknown", message, { cause: error, outcome: "unknown" });
+        if (this.#writeClosed === undefined) this.#notDurable(open, error);
       }
       throw error;
     }

@@ -5,10 +5,35 @@ import type { FileHandle, FileSystemCalls } from "../../../src/adapters/fs/file.
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
+import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
 import { changingFiles, nextGeneration } from "../../support/generations.ts";
 
 const still = { autoSync: false } as const;
+
+/** More than as many quick syncs in a row as it takes. */
+const QUICK_SYNCS = 24;
+
+/** A clock that stands still unless it is told to go on: syncs are as quick as a test wants them. */
+function strictWith(
+  path: string,
+  syncs: { now: () => void; later: () => Promise<void> },
+  monotonic: () => number,
+): Promise<KV> {
+  const calls = changingFiles((file) => ({
+    syncDataNow: () => {
+      syncs.now();
+      file.syncDataNow?.();
+    },
+    syncData: async () => {
+      await file.syncData();
+      await syncs.later();
+    },
+  }));
+  const ledger = createFsLedger(path, { durability: "strict" }, calls);
+  const environment = { ...nodeEnvironment, monotonic };
+  return KV.open({ ...ledger, open: (options) => ledger.open({ ...options, environment }) }, still);
+}
 
 /** The system's calls with a record of what was written and made durable, in order. */
 function recording(): { readonly calls: FileSystemCalls; readonly log: string[]; fail: boolean; onAppend: () => void } {
@@ -111,6 +136,47 @@ describe("a strict ledger", () => {
       expect(readFileSync(path).length).toBe(size);
       // The commit whose outcome was unknown is in the file, so that everybody sees it.
       expect(await db.get(["a"])).toBe(2);
+    }));
+
+  it("syncs without a detour once syncs are quick, and answers after it; one slow sync, and they are waited for again", () =>
+    inFolder(async (folder) => {
+      const log: string[] = [];
+      let time = 0;
+      let takes = 0;
+      const done = (kind: string): void => {
+        time += takes;
+        log.push(kind);
+      };
+      const syncs = { now: () => done("now"), later: async () => done("later") };
+      await using db = await strictWith(join(folder, "a.db"), syncs, () => time);
+      for (let i = 0; i < QUICK_SYNCS; i++) await db.set(["n"], i);
+      expect(log).toEqual(expect.arrayContaining(["later", "now"]));
+      log.length = 0;
+      await db.set(["n"], 1).then(() => log.push("answer"));
+      takes = 5;
+      await db.set(["n"], 2).then(() => log.push("answer"));
+      await db.set(["n"], 3).then(() => log.push("answer"));
+      expect(log).toEqual(["now", "answer", "now", "answer", "later", "answer"]);
+    }));
+
+  it("takes no more writes after a sync without a detour that has failed either", () =>
+    inFolder(async (folder) => {
+      let fails = false;
+      let made = 0;
+      const now = (): void => {
+        made++;
+        if (fails) throw Object.assign(new Error("EIO: i/o error, fdatasync"), { code: "EIO" });
+      };
+      await using db = await strictWith(join(folder, "a.db"), { now, later: async () => undefined }, () => 0);
+      for (let i = 0; i < QUICK_SYNCS; i++) await db.set(["a"], i);
+      expect(made).toBeGreaterThan(0);
+      fails = true;
+      const failed = db.set(["a"], "written");
+      await expect(failed).rejects.toMatchObject({ code: "CommitOutcomeUnknown", outcome: "unknown" });
+      fails = false;
+      await expect(db.set(["a"], "behind")).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
+      await expect(db.sync()).rejects.toMatchObject({ code: "InputOutput" });
+      expect(await db.get(["a"])).toBe("written");
     }));
 
   it("takes no more writes after a failed sync when its file was restored from a copy either", () =>
