@@ -13,6 +13,7 @@ import type {
   LedgerIdentity,
   LedgerNotice,
   LedgerSession,
+  VacuumAttempt,
   VacuumRequest,
 } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
@@ -344,12 +345,13 @@ export class Engine {
     this.#vacuuming = true;
     try {
       const rest = (): MaybePromise<void> => (this.#pacer.due() ? this.#pacer.rest() : undefined);
-      let written: string | undefined;
+      let attempt: VacuumAttempt | undefined;
       try {
-        written = await this.session.vacuum?.({ ...request, rest });
+        attempt = await this.session.vacuum?.({ ...request, rest });
       } catch (error) {
         // If another one came first, it is its result that counts.
-        if (this.identity?.nonce === before && !this.#isSealed) throw error;
+        const isFirst = !hasCode(error, "LedgerSealed") && !this.#isSealed;
+        if (isFirst && this.identity?.nonce === before) throw error;
       }
       while (this.identity?.nonce === before) {
         await this.round({ verify: true });
@@ -357,7 +359,8 @@ export class Engine {
         if (!this.#isSealed) break;
         await this.#sealWait?.whenOver();
       }
-      return written !== undefined && this.identity?.nonce === written;
+      if (attempt?.error !== undefined && this.identity?.nonce === before) throw attempt.error;
+      return attempt?.wins() === true;
     } finally {
       this.#vacuuming = false;
     }
@@ -396,10 +399,11 @@ export class Engine {
     if (this.identity?.nonce !== nonce)
       throw new KVError("LedgerSealed", `Somebody else has repaired ${this.#ledger.name} meanwhile`);
     const rest = (): MaybePromise<void> => (this.#pacer.due() ? this.#pacer.rest() : undefined);
-    const written = await this.session.vacuum?.({ ...request, rest });
+    const attempt = await this.session.vacuum?.({ ...request, rest });
     this.#passesSeal = true;
     await this.round({ verify: true });
-    return written !== undefined && this.identity?.nonce === written;
+    if (attempt?.error !== undefined && this.identity?.nonce === nonce) throw attempt.error;
+    return attempt?.wins() === true;
   }
 
   async #help(): Promise<void> {

@@ -39,6 +39,7 @@ export type {
   ReopenResult,
   RunSink,
   StoredRun,
+  VacuumAttempt,
   VacuumRequest,
   Version,
 } from "./ledger.ts";

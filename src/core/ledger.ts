@@ -141,6 +141,14 @@ export interface VacuumRequest {
   check(): void;
 }
 
+/** A vacuum that was asked for; whether it counts has yet to be read. */
+export interface VacuumAttempt {
+  /** True once `read` has come to the seal that names what was written here, whatever may have followed that since. */
+  wins(): boolean;
+  /** Set if nobody can tell without reading whether everybody was asked. If `read` finds no seal up to the end, this is what kept it from being done. */
+  readonly error?: unknown;
+}
+
 /** What the engine hands to a backup. */
 export interface BackupRequest extends Omit<VacuumRequest, "reload"> {
   /** The copy is a ledger of its own, not the same one at an earlier time. */
@@ -347,10 +355,10 @@ export interface LedgerSession {
 
   /**
    * Writes the next generation, which begins with a snapshot, and asks everybody to go on there. Resolves once that is asked: `read` then says
-   * `sealed`. Resolves with the nonce of what was written; whether it is what counts tells `identity` after `reopen`. Left out where a ledger
-   * cannot shrink. Throws `VacuumRefused`, `NoSpace`, ...: then nothing has happened.
+   * `sealed`. Left out where a ledger cannot shrink. Throws `LedgerSealed` if another vacuum came first, `VacuumRefused`, `NoSpace`, ...: then
+   * nothing has happened.
    */
-  vacuum?(request: VacuumRequest): Promise<string>;
+  vacuum?(request: VacuumRequest): Promise<VacuumAttempt>;
 
   /**
    * Writes a ledger of its own that begins with a snapshot, at a path where there must be nothing. Resolves with its size once it is durable.

@@ -2,7 +2,7 @@ import type { Engine } from "./engine.ts";
 import { decodeCommit } from "./commit.ts";
 import type { EngineState } from "./engine-state.ts";
 import { isPromise } from "./environment.ts";
-import { KVError } from "./errors.ts";
+import { hasCode, KVError } from "./errors.ts";
 import type { Ledger, LedgerCommit, LedgerSession, ReadResult } from "./ledger.ts";
 import type { KeepHistory, VacuumProgress } from "./options.ts";
 import { type PurgeContext, purgeExpired } from "./purge.ts";
@@ -37,10 +37,21 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
   await engine.round({ verify: true });
   const purged = await purgeExpired(context);
   const bytesBefore = bytesOf(engine);
-  const basis = await snapshotBasis(context);
-  let author: boolean;
+  const done = (author: boolean): VacuumResult => {
+    const generation = engine.identity?.generation ?? 0;
+    return { generation, author, purged, bytesBefore, bytesAfter: bytesOf(engine) };
+  };
+  let basis: Basis;
   try {
-    author = await engine.vacuum(
+    basis = await snapshotBasis(context);
+  } catch (error) {
+    if (!hasCode(error, "LedgerSealed")) throw error;
+    // Another one has come first since this one was called, and is what counts.
+    await engine.round({ verify: true });
+    return done(false);
+  }
+  try {
+    const author = await engine.vacuum(
       {
         position: basis.position,
         reload: false,
@@ -51,11 +62,10 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
       },
       basis.nonce,
     );
+    return done(author);
   } finally {
     basis.release();
   }
-  const generation = engine.identity?.generation ?? 0;
-  return { generation, author, purged, bytesBefore, bytesAfter: bytesOf(engine) };
 }
 
 function bytesOf({ session }: Engine): number {

@@ -112,7 +112,7 @@ export function withLimit(ledger: Ledger, payloadBytesMax: number): Ledger {
 }
 
 /** A session with some members replaced; everything else goes to the one underneath. */
-function withMembers(session: LedgerSession, members: Partial<LedgerSession>): LedgerSession {
+export function withMembers(session: LedgerSession, members: Partial<LedgerSession>): LedgerSession {
   return new Proxy(session, {
     get(target, property) {
       if (Object.hasOwn(members, property)) return Reflect.get(members, property) as unknown;

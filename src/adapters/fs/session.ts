@@ -15,6 +15,7 @@ import type {
   ReadBudget,
   ReadResult,
   ReopenResult,
+  VacuumAttempt,
   VacuumRequest,
 } from "../../core/ledger.ts";
 import { fromSystem } from "./errors.ts";
@@ -277,7 +278,8 @@ export class FileSession implements LedgerSession {
     for (;;) {
       const scanned = scanner.scan(this.#behindSeal);
       if (scanned.found === "nothing") return;
-      if (scanned.found === "frame" && scanned.header.kind === FrameKind.seal) this.#seals?.replace(scanned.payload);
+      if (scanned.found === "frame" && scanned.header.kind === FrameKind.seal && this.#seals?.replace(scanned.payload))
+        this.#succession.sealMet(scanned.payload, this.#current as OpenFile);
       this.#behindSeal = scanned.end;
     }
   }
@@ -650,7 +652,7 @@ export class FileSession implements LedgerSession {
     return { bytes: current.file.status().size, bytesAtStart: header.framesAt, startedAt };
   }
 
-  async vacuum(request: VacuumRequest): Promise<string> {
+  async vacuum(request: VacuumRequest): Promise<VacuumAttempt> {
     return this.#succession.vacuum(this.#writable(), request);
   }
 

@@ -1,5 +1,5 @@
 import { copyAside, writeBackup } from "./backup.ts";
-import type { BackupRequest, LedgerSnapshot, VacuumRequest } from "../../core/ledger.ts";
+import type { BackupRequest, LedgerSnapshot, VacuumAttempt, VacuumRequest } from "../../core/ledger.ts";
 import { InvalidArgumentError, KVError } from "../../core/errors.ts";
 import { fromSystem } from "./errors.ts";
 import { FrameKind, frameBytes, writeFrame } from "./frame.ts";
@@ -24,12 +24,17 @@ export interface SuccessionHost {
   sync(open: OpenFile): Promise<void>;
 }
 
+interface Attempt {
+  readonly sibling: Sibling;
+  won: boolean;
+}
+
 /** How one generation of a session's file follows another: vacuums of its own, help with anybody's, and what they leave lying about. */
 export class Succession {
   readonly #options: SessionOptions;
   readonly #host: SuccessionHost;
-  /** What a vacuum of this session has sealed with, while it is not known whether that seal counts. */
-  #sibling: Sibling | undefined;
+  /** What a vacuum of this session seals with, while it is not known whether that seal counts. */
+  #attempt: Attempt | undefined;
   /** The sibling that was found to be lost, or not to be this ledger's, when it was to take the file's place. */
   #lost: string | undefined;
   /** Set once a vacuum was begun here in the present generation: the files of the saved index that lay there then. */
@@ -40,8 +45,7 @@ export class Succession {
     this.#host = host;
   }
 
-  /** Resolves with the nonce of the sibling. */
-  async vacuum(current: OpenFile, request: VacuumRequest): Promise<string> {
+  async vacuum(current: OpenFile, request: VacuumRequest): Promise<VacuumAttempt> {
     const { calls, environment, realPath, directory, name } = this.#options;
     const replacing = this.#replacing();
     refuseIfObstructed(replacing, realPath);
@@ -62,8 +66,9 @@ export class Succession {
         throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
     };
     const release = current.hold();
+    let attempt: Attempt | undefined;
     try {
-      this.#sibling = await writeSiblingAndSeal(
+      const sealed = await writeSiblingAndSeal(
         {
           calls: replacing,
           environment,
@@ -75,6 +80,7 @@ export class Succession {
           generation: current.generation,
           readTo: () => this.#host.readTo(),
           syncDirectory: (path) => calls.syncDirectory(path),
+          sealing: (sibling) => (this.#attempt = attempt = { sibling, won: false }),
           appendFrame: (kind, payload) => this.#appendFrame(current, kind, payload),
         },
         {
@@ -86,7 +92,10 @@ export class Succession {
         },
         { reload: request.reload, ends: lost?.siblingNonce ?? header.nonce },
       );
-      return this.#sibling.nonce;
+      return { wins: () => attempt?.won === true, ...sealed };
+    } catch (error) {
+      this.#attempt = undefined;
+      throw error;
     } finally {
       release();
     }
@@ -166,13 +175,15 @@ export class Succession {
 
   /** A seal was met: what it means for a sibling of this session that is waiting for its own. */
   sealMet(payload: Uint8Array, current: OpenFile): void {
-    const sibling = this.#sibling;
-    if (sibling === undefined) return;
+    const attempt = this.#attempt;
+    if (attempt === undefined) return;
+    const { sibling } = attempt;
     const { winning } = this.#host.seals();
     const decided = winning !== undefined || this.#host.seals().names(payload, sibling.nonce);
     if (!decided) return;
-    this.#sibling = undefined;
-    if (winning?.siblingNonce !== sibling.nonce) this.#unlinkOnceDurable(sibling, current);
+    this.#attempt = undefined;
+    attempt.won = winning?.siblingNonce === sibling.nonce;
+    if (!attempt.won) this.#unlinkOnceDurable(sibling, current);
   }
 
   /**

@@ -36,6 +36,8 @@ export interface VacuumHost {
   /** Address up to which everything was read and judged. Moves while the vacuum goes on. */
   readTo(): number;
   syncDirectory(path: string): Promise<void>;
+  /** Told directly before the seal is appended: from now on whoever reads may meet it. */
+  sealing(sibling: Sibling): void;
   /** Appends one frame in one write. False if it came back short. */
   appendFrame(kind: number, payload: Uint8Array): boolean;
 }
@@ -59,6 +61,11 @@ export interface Sibling {
   readonly nonce: string;
 }
 
+/** Set if only reading can tell whether the seal is in the file. */
+export interface Sealed {
+  readonly error?: KVError;
+}
+
 /** Throws `VacuumRefused` where the rename at the end could fail. */
 export function refuseIfObstructed(calls: ReplacingCalls, realPath: string): void {
   let obstacle: string | undefined;
@@ -73,14 +80,14 @@ export function refuseIfObstructed(calls: ReplacingCalls, realPath: string): voi
 }
 
 /**
- * Writes a sibling and appends the seal that names it. Resolves once the seal is in the file as a whole: whether it is the one that
- * counts is known to whoever reads on; `ends` is the nonce that it puts an end to. Until then a failure leaves nothing behind but, perhaps, a stump.
+ * Writes a sibling and appends the seal that names it. Resolves once the seal is in the file as a whole, or may be: whether it is the one that
+ * counts is known to whoever reads on; `ends` is the nonce that it puts an end to. A failure leaves nothing behind but, perhaps, a stump.
  */
 export async function writeSiblingAndSeal(
   host: VacuumHost,
   request: SiblingRequest,
   options: { readonly reload: boolean; readonly ends: string },
-): Promise<Sibling> {
+): Promise<Sealed> {
   const { header } = host.generation;
   const name = siblingName(host.name, header.generation + 1, toHex(host.environment.randomBytes(8)));
   const path = `${host.directory}/${name}`;
@@ -104,15 +111,18 @@ export async function writeSiblingAndSeal(
       reload: options.reload,
     });
     unlink = false;
+    host.sealing({ path, nonce });
     try {
       unlink = !host.appendFrame(FrameKind.seal, seal);
-    } catch (error) {
+    } catch (cause) {
+      const error = fromSystem(cause, `${host.realPath} could not be vacuumed`);
       // Without room nothing is written. After any other failure it may have been, and then the sibling is what follows.
-      unlink = fromSystem(error, "").code === "NoSpace";
-      throw error;
+      unlink = error.code === "NoSpace";
+      if (unlink) throw error;
+      return { error };
     }
     if (unlink) throw new KVError("NoSpace", `There was no room in ${host.realPath} for the frame that seals it`);
-    return { path, nonce };
+    return {};
   } catch (error) {
     throw fromSystem(error, `${host.realPath} could not be vacuumed`);
   } finally {

@@ -5,7 +5,13 @@ import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import type { FileSystemCalls } from "../../../src/adapters/fs/file.ts";
 import type { ReplacingCalls } from "../../../src/adapters/fs/replacing.ts";
-import type { LedgerCommit, LedgerSession, ReadResult, VacuumRequest } from "../../../src/core/ledger.ts";
+import type {
+  LedgerCommit,
+  LedgerSession,
+  ReadResult,
+  VacuumAttempt,
+  VacuumRequest,
+} from "../../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
 import { changingFiles } from "../../support/generations.ts";
@@ -50,8 +56,8 @@ class Follower {
     }
   }
 
-  async vacuum(request: Partial<VacuumRequest> = {}): Promise<void> {
-    await this.session.vacuum?.({
+  async vacuum(request: Partial<VacuumRequest> = {}): Promise<VacuumAttempt | undefined> {
+    return this.session.vacuum?.({
       position: this.position,
       reload: false,
       writeRun: async (write) => {
@@ -309,7 +315,11 @@ describe("a vacuum of a file", () => {
       await other.append("one");
       const author = await Follower.open(path, failing);
       await author.follow();
-      await expect(author.vacuum()).rejects.toMatchObject({ code: "InputOutput" });
+      const attempt = await author.vacuum();
+      expect(attempt?.error).toMatchObject({ code: "InputOutput" });
+      expect(attempt?.wins()).toBe(false);
+      await author.follow();
+      expect(attempt?.wins()).toBe(true);
       await author.session.close();
       await other.follow();
       await other.moveOn();
