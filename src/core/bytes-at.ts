@@ -35,12 +35,20 @@ export function whenLoaded<T>(operation: () => T): MaybePromise<T> {
   try {
     return operation();
   } catch (error) {
-    if (error instanceof NotLoaded) return again(operation, error);
-    throw error;
+    return onceLoaded(error, operation);
   }
 }
 
-async function again<T>(operation: () => T, first: NotLoaded): Promise<T> {
+/**
+ * For whoever has tried `operation` already: does it again, as often as bytes have to arrive for it, if that is what the try has thrown. Throws
+ * everything else at once.
+ */
+export function onceLoaded<T>(thrown: unknown, operation: () => T): Promise<T> {
+  if (!(thrown instanceof NotLoaded)) throw thrown;
+  return again(thrown, operation);
+}
+
+async function again<T>(first: NotLoaded, operation: () => T): Promise<T> {
   for (let missing = first; ;) {
     await missing.promise;
     try {

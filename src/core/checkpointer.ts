@@ -1,14 +1,17 @@
 import type { Environment } from "./environment.ts";
-import { isPromise } from "./environment.ts";
+import { whenLoaded } from "./bytes-at.ts";
+import { isPromise, type MaybePromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
-import { type HeldRun, IndexDamaged, openRuns } from "./held-run.ts";
+import { type HeldRun, IndexDamaged, type OpenedRuns, openRuns } from "./held-run.ts";
 import { LayeredView } from "./layers.ts";
 import type { Checkpoint, CheckpointStore, Position, StoredRun } from "./ledger.ts";
 import { memoryRun } from "./memory-run.ts";
 import type { Overlay } from "./overlay.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Replica } from "./replica.ts";
+import { RowWalk } from "./row-walk.ts";
 import { RunBuilder } from "./run-builder.ts";
+import { homeBytes } from "./source.ts";
 
 /** A save is due after so many operations, or so many bytes of commits. */
 const OPERATIONS_MAX = 32 * 1024;
@@ -33,7 +36,7 @@ export interface CheckpointerHost {
   readonly position: Position;
   /** Where checkpoints are kept; undefined if this replica may not save any: then runs stay in memory. */
   readonly store: CheckpointStore | undefined;
-  openRun(stored: StoredRun): HeldRun;
+  openRun(stored: StoredRun): MaybePromise<HeldRun>;
   /** A run underneath cannot be read: the state has to be built anew. */
   indexDamaged(): void;
   problem(error: KVError): void;
@@ -199,16 +202,21 @@ export class Checkpointer {
       for (const stored of checkpoint.runs) stored.close();
       return false;
     }
-    let runs: HeldRun[];
+    let opened: OpenedRuns;
     try {
-      runs = openRuns(checkpoint.runs, this.#host.replica.runs, (stored) => this.#host.openRun(stored));
+      opened = await openRuns(checkpoint.runs, this.#host.replica.runs, (stored) => this.#host.openRun(stored));
     } catch (error) {
       if (!hasCode(error, "LedgerDamaged")) throw error;
       store.invalidate();
       return false;
     }
+    // Meanwhile others may have been put in the place of what lies underneath.
+    if (epoch !== this.#epoch) {
+      opened.release();
+      return false;
+    }
     this.counts.adopted++;
-    this.#install(checkpoint.position, checkpoint.version, runs);
+    this.#install(checkpoint.position, checkpoint.version, opened.runs);
     return true;
   }
 
@@ -242,7 +250,8 @@ export class Checkpointer {
     }
     let run: HeldRun | undefined;
     try {
-      run = this.#host.openRun(stored);
+      const opened = this.#host.openRun(stored);
+      run = isPromise(opened) ? await opened : opened;
       const runs = [run, ...present.slice(merged.length)];
       const published = await this.#publish(store, { position, version, runs: runs.map((each) => each.stored) }, epoch);
       if (!published) store?.discard([stored]);
@@ -287,19 +296,22 @@ export class Checkpointer {
       const builder = new RunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
       const below = replica.base?.below ?? 0;
       const layers = [...closed.map(({ overlay }) => overlay), ...merged];
-      const cursor = new LayeredView(layers, undefined).cursor();
+      const walk = new RowWalk(new LayeredView(layers, undefined));
       let rows = 0;
-      for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
-        const row = cursor.value;
+      for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
+        const { key, row } = walk;
         // Deleted keys too, at the bottom as well: the next generation's snapshot, which may be of any version, may come to lie underneath.
-        if (row.version >= below) builder.add(cursor.key, row, row.home?.valueBytes(row));
+        if (row.version >= below) {
+          const bytes = row.home === undefined ? undefined : homeBytes(row.home, row);
+          builder.add(key, row, isPromise(bytes) ? await bytes : bytes);
+        }
         if (++rows % SLICE_ROWS !== 0 || !pacer.due()) continue;
         await pacer.rest();
         if (epoch === this.#epoch) continue;
         sink.abandon();
         return undefined;
       }
-      for (const void_ of voidVersions(replica, merged, closed[0].version, below)) builder.addVoidVersion(void_);
+      for (const void_ of await voidVersions(replica, merged, closed[0].version, below)) builder.addVoidVersion(void_);
       const rest = builder.finish({ base: below, upto: closed[0].version });
       while (rest.next().done !== true) if (pacer.due()) await pacer.rest();
       return await sink.finish();
@@ -351,8 +363,13 @@ function countToMerge(closed: readonly Closed[], runs: readonly HeldRun[]): numb
 }
 
 /** The void versions that a run has to tell of, ascending. */
-function voidVersions(replica: Replica, merged: readonly HeldRun[], upto: number, below: number): number[] {
+async function voidVersions(
+  replica: Replica,
+  merged: readonly HeldRun[],
+  upto: number,
+  below: number,
+): Promise<number[]> {
   const versions = new Set([...replica.voidVersions].filter((version) => version <= upto));
-  for (const run of merged) for (const version of run.voidVersions()) versions.add(version);
+  for (const run of merged) for (const version of await whenLoaded(() => run.voidVersions())) versions.add(version);
   return [...versions].filter((version) => version >= below).sort((a, b) => a - b);
 }

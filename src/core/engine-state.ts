@@ -1,6 +1,7 @@
 import type { BlockCache } from "./block-cache.ts";
 import { Checkpointer } from "./checkpointer.ts";
-import { type Environment, isPromise } from "./environment.ts";
+import { whenLoaded } from "./bytes-at.ts";
+import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { HeldRun, openRuns } from "./held-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
@@ -32,6 +33,8 @@ export class EngineState {
   readonly source: Source;
   readonly replica: Replica;
   position: Position;
+  /** Commits up to this version were applied, though they lie behind the position: reading them had to be broken off. */
+  metTo = 0;
   /** What was found damaged on the way here. Behind it the state may differ from that of others. */
   readonly damage: AddressRange[] = [];
   readonly checkpointer: Checkpointer | undefined;
@@ -98,7 +101,7 @@ export class EngineState {
     options: EngineStateOptions,
     { load }: { readonly load: boolean } = { load: true },
   ): Promise<EngineState> {
-    const base = openBase(session, options);
+    const base = await openBase(session, options);
     let store = options.sideIndex && options.index ? session.openCheckpoints?.() : undefined;
     if (!load && options.saves()) store = invalidated(store);
     const loaded = load ? store?.load() : undefined;
@@ -110,7 +113,7 @@ export class EngineState {
     if (typeof checkpoint !== "object") return new EngineState(session, options, base, { store });
     let runs: HeldRun[];
     try {
-      runs = openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: true }));
+      ({ runs } = await openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: true })));
     } catch (error) {
       // A run of the index that cannot be opened: it is built anew. What cannot be read now is perhaps only not to be read now.
       if (hasCode(error, "LedgerDamaged") && options.saves()) store = invalidated(store);
@@ -120,14 +123,15 @@ export class EngineState {
   }
 
   /** What a session's snapshot gives of what is whole in it. */
-  static salvage(session: LedgerSession, options: EngineStateOptions, notes: DamageNotes): EngineState {
+  static async salvage(session: LedgerSession, options: EngineStateOptions, notes: DamageNotes): Promise<EngineState> {
     const snapshot = session.openSnapshot?.();
     let base: ReplicaBase | undefined;
     if (snapshot !== undefined) {
       const { cache, environment, name } = options;
       const { run: stored, below } = snapshot;
       try {
-        const run = Run.open(stored, { cache, crc32: environment.crc32, name, length: stored.length });
+        const { crc32 } = environment;
+        const run = await whenLoaded(() => Run.open(stored, { cache, crc32, name, length: stored.length }));
         base = { run: notes.salvaged(run, stored), below };
       } catch (error) {
         notes.noteError("snapshot", error);
@@ -139,10 +143,10 @@ export class EngineState {
   }
 
   /** The ledger goes on in its next generation, at the same position and with the same state. */
-  continued(position: Position): void {
+  async continued(position: Position): Promise<void> {
+    const base = this.#options.index ? await openBase(this.source.session, this.#options) : undefined;
     this.position = position;
     if (!this.#options.index) return;
-    const base = openBase(this.source.session, this.#options);
     this.#store = this.#options.sideIndex ? this.source.session.openCheckpoints?.() : undefined;
     if (base !== undefined) this.replica.rebase(base);
     this.checkpointer?.rebased();
@@ -153,19 +157,30 @@ export class EngineState {
     const rows = replica.freeze();
     const unpin = source.session.pin?.();
     source.pin();
-    let released = false;
+    let holds = 1;
+    const letGo = (): void => {
+      if (--holds > 0) return;
+      rows.release();
+      unpin?.();
+      source.unpin();
+    };
+    const once = (): (() => void) => {
+      let done = false;
+      return () => {
+        if (!done) letGo();
+        done = true;
+      };
+    };
     return {
       version: replica.version,
       rows,
       source,
       takenAt: this.#options.environment.monotonic(),
-      release: () => {
-        if (released) return;
-        released = true;
-        rows.release();
-        unpin?.();
-        source.unpin();
+      hold: () => {
+        holds++;
+        return once();
       },
+      release: once(),
     };
   }
 
@@ -188,11 +203,11 @@ function invalidated(store: CheckpointStore | undefined): CheckpointStore | unde
   }
 }
 
-function openBase(session: LedgerSession, options: EngineStateOptions): ReplicaBase | undefined {
+async function openBase(session: LedgerSession, options: EngineStateOptions): Promise<ReplicaBase | undefined> {
   const snapshot = session.openSnapshot?.();
   if (snapshot === undefined) return undefined;
   try {
-    return { run: openRun(snapshot.run, options, { rebuildable: false }), below: snapshot.below };
+    return { run: await openRun(snapshot.run, options, { rebuildable: false }), below: snapshot.below };
   } catch (error) {
     snapshot.run.close();
     throw error;
@@ -203,7 +218,9 @@ function openRun(
   stored: StoredRun,
   { cache, environment, name }: EngineStateOptions,
   options: { readonly rebuildable: boolean },
-): HeldRun {
+): MaybePromise<HeldRun> {
   const { crc32 } = environment;
-  return new HeldRun(Run.open(stored, { cache, crc32, name, length: stored.length }), stored, options);
+  return whenLoaded(
+    () => new HeldRun(Run.open(stored, { cache, crc32, name, length: stored.length }), stored, options),
+  );
 }

@@ -14,12 +14,14 @@ import type {
   LedgerNotice,
   LedgerSession,
   VacuumAttempt,
+  Position,
   VacuumRequest,
 } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
 import { Portion } from "./portion.ts";
 import type { Replica } from "./replica.ts";
-import { type Change, type CommitPlace, resolve } from "./resolve.ts";
+import type { Change, CommitPlace, Resolution } from "./resolve.ts";
+import { resolveLoaded } from "./resolve-loaded.ts";
 import type { DamageNotes } from "./salvage.ts";
 import type { SealWait } from "./seal-wait.ts";
 import type { Snapshot, Source } from "./source.ts";
@@ -598,20 +600,49 @@ export class Engine {
       return this.#appendFailed(batch, new KVError("UnsupportedTarget", "A compare-and-swap ledger is not supported"));
     }
     const state = this.#state;
-    let done = 0;
-    try {
-      for (; done < batch.length; done++) {
-        const pending = batch[done];
-        const version = result.versions[done];
-        const verdict = this.#apply(state, pending.record, pending.commit, version, result.places[done]);
+    for (let i = 0; i < batch.length; i++) {
+      const pending = batch[i];
+      const version = result.versions[i];
+      try {
+        const verdict = this.#apply(state, pending.record, pending.commit, version, result.places[i]);
+        if (isPromise(verdict)) return this.#appendedLate(batch.slice(i), result, verdict, i);
         this.#settle(pending, verdict, version);
+      } catch (error) {
+        if (!(error instanceof IndexDamaged)) return this.#stopAt(batch.slice(i), error);
+        this.#indexDamaged = true;
+        return this.#readOn(batch.slice(i), undefined);
+      }
+    }
+    return this.#endAppend(state, result);
+  }
+
+  /** What the first of these commits does depends on what has yet to arrive. */
+  async #appendedLate(
+    batch: readonly PendingCommit[],
+    { versions, places, next }: Extract<AppendResult, { status: "appended" }>,
+    first: Promise<Verdict>,
+    offset: number,
+  ): Promise<void> {
+    const state = this.#state;
+    let i = 0;
+    try {
+      for (; i < batch.length; i++) {
+        const { record, commit } = batch[i];
+        const version = versions[offset + i];
+        const verdict = i === 0 ? first : this.#apply(state, record, commit, version, places[offset + i]);
+        this.#settle(batch[i], isPromise(verdict) ? await verdict : verdict, version);
       }
     } catch (error) {
-      if (!(error instanceof IndexDamaged)) return this.#stopAt(batch.slice(done), error);
-      this.#indexDamaged = true;
-      return this.#readOn(batch.slice(done), undefined);
+      // Nothing is known yet of those that are left: following finds them again.
+      if (error instanceof IndexDamaged) this.#indexDamaged = true;
+      else state.metTo = state.replica.version;
+      return this.#readOn(batch.slice(i), undefined);
     }
-    state.position = result.next;
+    await this.#endAppend(state, { next });
+  }
+
+  #endAppend(state: EngineState, { next }: { readonly next: Position }): MaybePromise<void> {
+    state.position = next;
     this.#listener.flushed({ invalidated: false });
     return this.#checkpoint(state);
   }
@@ -730,7 +761,8 @@ export class Engine {
       const result = isPromise(read) ? await read : read;
       if (isPromise(read)) began = this.#environment.monotonic();
       if (result.notices !== undefined) this.note(now, result.notices);
-      if (!this.#meetAll(now, result.commits)) continue;
+      const met = this.#meetAll(now, result.commits);
+      if (!(isPromise(met) ? await met : met)) continue;
       now.position = result.next;
       if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
       const relief = this.#checkpoint(now);
@@ -752,26 +784,60 @@ export class Engine {
   }
 
   /** False if the saved index turned out to be damaged: then the state is not to be used any more. */
-  #meetAll(state: EngineState, commits: readonly LedgerCommit[]): boolean {
-    try {
-      for (const commit of commits) this.#meet(state, commit);
-      return true;
-    } catch (error) {
+  #meetAll(state: EngineState, commits: readonly LedgerCommit[]): MaybePromise<boolean> {
+    const failed = (error: unknown): boolean => {
       if (!(error instanceof IndexDamaged)) throw error;
       this.#indexDamaged = true;
       return false;
+    };
+    try {
+      const met = this.#meetEach(state, commits);
+      return isPromise(met) ? met.then(() => true, failed) : true;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  #meetEach(state: EngineState, commits: readonly LedgerCommit[], met?: Met[]): MaybePromise<void> {
+    for (let i = 0; i < commits.length; i++) {
+      const meeting = this.#meet(state, commits[i], met);
+      if (isPromise(meeting)) return this.#meetRest(meeting, state, commits.slice(i + 1), met);
+    }
+    return undefined;
+  }
+
+  async #meetRest(
+    meeting: Promise<void>,
+    state: EngineState,
+    rest: readonly LedgerCommit[],
+    met?: Met[],
+  ): Promise<void> {
+    try {
+      await meeting;
+      for (const commit of rest) {
+        const next = this.#meet(state, commit, met);
+        if (isPromise(next)) await next;
+      }
+    } catch (error) {
+      // What was read is read again, and the first commits of it have been applied.
+      state.metTo = state.replica.version;
+      throw error;
     }
   }
 
   /** `met`: takes own commits, whose fate is told once the state is the one in use. */
-  #meet(state: EngineState, commit: LedgerCommit, met?: Met[]): void {
+  #meet(state: EngineState, commit: LedgerCommit, met?: Met[]): MaybePromise<void> {
+    if (commit.version <= state.metTo) return undefined;
     const own = this.#ownCommit(commit);
-    try {
-      const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
-      const verdict = this.#apply(state, commit, decoded, commit.version, commit.place);
+    const told = (verdict: Verdict): void => {
       if (own === undefined) return;
       if (met === undefined) this.#settle(own, verdict, commit.version);
       else met.push({ own, verdict, version: commit.version });
+    };
+    try {
+      const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
+      const verdict = this.#apply(state, commit, decoded, commit.version, commit.place);
+      return isPromise(verdict) ? verdict.then(told) : told(verdict);
     } catch (error) {
       if (error instanceof IndexDamaged) throw error;
       // Whoever cannot tell what a commit does stops before it for good, and never guesses.
@@ -793,23 +859,24 @@ export class Engine {
     commit: Commit | undefined,
     version: number,
     place: number,
-  ): Verdict {
-    const counts = this.#counts(state, version);
-    if (counts) this.counts.commits++;
+  ): MaybePromise<Verdict> {
     const { replica, checkpointer } = state;
-    let verdict: Verdict = "applied";
     if (commit === undefined) {
+      if (this.#counts(state, version)) this.counts.commits++;
       replica.version = version;
-    } else {
-      const at = { version, timestamp: record.timestamp, place };
-      // As a rule there is nothing to resolve, and nobody to tell of it.
-      if (!this.#listener.isIdle() || !replica.applyPlain(commit, at)) {
-        verdict = this.#resolve(state, record, commit, at);
-        if (verdict !== "applied" && counts) this.counts.voidCommits++;
-      }
-      checkpointer?.count(commit.operations.length, record.payload.length);
+      return "applied";
     }
-    return verdict;
+    const at = { version, timestamp: record.timestamp, place };
+    // As a rule there is nothing to resolve, and nobody to tell of it.
+    if (this.#listener.isIdle() && replica.applyPlain(commit, at)) {
+      if (this.#counts(state, version)) this.counts.commits++;
+      checkpointer?.count(commit.operations.length, record.payload.length);
+      return "applied";
+    }
+    const resolution = resolveLoaded(commit, at, replica);
+    return isPromise(resolution)
+      ? resolution.then((arrived) => this.#take(state, record, commit, at, arrived))
+      : this.#take(state, record, commit, at, resolution);
   }
 
   /** Whether a commit is to be counted: once, however often the state is built anew. */
@@ -820,13 +887,16 @@ export class Engine {
     return true;
   }
 
-  #resolve(state: EngineState, record: CommitRecord, commit: Commit, at: CommitPlace): Verdict {
-    const { replica } = state;
-    const resolution = resolve(commit, at, replica);
+  #take(state: EngineState, record: CommitRecord, commit: Commit, at: CommitPlace, resolution: Resolution): Verdict {
+    const { replica, checkpointer } = state;
+    const counts = this.#counts(state, at.version);
+    if (counts) this.counts.commits++;
+    checkpointer?.count(commit.operations.length, record.payload.length);
     if (resolution.verdict === "applied") {
       replica.apply(at.version, resolution.changes);
       if (state === this.#state) this.#listener.applied(record, at.version, resolution.changes);
     } else {
+      if (counts) this.counts.voidCommits++;
       replica.version = at.version;
       replica.voidVersions.add(at.version);
     }
@@ -882,7 +952,7 @@ export class Engine {
     const result = isPromise(reopened) ? await reopened : reopened;
     state.invalidated = true;
     if (result.status === "continued" && this.damage.length === 0) {
-      this.#state.continued(result.position);
+      await this.#state.continued(result.position);
       this.#sealWait?.over();
       this.#moved = false;
       this.#tryAgain(state);
@@ -969,7 +1039,8 @@ export class Engine {
       const read = state.source.session.read(state.position, { bytes: this.#readBytes.size, verify: false });
       const result = isPromise(read) ? await read : read;
       if (result.notices !== undefined) this.note(state, result.notices);
-      for (const commit of result.commits) this.#meet(state, commit, met);
+      const meeting = this.#meetEach(state, result.commits, met);
+      if (isPromise(meeting)) await meeting;
       state.position = result.next;
       const relief = this.#checkpoint(state);
       if (relief !== undefined) await relief;

@@ -1,5 +1,7 @@
+import { NotLoaded, whenLoaded } from "./bytes-at.ts";
 import { type Entry, type EntryOrder, makeEntry } from "./entry.ts";
 import type { EncodedKey } from "./key.ts";
+import { isPromise } from "./environment.ts";
 import type { Listing } from "./listing.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Row } from "./resolve.ts";
@@ -36,6 +38,9 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
   /** Calls of `next` that overlap are served one after the other. */
   #turn: Promise<void> | undefined;
 
+  /** False at the end, also if it was ended from outside while bytes had to arrive: then nothing may be read any more. */
+  readonly #step = (): boolean => this.#base !== undefined && this.#base.listing.next();
+
   /** Made by `db.iterate`. */
   constructor(options: EntryIteratorOptions) {
     this.#options = options;
@@ -62,6 +67,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       this.#last = makeEntry(key, row, value as T, this.#options.order);
       return Promise.resolve({ done: false, value: this.#last });
     } catch (error) {
+      if (error instanceof NotLoaded) return this.#inTurn(() => this.#next());
       this.#end();
       return Promise.reject(this.#options.failed(error));
     }
@@ -109,8 +115,9 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
     const entries: Entry<T>[] = [];
     try {
       const base = await this.#begin();
-      while (!this.#ended && base.listing.next()) {
-        const { key, row } = base.listing;
+      const { listing } = base;
+      for (let ok = whenLoaded(this.#step); isPromise(ok) ? await ok : ok; ok = whenLoaded(this.#step)) {
+        const { key, row } = listing;
         const value = base.source.value(row);
         entries.push(makeEntry(key, row, (value instanceof Promise ? await value : value) as T, this.#options.order));
         if (this.#options.pacer.dueSoon()) await this.#options.pacer.rest();
@@ -128,8 +135,10 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
     try {
       const base = this.#base ?? (await this.#begin());
       if (this.#options.pacer.due()) await this.#options.pacer.rest();
+      const found = whenLoaded(this.#step);
+      const more = isPromise(found) ? await found : found;
       this.#throwFailure();
-      if (this.#ended || !base.listing.next()) {
+      if (!more) {
         this.#end();
         return { done: true, value: undefined };
       }

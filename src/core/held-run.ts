@@ -1,3 +1,4 @@
+import type { MaybePromise } from "./environment.ts";
 import { hasCode } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Layer } from "./layers.ts";
@@ -56,28 +57,46 @@ export class HeldRun implements Layer {
  * Opens stored runs, those that `present` holds already by taking them instead. All or none: if one of them cannot be opened, none of `stored` stays
  * open.
  */
-export function openRuns(
+export async function openRuns(
   stored: readonly StoredRun[],
   present: readonly HeldRun[],
-  open: (stored: StoredRun) => HeldRun,
-): HeldRun[] {
+  open: (stored: StoredRun) => MaybePromise<HeldRun>,
+): Promise<OpenedRuns> {
   const opened: HeldRun[] = [];
   const closeOthers = (): void => {
     for (const each of stored) if (!opened.some((run) => run.stored === each)) each.close();
   };
-  try {
-    const runs = stored.map((each) => {
-      const same = present.find((run) => run.stored.id === each.id);
-      if (same === undefined) opened.push(open(each));
-      return same ?? opened[opened.length - 1];
-    });
-    closeOthers();
-    return runs;
-  } catch (error) {
-    closeOthers();
+  const release = (): void => {
     for (const run of opened) run.release();
-    throw error;
+  };
+  // All at once: where they have to arrive that takes no longer than one of them.
+  const results = await Promise.allSettled(
+    stored.map(async (each) => {
+      const same = present.find((run) => run.stored.id === each.id);
+      if (same !== undefined) return same;
+      const run = await open(each);
+      opened.push(run);
+      return run;
+    }),
+  );
+  closeOthers();
+  const runs: HeldRun[] = [];
+  for (const result of results) {
+    if (result.status === "fulfilled") {
+      runs.push(result.value);
+    } else {
+      release();
+      throw result.reason;
+    }
   }
+  return { runs, release };
+}
+
+/** Runs that were opened, those taken over from what was present among them. */
+export interface OpenedRuns {
+  readonly runs: HeldRun[];
+  /** Closes those that were not present. */
+  release(): void;
 }
 
 /** Does something with a run of the saved index and tells damage from that of the ledger. */

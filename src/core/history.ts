@@ -1,13 +1,15 @@
 import { decodeCommit } from "./commit.ts";
 import type { EngineState } from "./engine-state.ts";
-import { type Environment, isPromise } from "./environment.ts";
+import { whenLoaded } from "./bytes-at.ts";
+import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
 import type { Ledger, LedgerCommit, LedgerNotice, LedgerSession } from "./ledger.ts";
 import { listRows } from "./listing.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
-import { type Change, lastOfEachKey, type Row, resolve } from "./resolve.ts";
+import { type Change, lastOfEachKey, type Resolution, type Row } from "./resolve.ts";
+import { resolveLoaded } from "./resolve-loaded.ts";
 import { valueIn } from "./watch.ts";
 
 /** One thing that happened to one key, as far back as the ledger goes. */
@@ -83,7 +85,8 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
       if (result.notices !== undefined) request.note(state, result.notices);
       for (const commit of result.commits) {
         if (commit.version > request.version) return;
-        for (const change of effectOf(commit, state, request)) yield toEntry<T>(commit, change);
+        const effect = effectOf(commit, state, request);
+        for (const change of isPromise(effect) ? await effect : effect) yield toEntry<T>(commit, change);
       }
       state.position = result.next;
       if (result.status !== "more") return;
@@ -103,7 +106,8 @@ async function* snapshotEntries<T>(state: EngineState, request: HistoryRequest):
   const { query, pacer } = request;
   // Everything, expired or not: whether it has expired is for the reader to say.
   const listing = listRows(state.replica, query, { ...WHOLE, now: -Infinity });
-  while (listing.next()) {
+  const step = (): boolean => listing.next();
+  for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) {
     const { key, row } = listing;
     const value = state.source.value(row);
     yield {
@@ -122,7 +126,7 @@ async function* snapshotEntries<T>(state: EngineState, request: HistoryRequest):
 const WHOLE = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
 
 /** What a commit did to matching keys. */
-function effectOf(commit: LedgerCommit, { replica, checkpointer }: EngineState, request: HistoryRequest): Change[] {
+function effectOf(commit: LedgerCommit, state: EngineState, request: HistoryRequest): MaybePromise<Change[]> {
   let decoded = decodeCommit(commit.payload);
   if (request.voidVersions !== undefined) {
     if (request.voidVersions.has(commit.version)) return [];
@@ -133,11 +137,15 @@ function effectOf(commit: LedgerCommit, { replica, checkpointer }: EngineState, 
     if (matching.every((operation) => operation === undefined)) return [];
     decoded = { checks: [], operations: matching.filter((operation) => operation !== undefined) };
   }
-  const resolution = resolve(decoded, commit, replica);
-  if (resolution.verdict !== "applied") return [];
-  replica.apply(commit.version, resolution.changes);
-  checkpointer?.count(decoded.operations.length, commit.payload.length);
-  return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));
+  const { replica, checkpointer } = state;
+  const take = (resolution: Resolution): Change[] => {
+    if (resolution.verdict !== "applied") return [];
+    replica.apply(commit.version, resolution.changes);
+    checkpointer?.count(decoded.operations.length, commit.payload.length);
+    return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));
+  };
+  const resolved = resolveLoaded(decoded, commit, replica);
+  return isPromise(resolved) ? resolved.then(take) : take(resolved);
 }
 
 function toEntry<T>(commit: LedgerCommit, { key, row }: { key: EncodedKey; row: Row }): HistoryEntry<T> {

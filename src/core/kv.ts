@@ -4,6 +4,7 @@ import { abortable, throwIfAborted } from "./abort.ts";
 import { Atomic, type AtomicResult } from "./atomic.ts";
 import type { AutoVacuum } from "./auto-vacuum.ts";
 import { BlockCache, byteCache } from "./block-cache.ts";
+import { NotLoaded, onceLoaded, whenLoaded } from "./bytes-at.ts";
 import { ByteWriter } from "./bytes.ts";
 import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
@@ -136,6 +137,14 @@ interface OpenTransaction {
   readonly builder: CommitBuilder;
   /** Set until it is known what the transaction sees: reads wait for it, writes do not. */
   beginning: Promise<void> | undefined;
+}
+
+/** What a read sees that goes on later. */
+interface ReadView {
+  readonly rows: Layer;
+  readonly values: ValueSource;
+  readonly now: number;
+  release(): void;
 }
 
 type State = "new" | "opening" | "open" | "closing" | "closed";
@@ -431,6 +440,7 @@ export class CoreKV {
       try {
         keys = this.#keysNow(engine, compiled);
       } catch (error) {
+        if (error instanceof NotLoaded) return this.#deleteAllLate(engine, compiled, atomic);
         return this.#again(notCommitted(error), this.#staged?.state, () => this.deleteAll(query, options));
       }
       if (this.#staged !== undefined) {
@@ -442,6 +452,27 @@ export class CoreKV {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /** As `deleteAll`, of rows that have yet to arrive: of what was frozen when it was called, and of what was pending then. */
+  async #deleteAllLate(engine: Engine, query: CompiledQuery, atomic: boolean): Promise<number> {
+    const staged = this.#staged?.beginning === undefined ? this.#staged?.state : undefined;
+    const pending = staged === undefined ? this.#pendingNow(engine) : [];
+    const keys = new Set<EncodedKey>();
+    const view = this.#view(staged);
+    try {
+      const listing = listRows(view.rows, query, { ...ALL, now: view.now });
+      const step = (): boolean => listing.next();
+      for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) keys.add(listing.key);
+    } catch (error) {
+      throw notCommitted(this.#expired(error));
+    } finally {
+      view.release();
+    }
+    for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
+    if (this.#staged !== undefined) this.#staged.state.deleteEach([...keys]);
+    else if (keys.size > 0) return this.#deleteKeys(engine, [...keys], atomic);
+    return keys.size;
   }
 
   #deleteKeys(engine: Engine, keys: readonly EncodedKey[], atomic: boolean): Promise<number> {
@@ -473,19 +504,18 @@ export class CoreKV {
     const listing = listRows(this.#rows(listed), query, { ...ALL, now: this.#now(listed) });
     while (listing.next()) keys.add(listing.key);
     if (listed !== undefined) return [...keys];
-    const follow = (operations: readonly Operation[], certain: boolean): void => {
-      for (const { key, kind } of operations) {
-        if (kind === ItemKind.purge || !query.matches(key)) continue;
-        if (kind !== ItemKind.delete) keys.add(key);
-        else if (certain) keys.delete(key);
-      }
-    };
-    for (const { checks, operations } of engine.queue.pending()) {
-      // A commit that may turn out to be void deletes nothing for certain.
-      follow(operations, checks.length === 0 && operations.every(({ kind }) => kind <= ItemKind.delete));
-    }
-    if (staged !== undefined) follow(staged.state.unseen, true);
+    for (const { operations, certain } of this.#pendingNow(engine)) followDeletes(keys, query, operations, certain);
     return [...keys];
+  }
+
+  /** What is pending now, in order. A commit that may turn out to be void does nothing for certain. */
+  #pendingNow(engine: Engine): { readonly operations: readonly Operation[]; readonly certain: boolean }[] {
+    const pending = [...engine.queue.pending()].map(({ checks, operations }) => ({
+      operations,
+      certain: checks.length === 0 && operations.every(({ kind }) => kind <= ItemKind.delete),
+    }));
+    if (this.#staged !== undefined) pending.push({ operations: this.#staged.state.unseen, certain: true });
+    return pending;
   }
 
   /** Begins an atomic commit: conditions and operations that take effect together or not at all. Never joins an open transaction. */
@@ -634,15 +664,16 @@ export class CoreKV {
   /** The value under exactly this key, or null. `T` is what the caller expects; it is not checked. */
   get<T = unknown>(key: Key, options?: ReadOptions): Promise<T | null> {
     const staged = this.#staged?.state;
+    let encoded: EncodedKey = "";
     try {
       const engine = this.#indexed();
-      const encoded = encodeKey(key);
+      encoded = encodeKey(key);
       const wait = this.#beforeRead(engine, options, engine.queue.touching(encoded));
       if (wait !== undefined) return this.#getAfter<T>(wait, staged, encoded, () => this.get<T>(key, options));
       const value = this.#valueUnder(staged, encoded);
-      return Promise.resolve(value as T | Promise<T>);
+      return value instanceof Promise ? this.#held<T>(staged, value) : Promise.resolve(value as T);
     } catch (error) {
-      return this.#again(error, staged, () => this.get<T>(key, options));
+      return this.#later<T | null>(error, staged, valueUnder(encoded), () => this.get<T>(key, options));
     }
   }
 
@@ -654,15 +685,57 @@ export class CoreKV {
   ): Promise<T | null> {
     await wait;
     try {
-      return (await this.#valueUnder(staged, key)) as T | null;
+      const value = this.#valueUnder(staged, key);
+      return value instanceof Promise ? await this.#held<T>(staged, value) : (value as T | null);
     } catch (error) {
-      return this.#again(error, staged, again);
+      return this.#later<T | null>(error, staged, valueUnder(key), again);
     }
   }
 
   #valueUnder(staged: StagedState | undefined, key: EncodedKey): MaybePromise<unknown> {
     const row = this.#row(staged, key);
     return row === undefined ? null : this.#values(staged).value(row);
+  }
+
+  /**
+   * A read that could not be done at once. What has yet to arrive is waited for, and the read sees what it saw when it was called; the saved index,
+   * if a run of it is damaged, is built anew first.
+   */
+  async #later<T>(
+    error: unknown,
+    staged: StagedState | undefined,
+    read: (view: ReadView) => MaybePromise<unknown>,
+    anew: () => Promise<T>,
+  ): Promise<T> {
+    if (!(error instanceof NotLoaded)) return this.#again(error, staged, anew);
+    const view = this.#view(staged);
+    try {
+      return (await onceLoaded(error, () => read(view))) as T;
+    } catch (failure) {
+      return await this.#again(failure, staged, anew);
+    } finally {
+      view.release();
+    }
+  }
+
+  /** What a read sees now, until released. */
+  #view(staged: StagedState | undefined): ReadView {
+    if (staged !== undefined) {
+      const release = this.#hold(staged);
+      return { rows: staged.freeze(), values: staged, now: staged.now, release };
+    }
+    const { rows, source, release } = this.#engine().freeze();
+    return { rows, values: source, now: this.#environment.now(), release };
+  }
+
+  /** What a read reads from stays there until that is called, whatever becomes of the transaction or of the state. */
+  #hold(staged: StagedState | undefined): () => void {
+    return staged === undefined ? this.#engine().freeze().release : (staged.snapshot?.hold() ?? NOTHING);
+  }
+
+  /** A value that has yet to arrive. */
+  #held<T>(staged: StagedState | undefined, value: Promise<unknown>): Promise<T> {
+    return (value as Promise<T>).finally(this.#hold(staged));
   }
 
   /** A read that met a damaged run of the saved index is made again once the index was built anew. Other errors pass through. */
@@ -703,9 +776,9 @@ export class CoreKV {
       const row = this.#row(staged, encoded);
       if (row === undefined) return null;
       const value = this.#values(staged).value(row);
-      return makeEntry(encoded, row, (value instanceof Promise ? await value : value) as T);
+      return makeEntry(encoded, row, (value instanceof Promise ? await this.#held(staged, value) : value) as T);
     } catch (error) {
-      return this.#again(error, staged, () => this.getEntry<T>(key, options));
+      return this.#later(error, staged, entryUnder<T>(encoded), () => this.getEntry<T>(key, options));
     }
   }
 
@@ -719,7 +792,8 @@ export class CoreKV {
     try {
       return this.#row(staged, encoded) !== undefined;
     } catch (error) {
-      return this.#again(error, staged, () => this.has(key, options));
+      const read = ({ rows, now }: ReadView): boolean => live(rows.get(encoded), now) !== undefined;
+      return this.#later(error, staged, read, () => this.has(key, options));
     }
   }
 
@@ -739,16 +813,18 @@ export class CoreKV {
     if (wait !== undefined) await wait;
     const now = this.#now(staged);
     const source = this.#values(staged);
-    let rows: (Row | undefined)[];
+    const found: (Row | undefined)[] = [];
     try {
-      rows = encoded.map((key) => live(this.#rows(staged).get(key), now));
+      for (const key of encoded) found.push(live(this.#rows(staged).get(key), now));
     } catch (error) {
-      return this.#again(error, staged, () => this.getMany<T>(keys, options));
+      if (!(error instanceof NotLoaded)) return this.#again(error, staged, () => this.getMany<T>(keys, options));
+      // The rest of them is looked for in what is frozen now.
     }
-    return this.#pinned(async () => {
+    return this.#pinned(staged, async (snapshot) => {
+      const rows = staged?.freeze() ?? snapshot.rows;
       const entries: (Entry<T> | null)[] = [];
-      for (let i = 0; i < rows.length; i++) {
-        const row = rows[i];
+      for (let i = 0; i < encoded.length; i++) {
+        const row = i < found.length ? found[i] : await this.#lateRow(rows, encoded[i], now);
         if (row === undefined) {
           entries.push(null);
         } else {
@@ -759,6 +835,14 @@ export class CoreKV {
       }
       return entries;
     });
+  }
+
+  async #lateRow(rows: Layer, key: EncodedKey, now: number): Promise<Row | undefined> {
+    try {
+      return await whenLoaded(() => live(rows.get(key), now));
+    } catch (error) {
+      throw this.#expired(error);
+    }
   }
 
   /**
@@ -792,10 +876,14 @@ export class CoreKV {
         open.snapshot = snapshot;
         const rows = staged?.freeze() ?? snapshot.rows;
         const now = staged?.now ?? this.#environment.now();
+        const release = staged?.snapshot?.hold();
         return {
           listing: listRows(rows, compiled, { ...parsed, after: parsed.cursor, now }),
           source: staged ?? snapshot.source,
-          release: () => this.#release(snapshot),
+          release: () => {
+            this.#release(snapshot);
+            release?.();
+          },
         };
       },
       failed: (error) => this.#expired(error),
@@ -848,13 +936,15 @@ export class CoreKV {
     const visit = async (snapshot: Snapshot): Promise<void> => {
       const rows = staged?.freeze() ?? snapshot.rows;
       const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: this.#now(staged) });
-      for (let i = 0; listing.next(); i++) {
+      const step = (): boolean => listing.next();
+      let count = 0;
+      for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) {
         visitor(listing.key);
-        if ((i & 255) === 255 && this.#pacer.due()) await this.#pacer.rest();
+        if ((++count & 255) === 0 && this.#pacer.due()) await this.#pacer.rest();
       }
     };
     try {
-      await this.#pinned(visit);
+      await this.#pinned(staged, visit);
     } catch (error) {
       throw this.#expired(error);
     }
@@ -904,7 +994,7 @@ export class CoreKV {
 
   async #voidVersions(engine: Engine): Promise<ReadonlySet<number>> {
     try {
-      return engine.replica.allVoidVersions();
+      return await engine.replica.allVoidVersions();
     } catch (error) {
       return this.#again(error, undefined, () => this.#voidVersions(engine));
     }
@@ -1196,12 +1286,14 @@ export class CoreKV {
     if (this.#snapshots.delete(snapshot)) snapshot.release();
   }
 
-  async #pinned<T>(work: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+  async #pinned<T>(staged: StagedState | undefined, work: (snapshot: Snapshot) => Promise<T>): Promise<T> {
     const snapshot = this.#snapshot(this.#engine());
+    const release = staged?.snapshot?.hold();
     try {
       return await work(snapshot);
     } finally {
       this.#release(snapshot);
+      release?.();
     }
   }
 
@@ -1331,6 +1423,40 @@ export class CoreKV {
       this.#emitter.emit("error", error);
     }
   }
+}
+
+/** Which keys there are once these operations have been done, in case of doubt more of them. */
+function followDeletes(
+  keys: Set<EncodedKey>,
+  query: CompiledQuery,
+  operations: readonly Operation[],
+  certain: boolean,
+): void {
+  for (const { key, kind } of operations) {
+    if (kind === ItemKind.purge || !query.matches(key)) continue;
+    if (kind !== ItemKind.delete) keys.add(key);
+    else if (certain) keys.delete(key);
+  }
+}
+
+const NOTHING = (): void => undefined;
+
+function valueUnder(key: EncodedKey): (view: ReadView) => MaybePromise<unknown> {
+  return ({ rows, values, now }) => {
+    const row = live(rows.get(key), now);
+    return row === undefined ? null : values.value(row);
+  };
+}
+
+function entryUnder<T>(key: EncodedKey): (view: ReadView) => MaybePromise<Entry<T> | null> {
+  return ({ rows, values, now }) => {
+    const row = live(rows.get(key), now);
+    if (row === undefined) return null;
+    const value = values.value(row);
+    return isPromise(value)
+      ? value.then((arrived) => makeEntry(key, row, arrived as T))
+      : makeEntry(key, row, value as T);
+  };
 }
 
 /** So many bytes of pending commits share a buffer. */

@@ -38,7 +38,10 @@ class KeyListing implements Listing {
   /** Where to go instead of one step further; kept until that has succeeded, so that `next` can be called again where bytes had to arrive. */
   #goal: EncodedKey | undefined;
   #started = false;
+  /** The cursor stands where it was sent, and what is there was not looked at yet. */
+  #moved = false;
   key: EncodedKey = "";
+  #row: Row | undefined;
 
   constructor(rows: Layer, query: CompiledQuery, options: ListingOptions) {
     this.#cursor = rows.cursor();
@@ -59,7 +62,7 @@ class KeyListing implements Listing {
   }
 
   get row(): Row {
-    return this.#cursor.value;
+    return this.#row as Row;
   }
 
   next(): boolean {
@@ -72,16 +75,20 @@ class KeyListing implements Listing {
 
   #forward(): boolean {
     const cursor = this.#cursor;
-    while (this.#goal === undefined ? cursor.next() : cursor.seek(this.#goal)) {
+    while (this.#moved || (this.#goal === undefined ? cursor.next() : cursor.seek(this.#goal))) {
+      this.#moved = true;
       this.#goal = undefined;
       const key = cursor.key;
       if (this.#upper !== undefined && key >= this.#upper) return false;
       const target = this.#query.singlePrefix === undefined ? this.#query.seekForward(key) : true;
       if (target === undefined) return false;
+      const row = target === true ? live(cursor.value, this.#now) : undefined;
+      this.#moved = false;
       if (target !== true) {
         this.#goal = target;
-      } else if (live(cursor.value, this.#now) !== undefined) {
+      } else if (row !== undefined) {
         this.key = key;
+        this.#row = row;
         return true;
       }
     }
@@ -90,17 +97,24 @@ class KeyListing implements Listing {
 
   #backward(): boolean {
     const cursor = this.#cursor;
-    while (this.#goal === undefined && this.#started ? cursor.previous() : cursor.seekBefore(this.#goal)) {
+    while (
+      this.#moved ||
+      (this.#goal === undefined && this.#started ? cursor.previous() : cursor.seekBefore(this.#goal))
+    ) {
+      this.#moved = true;
       this.#goal = undefined;
       this.#started = true;
       const key = cursor.key;
       if (key < this.#lower) return false;
       const target = this.#query.singlePrefix === undefined ? this.#query.seekBackward(key) : true;
       if (target === undefined) return false;
+      const row = target === true ? live(cursor.value, this.#now) : undefined;
+      this.#moved = false;
       if (target !== true) {
         this.#goal = target;
-      } else if (live(cursor.value, this.#now) !== undefined) {
+      } else if (row !== undefined) {
         this.key = key;
+        this.#row = row;
         return true;
       }
     }

@@ -1,7 +1,8 @@
 import type { Engine } from "./engine.ts";
-import type { Environment } from "./environment.ts";
+import { type Environment, isPromise } from "./environment.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Pacer } from "./pacer.ts";
+import { RowWalk } from "./row-walk.ts";
 
 export interface PurgeContext {
   readonly engine: Engine;
@@ -26,11 +27,11 @@ export async function purgeExpired(context: PurgeContext): Promise<number> {
   let purged = 0;
   try {
     let entries: { key: EncodedKey; version: number }[] = [];
-    const cursor = snapshot.rows.cursor();
+    const walk = new RowWalk(snapshot.rows);
     let count = 0;
-    for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
-      const { deleted, expiresAt, version } = cursor.value;
-      if (!deleted && expiresAt !== 0 && expiresAt < before) entries.push({ key: cursor.key, version });
+    for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
+      const { deleted, expiresAt, version } = walk.row;
+      if (!deleted && expiresAt !== 0 && expiresAt < before) entries.push({ key: walk.key, version });
       if (entries.length === PURGE_MAX) {
         await purge(entries);
         purged += entries.length;

@@ -1,5 +1,6 @@
 import type { EncodedKey } from "./key.ts";
-import type { MaybePromise } from "./environment.ts";
+import { whenLoaded } from "./bytes-at.ts";
+import { isPromise, type MaybePromise } from "./environment.ts";
 import { listRows } from "./listing.ts";
 import type { Layer } from "./layers.ts";
 import type { Pacer } from "./pacer.ts";
@@ -34,7 +35,8 @@ export async function* reloadDifferences(
   for (const query of queries) {
     for (const rows of [before, after]) {
       const listing = listRows(rows, query, WHOLE);
-      while (listing.next()) {
+      const step = (): boolean => listing.next();
+      for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) {
         keys.add(listing.key);
         if (++listed % SLICE_ROWS === 0) await pause();
       }
@@ -44,11 +46,17 @@ export async function* reloadDifferences(
     // At each one: between two of them watches were called.
     const due = pause();
     if (due !== undefined) await due;
-    const old = live(before.get(key), -Infinity);
-    const row = live(after.get(key), -Infinity);
+    const foundOld = rowOf(before, key);
+    const old = isPromise(foundOld) ? await foundOld : foundOld;
+    const found = rowOf(after, key);
+    const row = isPromise(found) ? await found : found;
     if (row === undefined) yield { key, row: new Row(to.version, 0, 0, 0, true, -1, 0, 0, undefined) };
     else if (old === undefined || !to.sameLedger || !sameCommit(old, row)) yield { key, row };
   }
+}
+
+function rowOf(rows: Layer, key: EncodedKey): MaybePromise<Row | undefined> {
+  return whenLoaded(() => live(rows.get(key), -Infinity));
 }
 
 function sameCommit(a: Row, b: Row): boolean {

@@ -6,7 +6,8 @@ import { hasCode, KVError } from "./errors.ts";
 import type { Ledger, LedgerCommit } from "./ledger.ts";
 import type { VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
-import { resolve } from "./resolve.ts";
+import { resolveLoaded } from "./resolve-loaded.ts";
+import { RowWalk } from "./row-walk.ts";
 import { DamageNotes, type Dropped } from "./salvage.ts";
 import { writeSnapshotRun } from "./snapshot-run.ts";
 
@@ -72,8 +73,8 @@ async function tryRepair(context: RepairContext): Promise<RepairReport | undefin
     // What follows may be damaged as well. If it is lost, this one is repaired in its stead.
     if (isSealed && (await engine.passSeal())) return undefined;
     // A walk through the snapshot finds what is damaged in it.
-    const cursor = state.replica.cursor();
-    for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
+    const walk = new RowWalk(state.replica);
+    for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
       check();
       if (context.pacer.due()) await context.pacer.rest();
     }
@@ -129,7 +130,7 @@ async function readAll(
     for (const { kind, from, to } of result.notices ?? []) {
       if (kind === "damage" || kind === "lost") notes.note("ledger", [{ from, to }]);
     }
-    for (const commit of result.commits) if (applyTo(state, commit, notes)) commits++;
+    for (const commit of result.commits) if (await applyTo(state, commit, notes)) commits++;
     state.position = result.next;
     if (result.status !== "more") return { commits, isSealed: result.status === "sealed" };
     state.checkpointer?.check();
@@ -140,10 +141,15 @@ async function readAll(
 }
 
 /** What a commit does that nobody can tell is left out, and said. */
-function applyTo({ replica, checkpointer }: EngineState, commit: LedgerCommit, notes: DamageNotes): boolean {
+async function applyTo(
+  { replica, checkpointer }: EngineState,
+  commit: LedgerCommit,
+  notes: DamageNotes,
+): Promise<boolean> {
   try {
     const decoded = decodeCommit(commit.payload);
-    const resolution = resolve(decoded, commit, replica);
+    const resolved = resolveLoaded(decoded, commit, replica);
+    const resolution = isPromise(resolved) ? await resolved : resolved;
     if (resolution.verdict === "applied") replica.apply(commit.version, resolution.changes);
     else replica.version = commit.version;
     checkpointer?.count(decoded.operations.length, commit.payload.length);

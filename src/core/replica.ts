@@ -1,3 +1,4 @@
+import { whenLoaded } from "./bytes-at.ts";
 import { type Commit, ItemKind } from "./commit.ts";
 import type { HeldRun } from "./held-run.ts";
 import type { EncodedKey } from "./key.ts";
@@ -102,9 +103,15 @@ export class Replica implements Layer {
   }
 
   /** Versions of all void commits since the snapshot. */
-  allVoidVersions(): ReadonlySet<number> {
+  async allVoidVersions(): Promise<ReadonlySet<number>> {
     const versions = new Set(this.voidVersions);
-    for (const run of this.#runs) for (const version of run.voidVersions()) versions.add(version);
+    const runs = this.#runs;
+    for (const run of runs) run.hold();
+    try {
+      for (const run of runs) for (const version of await whenLoaded(() => run.voidVersions())) versions.add(version);
+    } finally {
+      for (const run of runs) run.release();
+    }
     return versions;
   }
 

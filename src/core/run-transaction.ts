@@ -1,4 +1,5 @@
 import { abortable, throwIfAborted } from "./abort.ts";
+import { NotLoaded } from "./bytes-at.ts";
 import type { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import type { Check } from "./commit.ts";
@@ -125,10 +126,14 @@ async function follow(context: TransactionContext): Promise<void> {
   }
 }
 
-function rowNow(key: EncodedKey, { replica }: Engine): Row | undefined {
+function rowNow(key: EncodedKey, { replica }: Engine): Row | undefined | "not loaded" {
   try {
     return replica.get(key);
   } catch (error) {
+    if (error instanceof NotLoaded) {
+      error.promise.catch(() => undefined);
+      return "not loaded";
+    }
     throw notCommitted(error);
   }
 }
@@ -151,6 +156,8 @@ function lostAlready(
   const now = environment.now();
   for (const { key, version } of checks) {
     const row = rowNow(key, engine);
+    // What has yet to arrive is not waited for.
+    if (row === "not loaded") continue;
     if ((live(row, now)?.version ?? 0) === version) continue;
     return row !== undefined && row.version > snapshotVersion && engine.isOwn(row.version) ? "own" : "others";
   }

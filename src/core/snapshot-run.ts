@@ -2,6 +2,7 @@ import { type Environment, isPromise, type MaybePromise } from "./environment.ts
 import type { Layer } from "./layers.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Row } from "./resolve.ts";
+import { RowWalk } from "./row-walk.ts";
 import { RunBuilder } from "./run-builder.ts";
 import type { Source } from "./source.ts";
 
@@ -30,14 +31,14 @@ const UNREADABLE = Symbol("unreadable");
 export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ readonly checksum: number }> {
   const { environment, pacer, rows, version, extra, write, check } = options;
   const builder = new RunBuilder({ crc32: environment.crc32, sink: write });
-  const cursor = rows.cursor();
+  const walk = new RowWalk(rows);
   let count = 0;
-  for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
-    const row = cursor.value;
+  for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
+    const { key, row } = walk;
     if (!row.deleted) {
       const read = readBytes(options, row);
       const bytes = isPromise(read) ? await read : read;
-      if (bytes !== UNREADABLE) builder.add(cursor.key, row, bytes);
+      if (bytes !== UNREADABLE) builder.add(key, row, bytes);
     }
     if (++count % SLICE_ROWS !== 0 || !pacer.due()) continue;
     await pacer.rest();

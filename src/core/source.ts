@@ -1,3 +1,4 @@
+import { onceLoaded } from "./bytes-at.ts";
 import { readU32 } from "./bytes.ts";
 import { checksumWithin } from "./crc32.ts";
 import { VALUE_HEADER_BYTES } from "./commit.ts";
@@ -6,7 +7,7 @@ import { isPromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import type { LedgerSession } from "./ledger.ts";
 import type { FrozenReplica } from "./replica.ts";
-import type { Row } from "./resolve.ts";
+import type { Row, ValueHome } from "./resolve.ts";
 import { decodeValue } from "./value.ts";
 
 /** Tells a row's value. */
@@ -34,7 +35,7 @@ export class Source implements ValueSource {
 
   value(row: Row): MaybePromise<unknown> {
     if (row.numeric !== undefined) return row.numeric;
-    if (row.home !== undefined) return row.home.value(row);
+    if (row.home !== undefined) return homeValue(row.home, row);
     const record = this.#record(row);
     if (!isPromise(record)) return decodeValue(record, VALUE_HEADER_BYTES);
     return record.then((arrived) => decodeValue(arrived, VALUE_HEADER_BYTES));
@@ -45,7 +46,7 @@ export class Source implements ValueSource {
    * does.
    */
   bytes(row: Row): MaybePromise<Uint8Array> {
-    if (row.home !== undefined) return row.home.valueBytes(row);
+    if (row.home !== undefined) return homeBytes(row.home, row);
     const record = this.#record(row);
     if (!isPromise(record)) return record.subarray(VALUE_HEADER_BYTES);
     return record.then((arrived) => arrived.subarray(VALUE_HEADER_BYTES));
@@ -114,6 +115,24 @@ export class Source implements ValueSource {
   }
 }
 
+function homeValue(home: ValueHome, row: Row): MaybePromise<unknown> {
+  try {
+    return home.value(row);
+  } catch (error) {
+    return onceLoaded(error, () => home.value(row));
+  }
+}
+
+/** The encoded value of a row that a run gave out. The run must not be let go of before it is there. */
+export function homeBytes(home: ValueHome, row: Row): MaybePromise<Uint8Array> {
+  try {
+    return home.valueBytes(row);
+  } catch (error) {
+    // Copied: before whoever waits has its turn, others may have called.
+    return onceLoaded(error, () => home.valueBytes(row).slice());
+  }
+}
+
 /** One version of the database, unchangeable, until released. */
 export interface Snapshot {
   readonly version: number;
@@ -121,6 +140,8 @@ export interface Snapshot {
   readonly source: Source;
   /** ms on the monotonic clock. */
   readonly takenAt: number;
-  /** Nobody reads from it any more. Idempotent. */
+  /** For a read that may outlast whoever took the snapshot: it stays until the returned function is called as well. */
+  hold(): () => void;
+  /** Nobody reads from it any more, but for those who hold it. Idempotent. */
   release(): void;
 }

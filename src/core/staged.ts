@@ -1,5 +1,6 @@
 import type { CommitBuilder } from "./commit-builder.ts";
-import { type CombineKind, NO_CHECKS, Operation } from "./commit.ts";
+import { NotLoaded } from "./bytes-at.ts";
+import { type CombineKind, ItemKind, NO_CHECKS, Operation } from "./commit.ts";
 import type { MaybePromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey } from "./key.ts";
@@ -24,7 +25,10 @@ export class StagedState implements ValueSource {
   #base: Base | undefined;
   /** What the transaction has changed, deleted rows included. */
   readonly #own = new OrderedMap<Row>();
-  /** Sets and deletes that nobody has looked at yet: most transactions that write much read little. */
+  /**
+   * Operations that nobody has looked at yet: sets and deletes, because most transactions that write much read little, and sums from one on whose
+   * stored value has yet to arrive.
+   */
   #unseen: Operation[] = [];
   readonly #builder: CommitBuilder;
   /** Operations looked at: the place of the next one within the commit. */
@@ -64,7 +68,7 @@ export class StagedState implements ValueSource {
     return this.#begun().now;
   }
 
-  /** Sets and deletes that were staged and not looked at. */
+  /** Operations that were staged and not looked at. */
   get unseen(): readonly Operation[] {
     return this.#unseen;
   }
@@ -88,9 +92,21 @@ export class StagedState implements ValueSource {
   }
 
   combine(kind: CombineKind, key: EncodedKey, operand: number | bigint, expireIn: number): void {
-    // Looked at before it is added: what does not fit is told at the call, and leaves the transaction as it was.
-    const changes = this.#changes([new Operation(kind, key, expireIn, 0, 0, operand)]);
+    const operation = new Operation(kind, key, expireIn, 0, 0, operand);
+    let changes: readonly Change[];
+    try {
+      // Looked at before it is added: what does not fit is told at the call, and leaves the transaction as it was.
+      if (this.#unseen.length > 0) this.#see();
+      changes = this.#changes([operation]);
+    } catch (error) {
+      if (!(error instanceof NotLoaded)) throw error;
+      // Then the next read tells, or the commit.
+      error.promise.catch(() => undefined);
+      this.#unseen.push(this.#builder.combine(kind, key, operand, expireIn));
+      return;
+    }
     this.#builder.combine(kind, key, operand, expireIn);
+    this.#seen += 1;
     this.#apply(changes);
   }
 
@@ -106,19 +122,25 @@ export class StagedState implements ValueSource {
     return decodeValue(this.#builder.valueBytes(row.valueOffset, row.valueLength));
   }
 
+  /** May have to be done again where bytes have yet to arrive: goes on where it was. */
   #see(): void {
-    const unseen = this.#unseen;
-    this.#unseen = [];
-    this.#apply(this.#changes(unseen));
-    for (const { key } of unseen) this.#overwritten.add(key);
+    while (this.#unseen.length > 0) {
+      const sum = this.#unseen.findIndex(({ kind }) => kind !== ItemKind.set && kind !== ItemKind.delete);
+      const count = sum < 0 ? this.#unseen.length : Math.max(1, sum);
+      const operations = this.#unseen.slice(0, count);
+      const changes = this.#changes(operations);
+      this.#unseen = this.#unseen.slice(count);
+      this.#seen += count;
+      this.#apply(changes);
+      if (sum !== 0) for (const { key } of operations) this.#overwritten.add(key);
+    }
   }
 
   /** What operations do here, which is what they will do in the ledger. */
   #changes(operations: readonly Operation[]): readonly Change[] {
     const at = { version: 0, timestamp: this.now, place: -1 };
-    const resolution = resolve({ checks: NO_CHECKS, operations }, at, this.rows, this.#seen);
-    if (resolution.verdict !== "applied") throw typeMismatch(operations[0].key);
-    this.#seen += operations.length;
+    const resolution = resolve({ checks: NO_CHECKS, operations }, at, this.#begun().rows, this.#seen);
+    if (resolution.verdict !== "applied") throw typeMismatch(resolution.key);
     return resolution.changes;
   }
 

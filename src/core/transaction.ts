@@ -1,10 +1,11 @@
 import { checkOperand } from "./atomic.ts";
+import { onceLoaded, whenLoaded } from "./bytes-at.ts";
 import { type Check, type CombineKind, ItemKind } from "./commit.ts";
 import { type Entry, makeEntry } from "./entry.ts";
-import { isPromise } from "./environment.ts";
+import { isPromise, type MaybePromise } from "./environment.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
-import { listRows } from "./listing.ts";
+import { type Listing, listRows } from "./listing.ts";
 import { type ListOptions, parseListOptions, parseOptions, type SetOptions } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
 import { compileQuery, type Query } from "./query.ts";
@@ -35,14 +36,16 @@ export class Transaction {
 
   /** The value under `key`, or null. */
   async get<T = unknown>(key: Key): Promise<T | null> {
-    const row = this.#read(encodeKey(key));
-    return row === undefined ? null : ((await this.#state.value(row)) as T);
+    const found = this.#read(encodeKey(key));
+    const row = isPromise(found) ? await found : found;
+    return row === undefined ? null : ((await this.#valueOf(row)) as T);
   }
 
   async getEntry<T = unknown>(key: Key): Promise<Entry<T> | null> {
     const encoded = encodeKey(key);
-    const row = this.#read(encoded);
-    return row === undefined ? null : makeEntry(encoded, row, (await this.#state.value(row)) as T);
+    const found = this.#read(encoded);
+    const row = isPromise(found) ? await found : found;
+    return row === undefined ? null : makeEntry(encoded, row, (await this.#valueOf(row)) as T);
   }
 
   async getMany<T = unknown>(keys: readonly Key[]): Promise<(Entry<T> | null)[]> {
@@ -52,22 +55,21 @@ export class Transaction {
   }
 
   async has(key: Key): Promise<boolean> {
-    return this.#read(encodeKey(key)) !== undefined;
+    const found = this.#read(encodeKey(key));
+    return (isPromise(found) ? await found : found) !== undefined;
   }
 
   /** The entries that a query matches. Each one returned is checked at the commit. */
   async *iterate<T = unknown>(query: Query, options?: ListOptions): AsyncGenerator<Entry<T>, void, undefined> {
     const parsed = parseListOptions("iterate", options);
     const state = this.#open();
-    const listing = listRows(state.freeze(), compileQuery(query), {
-      ...parsed,
-      after: parsed.cursor,
-      now: state.now,
-    });
-    while (listing.next()) {
+    const compiled = compileQuery(query);
+    const frozen = whenLoaded(() => state.freeze());
+    const rows = isPromise(frozen) ? await this.#held(frozen) : frozen;
+    const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: state.now });
+    for (let ok = this.#step(listing); isPromise(ok) ? await this.#held(ok) : ok; ok = this.#step(listing)) {
       const { key, row } = listing;
-      this.#remember(key);
-      const value = state.value(row);
+      const value = this.#valueOf(row);
       yield makeEntry(key, row, (isPromise(value) ? await value : value) as T, parsed.order);
       if (this.#pacer.due()) await this.#pacer.rest();
     }
@@ -82,12 +84,14 @@ export class Transaction {
   async listKeys(query: Query, options?: ListOptions): Promise<KeyPart[][]> {
     const parsed = parseListOptions("listKeys", options);
     const state = this.#open();
-    const listing = listRows(state.rows, compileQuery(query), { ...parsed, after: parsed.cursor, now: state.now });
+    const compiled = compileQuery(query);
+    // Frozen: where it has to wait, the transaction may write meanwhile.
+    const frozen = whenLoaded(() => state.freeze());
+    const rows = isPromise(frozen) ? await this.#held(frozen) : frozen;
+    const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: state.now });
     const keys: KeyPart[][] = [];
-    while (listing.next()) {
-      this.#remember(listing.key);
+    for (let ok = this.#step(listing); isPromise(ok) ? await this.#held(ok) : ok; ok = this.#step(listing))
       keys.push(decodeKey(listing.key));
-    }
     return keys;
   }
 
@@ -122,15 +126,45 @@ export class Transaction {
     this.#open().combine(kind, encodeKey(key), checkOperand(name, operand), expireIn);
   }
 
-  #read(key: EncodedKey): Row | undefined {
-    const state = this.#open();
+  #read(key: EncodedKey): MaybePromise<Row | undefined> {
+    this.#open();
+    try {
+      return this.#readNow(key);
+    } catch (error) {
+      return this.#held(onceLoaded(error, () => this.#readNow(key)));
+    }
+  }
+
+  #readNow(key: EncodedKey): Row | undefined {
+    const state = this.#state;
     this.#remember(key);
     return live(state.rows.get(key), state.now);
   }
 
+  /** Moves on, and remembers what it comes to. */
+  #step(listing: Listing): MaybePromise<boolean> {
+    let moved = false;
+    return whenLoaded(() => {
+      moved ||= listing.next();
+      if (moved) this.#remember(listing.key);
+      return moved;
+    });
+  }
+
+  #valueOf(row: Row): MaybePromise<unknown> {
+    const value = this.#state.value(row);
+    return isPromise(value) ? this.#held(value) : value;
+  }
+
+  /** What is read stays there until the read has ended, also if nobody waits for it and the transaction ends. */
+  #held<T>(reading: Promise<T>): Promise<T> {
+    const release = this.#state.snapshot?.hold();
+    return reading.finally(() => release?.());
+  }
+
   /** Notes which version of an entry was seen, unless what was seen is the transaction's own doing. */
   #remember(key: EncodedKey): void {
-    const state = this.#open();
+    const state = this.#state;
     if (this.#checks.has(key) || state.overwrote(key)) return;
     if (this.#checks.size >= CHECKS_MAX) {
       throw new KVError("TransactionTooLarge", `A transaction can read at most ${CHECKS_MAX} entries`, {

@@ -6,7 +6,7 @@ import { hasCode, KVError } from "./errors.ts";
 import type { Ledger, LedgerCommit, LedgerSession, ReadResult } from "./ledger.ts";
 import type { KeepHistory, VacuumProgress } from "./options.ts";
 import { type PurgeContext, purgeExpired } from "./purge.ts";
-import { resolve } from "./resolve.ts";
+import { resolveLoaded } from "./resolve-loaded.ts";
 import { writeSnapshotRun } from "./snapshot-run.ts";
 import type { Snapshot } from "./source.ts";
 
@@ -127,7 +127,7 @@ async function buildUpTo(state: EngineState, version: number, context: VacuumCon
     const read = session.read(state.position, { bytes: READ_BYTES, verify: false });
     const result = isPromise(read) ? await read : read;
     refuseDamage(result, context);
-    for (const commit of result.commits) if (commit.version < version) applyTo(state, commit);
+    for (const commit of result.commits) if (commit.version < version) await applyTo(state, commit);
     state.position = Math.min(result.next, version);
     if (result.status !== "more" && state.position < version) return;
     state.checkpointer?.check();
@@ -137,9 +137,10 @@ async function buildUpTo(state: EngineState, version: number, context: VacuumCon
   }
 }
 
-function applyTo({ replica, checkpointer }: EngineState, commit: LedgerCommit): void {
+async function applyTo({ replica, checkpointer }: EngineState, commit: LedgerCommit): Promise<void> {
   const decoded = decodeCommit(commit.payload);
-  const resolution = resolve(decoded, commit, replica);
+  const resolved = resolveLoaded(decoded, commit, replica);
+  const resolution = isPromise(resolved) ? await resolved : resolved;
   if (resolution.verdict === "applied") replica.apply(commit.version, resolution.changes);
   else replica.version = commit.version;
   checkpointer?.count(decoded.operations.length, commit.payload.length);

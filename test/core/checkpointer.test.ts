@@ -194,6 +194,6 @@ describe("void versions", () => {
     expect(bench.replica.voidVersions.size).toBe(0);
     bench.replica.rebase({ run: snapshotUpTo(2), below: 3 });
     bench.checkpointer.rebased();
-    expect([...bench.replica.allVoidVersions()]).toContain(3);
+    expect([...(await bench.replica.allVoidVersions())]).toContain(3);
   });
 });

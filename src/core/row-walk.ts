@@ -1,0 +1,43 @@
+import { whenLoaded } from "./bytes-at.ts";
+import type { MaybePromise } from "./environment.ts";
+import type { EncodedKey } from "./key.ts";
+import type { Layer } from "./layers.ts";
+import type { OrderedCursor } from "./ordered-view.ts";
+import type { Row } from "./resolve.ts";
+
+/** Walks through all rows of a layer in key order, deleted ones too, and waits for those that have yet to arrive. Nothing in the layer may change. */
+export class RowWalk {
+  readonly #cursor: OrderedCursor<Row>;
+  #began = false;
+  /** The cursor stands on a row that was not read yet. */
+  #moved = false;
+  #row: Row | undefined;
+  key: EncodedKey = "";
+
+  constructor(rows: Pick<Layer, "cursor">) {
+    this.#cursor = rows.cursor();
+  }
+
+  /** Of the key. Meaningful after a `next` that gave true. */
+  get row(): Row {
+    return this.#row as Row;
+  }
+
+  /** Moves on. False at the end. */
+  next(): MaybePromise<boolean> {
+    return whenLoaded(this.#step);
+  }
+
+  readonly #step = (): boolean => {
+    const cursor = this.#cursor;
+    if (!this.#moved) {
+      if (!(this.#began ? cursor.next() : cursor.seek(""))) return false;
+      this.#began = true;
+      this.#moved = true;
+    }
+    this.#row = cursor.value;
+    this.key = cursor.key;
+    this.#moved = false;
+    return true;
+  };
+}
