@@ -16,6 +16,9 @@ import { homeBytes } from "./source.ts";
 /** A save is due after so many operations, or so many bytes of commits. */
 const OPERATIONS_MAX = 32 * 1024;
 const BYTES_MAX = 8 * 1024 * 1024;
+/** And on closing after so many: reading as many again is what the next open may take without anybody noticing. */
+const CLOSING_OPERATIONS = 256;
+const CLOSING_BYTES = 256 * 1024;
 /** Several processes come to that at the same time: each waits a while of its own, and as a rule finds that another has saved. */
 const WAIT_MS = 250;
 /** Closed overlays that may wait for being saved before commits have to wait too. */
@@ -88,6 +91,10 @@ export class Checkpointer {
   /** To be called where the host's position is that of the replica's version. */
   check(): void {
     if (this.#stopped || (this.#operations < OPERATIONS_MAX && this.#bytes < BYTES_MAX)) return;
+    this.#close();
+  }
+
+  #close(): void {
     const { replica, position } = this.#host;
     this.#closed = [{ overlay: replica.close(), position, version: replica.version }, ...this.#closed];
     this.#operations = 0;
@@ -129,9 +136,14 @@ export class Checkpointer {
     this.#bytes = 0;
   }
 
-  /** Completes a save that is due, and begins no other. */
+  /**
+   * Completes a save that is due, or worth it so that the next open need not read much, and begins no other. To be called where `check` may
+   * be.
+   */
   async stop(): Promise<void> {
     this.#hurried = true;
+    const worthIt = this.#operations >= CLOSING_OPERATIONS || this.#bytes >= CLOSING_BYTES;
+    if (!this.#stopped && worthIt && this.#store !== undefined) this.#close();
     this.#hurry?.();
     await this.#saving;
     this.#stopped = true;

@@ -1,3 +1,4 @@
+import * as fs from "node:fs";
 import * as zlib from "node:zlib";
 import { crc32 } from "../core/crc32.ts";
 import type { Environment } from "../core/environment.ts";
@@ -10,6 +11,7 @@ const NATIVE_BYTES_MIN = 160;
 /** As on the web, with the native checksum where there is one (Node from 20.15 on, Deno, Bun). */
 export const nodeEnvironment: Environment = {
   ...webEnvironment,
+  ...("Deno" in globalThis || "Bun" in globalThis ? {} : { randomBytes }),
   ...(typeof zlib.crc32 === "function"
     ? {
         crc32: (bytes: Uint8Array, seed?: number) =>
@@ -17,6 +19,27 @@ export const nodeEnvironment: Environment = {
       }
     : {}),
 };
+
+/** Node loads its Web Crypto on first use, which takes longer than all the rest of opening a database. The system has the same bytes. */
+function randomBytes(length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  return readUrandom(bytes) ? bytes : webEnvironment.randomBytes(length);
+}
+
+/** False where there is no such device, or a permission system forbids to read it. */
+function readUrandom(bytes: Uint8Array): boolean {
+  if (process.platform === "win32") return false;
+  try {
+    const descriptor = fs.openSync("/dev/urandom", "r");
+    try {
+      return fs.readSync(descriptor, bytes) === bytes.length;
+    } finally {
+      fs.closeSync(descriptor);
+    }
+  } catch {
+    return false;
+  }
+}
 
 /** Undocumented, in Node and Bun from the beginning, and several times quicker than what is documented. Trusted as far as it passes a test. */
 const latin1Slice = (globalThis as { Buffer?: { prototype: { latin1Slice?: (from: number, to: number) => string } } })

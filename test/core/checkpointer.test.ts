@@ -183,6 +183,30 @@ describe("a checkpoint", () => {
   });
 });
 
+describe("on closing", () => {
+  it.each([
+    [255, 0],
+    [256, 1],
+  ])("after %d operations, %d checkpoints are published", async (operations, published) => {
+    const bench = new Bench();
+    bench.commit("a");
+    bench.checkpointer.count(operations, 0);
+    await bench.checkpointer.stop();
+    expect(bench.store.published.length).toBe(published);
+    expect(bench.store.made.size).toBe(published);
+  });
+
+  it("no run is made where none can be saved", async () => {
+    const bench = new Bench();
+    bench.saves = false;
+    bench.commit("a");
+    bench.checkpointer.count(1000, 0);
+    await bench.checkpointer.stop();
+    expect(bench.checkpointer.counts.saved).toBe(0);
+    expect(bench.replica.get("a")).toBeDefined();
+  });
+});
+
 describe("void versions", () => {
   it("stay known that lie above a snapshot, though no entry of their run does", async () => {
     const bench = new Bench();

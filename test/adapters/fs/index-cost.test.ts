@@ -65,6 +65,20 @@ describe("a program that opens, sets one key and closes", () => {
     }));
 });
 
+describe("a program that wrote some thousand entries and closed", () => {
+  it("leaves nearly nothing to be read again to the next one", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      {
+        await using db = await KV.open(path, { autoSync: false });
+        await fill(db, 0, 5000);
+      }
+      await using db = await KV.open(path, { readOnly: true });
+      expect(db.stats().counts.commits).toBe(0);
+      expect(await db.count(["item"])).toBe(5000);
+    }));
+});
+
 describe("vacuum and index save of many entries", () => {
   it("let the program go on all the time", () =>
     inFolder(async (folder) => {
