@@ -11,6 +11,7 @@ export default defineConfig({
       { find: /^foliokv\/fs$/, replacement: source("adapters/fs/index.ts") },
       { find: /^foliokv\/memory$/, replacement: source("adapters/memory/index.ts") },
       { find: /^foliokv\/testing$/, replacement: source("testing/index.ts") },
+      { find: /^foliokv\/unstorage$/, replacement: source("unstorage/index.node.ts") },
     ],
   },
   test: {

@@ -104,6 +104,7 @@ describe("packages", () => {
       "src/adapters/s3-fetch/store.ts: aws4fetch",
       "src/adapters/s3/store.ts: @aws-sdk/client-s3",
       "src/core/value.ts: cbor-x/index-no-eval",
+      "src/unstorage/driver.ts: unstorage",
     ]);
   });
 });
@@ -133,6 +134,7 @@ describe("what the package exports", () => {
     "src/adapters/s3-fetch/index.ts",
     "src/adapters/r2/index.ts",
     "src/testing/index.ts",
+    "src/unstorage/index.ts",
   ];
 
   test.each(entries)("has a comment that says what it is: %s", (entry) => {

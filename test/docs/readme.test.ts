@@ -72,7 +72,7 @@ describe("README.md", () => {
   });
 
   test("there are programs in it", () => {
-    expect(programs().map(({ title }) => title)).toEqual(["Quick start", "API tour"]);
+    expect(programs().map(({ title }) => title)).toEqual(["Quick start", "API tour", "As a driver of unstorage"]);
   });
 
   test("its table tells of every error code", () => {
