@@ -135,6 +135,11 @@ export class System {
         this.leave(process, this.faults.crashReplacing);
         return done;
       },
+      renameNew: (from, to) => {
+        enter(`rename ${from} to ${to}`);
+        if (disk.lookup(to) !== undefined) throw systemError("EEXIST");
+        disk.rename(from, to);
+      },
       unlink: (path) => {
         enter(`unlink ${path}`);
         const done = disk.unlink(path);

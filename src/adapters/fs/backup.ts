@@ -28,14 +28,12 @@ export interface BackupHost {
 export async function writeBackup(host: BackupHost, target: string, request: BackupRequest): Promise<number> {
   const { calls, replacing, environment, generation } = host;
   const { path, directory } = calls.resolve(target);
-  let placeholder = false;
   const temporary = `${path}.${toHex(environment.randomBytes(8))}`;
   let file: WritableFile | undefined;
   try {
     calls.makeDirectories(directory);
-    // Reserves the name: nothing that somebody else puts there meanwhile is overwritten.
-    createNew(replacing, path).close();
-    placeholder = true;
+    // As a rule that is known before there is anything to write. It is not reserved: who is killed must not keep the next one from it.
+    if (calls.stat(path) !== undefined) throw targetExists(path);
     file = replacing.createNew(temporary);
     const { header } = generation;
     const identity = {
@@ -56,25 +54,28 @@ export async function writeBackup(host: BackupHost, target: string, request: Bac
     request.check();
     await file.sync();
     request.check();
-    replacing.rename(temporary, path);
+    takeName(replacing, temporary, path);
     await calls.syncDirectory(directory);
     return bytes;
   } catch (error) {
     replacing.unlink(temporary);
-    if (placeholder) replacing.unlink(path);
     throw fromSystem(error, `The backup ${path} could not be written`);
   } finally {
     file?.close();
   }
 }
 
-function createNew(replacing: ReplacingCalls, path: string): WritableFile {
+/** Nothing that somebody else has put there meanwhile is overwritten. */
+function takeName(replacing: ReplacingCalls, temporary: string, path: string): void {
   try {
-    return replacing.createNew(path);
+    replacing.renameNew(temporary, path);
   } catch (error) {
-    if (errorCode(error) !== "EEXIST") throw error;
-    throw new KVError("TargetExists", `There is something at ${path} already`, { cause: error });
+    throw errorCode(error) === "EEXIST" ? targetExists(path, error) : error;
   }
+}
+
+function targetExists(path: string, cause?: unknown): KVError {
+  return new KVError("TargetExists", `There is something at ${path} already`, { cause });
 }
 
 /** Copies a file as it is, durably, to a new one beside it with the same owner, group and mode. Returns its path. */

@@ -24,6 +24,7 @@ export const nodeReplacing: ReplacingCalls = {
     }
   },
   rename: (from, to) => unlessMissing(() => fs.renameSync(from, to)),
+  renameNew,
   unlink: (file) => unlessMissing(() => fs.unlinkSync(file)),
   realPath: (file) => fs.realpathSync(file),
   list: (directory) => fs.readdirSync(directory),
@@ -39,6 +40,19 @@ function unlessMissing(call: () => void): boolean {
     if (errorCode(error) === "ENOENT") return false;
     throw error;
   }
+}
+
+function renameNew(from: string, to: string): void {
+  try {
+    fs.linkSync(from, to);
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") throw error;
+    // Not every file system has hard links, nor every process the right to make them.
+    fs.closeSync(fs.openSync(to, O_RDWR | O_CREAT | O_EXCL));
+    fs.renameSync(from, to);
+    return;
+  }
+  fs.unlinkSync(from);
 }
 
 function createLike(file: string, like: string): WritableFile {

@@ -16,6 +16,8 @@ export interface ReplacingCalls {
   openWritable(path: string): WritableFile | undefined;
   /** Renames over whatever is there. False if there is nothing at `from`. */
   rename(from: string, to: string): boolean;
+  /** Renames to where there must be nothing: throws `EEXIST` if there is. Whoever dies in the middle may leave both names. */
+  renameNew(from: string, to: string): void;
   /** The path with all links resolved. */
   realPath(path: string): string;
   /** False if there was nothing. */

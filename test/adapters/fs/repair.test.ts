@@ -124,6 +124,31 @@ describe("repair", () => {
 });
 
 describe("a backup", () => {
+  it("that was begun and has not ended keeps nobody from writing one to the same place, and overwrites nothing", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const target = join(folder, "b.db");
+      await fill(path);
+      await using db = await KV.open(path);
+      await using other = await KV.open(path);
+      let meanwhile: Promise<unknown> | undefined;
+      const begun = db.backup(target, {
+        onProgress: () => {
+          if (meanwhile === undefined) expect(readdirSync(folder)).not.toContain("b.db");
+          meanwhile ??= other.backup(target);
+        },
+        signal: AbortSignal.timeout(30_000),
+      });
+      const [first] = await Promise.allSettled([begun]);
+      const second = await Promise.allSettled([meanwhile]);
+      // One of the two was first, and what it has written is whole.
+      expect([first.status, second[0].status].toSorted()).toEqual(["fulfilled", "rejected"]);
+      await using copy = await KV.open(target, { readOnly: true });
+      expect(await copy.count(["item"])).toBe(COUNT);
+      expect(readdirSync(folder).filter((name) => name.startsWith("b.db"))).toEqual(["b.db"]);
+      expect(statSync(target).nlink).toBe(1);
+    }));
+
   it("is a consistent, vacuumed copy that opens by itself, while writes go on", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
