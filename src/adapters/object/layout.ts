@@ -1,0 +1,104 @@
+import { MalformedBytes } from "../../core/bytes.ts";
+
+/**
+ * Where the objects of a ledger lie below its prefix. Names that are found in objects are taken apart here and nowhere else: what does not
+ * follow its pattern to the letter is damage, so that no object can make somebody read or delete another ledger's.
+ */
+
+/** The only object that ever changes. */
+export const ROOT_KEY = "root";
+
+/** Commits of one slot, at most: a version is slot x this + place in the slot. */
+export const SLOT_VERSIONS = 65_536;
+
+/** The highest slot whose versions are safe integers. */
+export const SLOT_MAX: number = Math.floor(Number.MAX_SAFE_INTEGER / SLOT_VERSIONS) - 1;
+
+/** A large value's slot may refer to it if it is at most so many slots behind the one it was first meant for. */
+export const STAGED_SLOTS_MAX = 64;
+
+/** Slots have so many digits in names, so that names sort as slots do. */
+const SLOT_DIGITS = 12;
+/** Bytes of the random part of a name, and its hexadecimal digits. */
+export const NAME_RANDOM_BYTES = 8;
+const NONCE = /^[0-9a-f]{32}$/;
+const SLOT = /^[0-9]{12}$/;
+const RANDOM = /^[0-9a-f]{16}$/;
+
+/** What a run's name tells of it. */
+export interface RunName {
+  /** That of the root when it was made. */
+  readonly epoch: number;
+  /** The slots that it covers: the first and the last. */
+  readonly from: number;
+  readonly to: number;
+  /** 16 hexadecimal digits. */
+  readonly random: string;
+}
+
+/** What the name of a large value tells. */
+export interface StagedName {
+  /** The slot that it was first meant for. */
+  readonly slot: number;
+  /** 16 hexadecimal digits. */
+  readonly random: string;
+}
+
+/** Folders of one incarnation of a ledger, for lists. */
+export const logFolder = (nonce: string): string => `${checkedNonce(nonce)}/log/`;
+export const runFolder = (nonce: string): string => `${checkedNonce(nonce)}/run/`;
+export const stagedFolder = (nonce: string): string => `${checkedNonce(nonce)}/staged/`;
+
+export const slotKey = (nonce: string, slot: number): string => `${logFolder(nonce)}${slotDigits(slot)}`;
+
+export const runKey = (nonce: string, { epoch, from, to, random }: RunName): string =>
+  `${runFolder(nonce)}${slotDigits(epoch)}-${slotDigits(from)}-${slotDigits(to)}-${checkedRandom(random)}`;
+
+export const stagedKey = (nonce: string, { slot, random }: StagedName): string =>
+  `${stagedFolder(nonce)}${slotDigits(slot)}-${checkedRandom(random)}`;
+
+/** The slot that a key of `logFolder` names; undefined for a name that nobody here has made. */
+export function parseSlotKey(nonce: string, key: string): number | undefined {
+  const name = within(logFolder(nonce), key);
+  return name === undefined ? undefined : parseSlot(name);
+}
+
+/** What a key of `runFolder` names; undefined for a name that nobody here has made. */
+export function parseRunKey(nonce: string, key: string): RunName | undefined {
+  const [epochDigits = "", fromDigits = "", toDigits = "", random = "", ...more] =
+    within(runFolder(nonce), key)?.split("-") ?? [];
+  const [epoch, from, to] = [epochDigits, fromDigits, toDigits].map(parseSlot);
+  if (epoch === undefined || from === undefined || to === undefined || more.length > 0) return undefined;
+  return RANDOM.test(random) && from >= 1 && from <= to ? { epoch, from, to, random } : undefined;
+}
+
+/** What a key of `stagedFolder` names; undefined for a name that nobody here has made. */
+export function parseStagedKey(nonce: string, key: string): StagedName | undefined {
+  const [digits = "", random = "", ...more] = within(stagedFolder(nonce), key)?.split("-") ?? [];
+  const slot = parseSlot(digits);
+  return slot === undefined || more.length > 0 || !RANDOM.test(random) ? undefined : { slot, random };
+}
+
+function within(folder: string, key: string): string | undefined {
+  return key.startsWith(folder) ? key.slice(folder.length) : undefined;
+}
+
+function parseSlot(digits: string): number | undefined {
+  const slot = SLOT.test(digits) ? Number(digits) : SLOT_MAX + 1;
+  return slot <= SLOT_MAX ? slot : undefined;
+}
+
+function slotDigits(slot: number): string {
+  if (!Number.isSafeInteger(slot) || slot < 0 || slot > SLOT_MAX) throw new MalformedBytes(`no slot: ${slot}`);
+  return slot.toString().padStart(SLOT_DIGITS, "0");
+}
+
+function checkedNonce(nonce: string): string {
+  if (!NONCE.test(nonce)) throw new MalformedBytes(`no nonce: ${JSON.stringify(nonce)}`);
+  return nonce;
+}
+
+function checkedRandom(random: string): string {
+  if (!RANDOM.test(random)) throw new MalformedBytes(`no random part of a name: ${JSON.stringify(random)}`);
+  return random;
+}

@@ -1,0 +1,260 @@
+import { ByteReader, ByteWriter, equalBytes, fromHex, MalformedBytes, toHex } from "../../core/bytes.ts";
+import type { Environment } from "../../core/environment.ts";
+import { KVError } from "../../core/errors.ts";
+import { NAME_RANDOM_BYTES, type RunName, SLOT_MAX, SLOT_VERSIONS } from "./layout.ts";
+
+/**
+ * The root of a ledger in a bucket: which incarnation of it there is, where its checkpoint lies, and how far slots may be gone. Encoding and
+ * decoding are pure; docs/FORMAT.md gives the layout.
+ */
+
+export const ROOT_FORMAT = 1;
+
+/** "folioobj" */
+const MAGIC = Uint8Array.of(0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6f, 0x62, 0x6a);
+export const WRITE_ID_BYTES = 16;
+const ID_BYTES = 16;
+const HASH_BYTES = 32;
+const CHECKSUM_BYTES = 4;
+
+type Crc32 = Environment["crc32"];
+
+/** A root is read as a whole at every turn. */
+const RUNS_MAX = 4096;
+const FORMERS_MAX = 4096;
+/** Of a run, in bytes: larger than any store takes in one piece. */
+const RUN_BYTES_MAX = 2 ** 40;
+
+/** One run of the checkpoint. */
+export interface RootRun extends RunName {
+  /** Of the whole, in bytes. */
+  readonly size: number;
+  /** Where its footer begins: from there to the end is what opening it needs first. */
+  readonly footerPlace: number;
+}
+
+/** An incarnation that a repair has left behind, and the last slot of it that the repair took over. */
+export interface FormerIncarnation {
+  readonly nonce: string;
+  readonly lastSlot: number;
+}
+
+/** Whether the store was found to do what several writers need. `single`: it was not, and one writer was asked for. */
+export type RootVerdict = "not probed" | "suitable" | "single";
+const VERDICTS: readonly RootVerdict[] = ["not probed", "suitable", "single"];
+
+export interface Root {
+  /** Stays for the life of the ledger; 32 hexadecimal digits. */
+  readonly ledgerId: string;
+  /** Names this incarnation, and its folder; 32 hexadecimal digits. */
+  readonly nonce: string;
+  /** The first slot of this incarnation: 1, or after a repair one above every slot of those before. */
+  readonly firstSlot: number;
+  /** Newest first, without a gap between them. Empty if nothing is checkpointed. */
+  readonly runs: readonly RootRun[];
+  /** The runs hold what the slots up to this one have left. `firstSlot - 1` in a ledger without a checkpoint. */
+  readonly checkpointSlot: number;
+  /** That of the checkpoint before. The same as `checkpointSlot` as long as there was only one. */
+  readonly previousCheckpointSlot: number;
+  /** Version of the last commit of `checkpointSlot`, or of what was before; 0 for none. */
+  readonly checkpointVersion: number;
+  /** SHA-256 of the object of `checkpointSlot`, which the next slot names as its predecessor; zeros where that is none of this incarnation. */
+  readonly checkpointHash: Uint8Array;
+  /** Raised by each merge. */
+  readonly epoch: number;
+  /** The lowest slot that must exist. */
+  readonly floor: number;
+  /** A time of the store at which `floor` was already in force; undefined as long as nobody has seen one. */
+  readonly floorAt: number | undefined;
+  /** All slots below this one are deleted. */
+  readonly swept: number;
+  /** The highest slot that whoever wrote this had seen. */
+  readonly tailHint: number;
+  readonly verdict: RootVerdict;
+  /** Newest first. */
+  readonly formers: readonly FormerIncarnation[];
+}
+
+/** A root as it was read, and what tells one write of it from every other. */
+export interface DecodedRoot {
+  readonly root: Root;
+  readonly writeId: Uint8Array;
+}
+
+/** The root of a ledger that holds nothing yet. */
+export function emptyRoot(options: {
+  readonly ledgerId: string;
+  readonly nonce: string;
+  readonly verdict: RootVerdict;
+}): Root {
+  return {
+    ...options,
+    firstSlot: 1,
+    runs: [],
+    checkpointSlot: 0,
+    previousCheckpointSlot: 0,
+    checkpointVersion: 0,
+    checkpointHash: new Uint8Array(HASH_BYTES),
+    epoch: 0,
+    floor: 1,
+    floorAt: undefined,
+    swept: 1,
+    tailHint: 0,
+    formers: [],
+  };
+}
+
+/** `writeId`: `WRITE_ID_BYTES` random bytes, others for each write. Throws `RangeError` for a root that breaks a rule. */
+export function encodeRoot({ root, writeId }: DecodedRoot, crc32: Crc32): Uint8Array {
+  const wrong = brokenRule(root);
+  if (wrong !== undefined) throw new RangeError(`A root with ${wrong} must not be written`);
+  const writer = new ByteWriter();
+  writer.bytes(MAGIC);
+  writer.u16(ROOT_FORMAT);
+  writer.bytes(writeId);
+  writer.bytes(fromHex(root.ledgerId));
+  writer.bytes(fromHex(root.nonce));
+  writer.varint(root.firstSlot);
+  writer.varint(root.checkpointSlot);
+  writer.varint(root.previousCheckpointSlot);
+  writer.varint(root.checkpointVersion);
+  writer.bytes(root.checkpointHash);
+  writer.varint(root.epoch);
+  writer.varint(root.floor);
+  writer.u8(root.floorAt === undefined ? 0 : 1);
+  if (root.floorAt !== undefined) writer.uint53(root.floorAt);
+  writer.varint(root.swept);
+  writer.varint(root.tailHint);
+  writer.u8(VERDICTS.indexOf(root.verdict));
+  writer.varint(root.runs.length);
+  for (const { epoch, from, to, random, size, footerPlace } of root.runs) {
+    for (const number of [epoch, from, to]) writer.varint(number);
+    writer.bytes(fromHex(random));
+    writer.varint(size);
+    writer.varint(footerPlace);
+  }
+  writer.varint(root.formers.length);
+  for (const { nonce, lastSlot } of root.formers) {
+    writer.bytes(fromHex(nonce));
+    writer.varint(lastSlot);
+  }
+  writer.u32(crc32(writer.view()));
+  return writer.take();
+}
+
+/**
+ * Throws `NotALedger` for what is something else, `UnsupportedFormat` for a newer root, `LedgerDamaged` for one whose checksum does not hold, or
+ * that says what no root may say. `name` is for messages.
+ */
+export function decodeRoot(bytes: Uint8Array, crc32: Crc32, name: string): DecodedRoot {
+  if (!equalBytes(bytes.subarray(0, MAGIC.length), MAGIC)) {
+    throw new KVError("NotALedger", `${name} holds an object "root" that is none of a foliokv ledger`);
+  }
+  try {
+    return decode(bytes, crc32, name);
+  } catch (error) {
+    if (!(error instanceof MalformedBytes)) throw error;
+    throw new KVError("LedgerDamaged", `The root of ${name} is damaged`, { cause: error });
+  }
+}
+
+function decode(bytes: Uint8Array, crc32: Crc32, name: string): DecodedRoot {
+  const end = bytes.length - CHECKSUM_BYTES;
+  const reader = new ByteReader(bytes.subarray(MAGIC.length, Math.max(MAGIC.length, end)));
+  const format = reader.u16();
+  // Its checksum may lie elsewhere: only what is of this format can be judged.
+  if (format === ROOT_FORMAT && new ByteReader(bytes.subarray(end)).u32() !== crc32(bytes.subarray(0, end))) {
+    throw new MalformedBytes("a root whose checksum does not hold");
+  }
+  if (format !== ROOT_FORMAT) {
+    const message = `The root of ${name} has format ${format}; this version reads format ${ROOT_FORMAT}`;
+    throw new KVError("UnsupportedFormat", message);
+  }
+  const writeId = reader.bytes(WRITE_ID_BYTES).slice();
+  const ledgerId = toHex(reader.bytes(ID_BYTES));
+  const nonce = toHex(reader.bytes(ID_BYTES));
+  const firstSlot = reader.varint();
+  const checkpointSlot = reader.varint();
+  const previousCheckpointSlot = reader.varint();
+  const checkpointVersion = reader.varint();
+  const checkpointHash = reader.bytes(HASH_BYTES).slice();
+  const epoch = reader.varint();
+  const floor = reader.varint();
+  const floorAt = readBit(reader) ? reader.uint53() : undefined;
+  const swept = reader.varint();
+  const tailHint = reader.varint();
+  const verdict = VERDICTS.at(reader.u8());
+  if (verdict === undefined) throw new MalformedBytes("an unknown verdict");
+  const runs = readList(reader, RUNS_MAX, () => ({
+    epoch: reader.varint(),
+    from: reader.varint(),
+    to: reader.varint(),
+    random: toHex(reader.bytes(NAME_RANDOM_BYTES)),
+    size: reader.varint(),
+    footerPlace: reader.varint(),
+  }));
+  const formers = readList(reader, FORMERS_MAX, () => ({
+    nonce: toHex(reader.bytes(ID_BYTES)),
+    lastSlot: reader.varint(),
+  }));
+  if (reader.remaining !== 0) throw new MalformedBytes("a root that is too long");
+  const identity = { ledgerId, nonce, firstSlot, verdict, formers };
+  const checkpoint = { runs, checkpointSlot, previousCheckpointSlot, checkpointVersion, checkpointHash, epoch };
+  const root: Root = { ...identity, ...checkpoint, floor, floorAt, swept, tailHint };
+  const wrong = brokenRule(root);
+  if (wrong !== undefined) throw new MalformedBytes(`a root with ${wrong}`);
+  return { root, writeId };
+}
+
+function readBit(reader: ByteReader): boolean {
+  const bit = reader.u8();
+  if (bit > 1) throw new MalformedBytes("a flag that is neither 0 nor 1");
+  return bit === 1;
+}
+
+function readList<T>(reader: ByteReader, max: number, read: () => T): T[] {
+  const length = reader.varint();
+  if (length > max) throw new MalformedBytes(`a list of ${length}`);
+  return Array.from({ length }, read);
+}
+
+/** What no root may say, in words; undefined if it is fine. */
+function brokenRule(root: Root): string | undefined {
+  const { firstSlot, checkpointSlot, previousCheckpointSlot, floor, swept, tailHint, runs, formers } = root;
+  const slots = [firstSlot, checkpointSlot, previousCheckpointSlot, floor, swept, tailHint, root.epoch];
+  if (!slots.every(isSlot)) return "a slot that is none";
+  if (firstSlot < 1 || checkpointSlot < firstSlot - 1) return "a checkpoint before its first slot";
+  if (previousCheckpointSlot > checkpointSlot || previousCheckpointSlot < firstSlot - 1)
+    return "checkpoints out of order";
+  if (swept < firstSlot || swept > floor) return "slots deleted that must exist";
+  if (floor > Math.max(firstSlot, previousCheckpointSlot)) return "a floor above the previous checkpoint";
+  if (tailHint < checkpointSlot) return "a tail before its checkpoint";
+  if (!isVersionOf(root)) return "a version that is not of its checkpoint's slot";
+  if (root.checkpointHash.length !== HASH_BYTES) return "a hash of another length";
+  if (root.floorAt !== undefined && !(Number.isSafeInteger(root.floorAt) && root.floorAt >= 0)) return "a wrong time";
+  if (formers.length > FORMERS_MAX || !formers.every(({ lastSlot }) => isSlot(lastSlot) && lastSlot < firstSlot)) {
+    return "a former incarnation that reaches into this one";
+  }
+  return brokenRuns(runs, root);
+}
+
+function brokenRuns(runs: readonly RootRun[], { checkpointSlot, epoch, firstSlot }: Root): string | undefined {
+  if (runs.length > RUNS_MAX) return "too many runs";
+  if (runs.length === 0) return checkpointSlot >= firstSlot ? "a checkpoint without runs" : undefined;
+  if (runs[0].to !== checkpointSlot) return "a newest run that does not reach up to its checkpoint";
+  for (const [i, run] of runs.entries()) {
+    if (!isSlot(run.to) || run.from < 1 || run.from > run.to) return "a run over no slots";
+    if (!isSlot(run.epoch) || run.epoch > epoch) return "a run of a later epoch";
+    if (i > 0 && runs[i - 1].from !== run.to + 1) return "a gap between its runs";
+    if (run.footerPlace >= run.size || run.size > RUN_BYTES_MAX) return "a run whose footer lies behind its end";
+  }
+  return runs[runs.length - 1].from > firstSlot ? "slots that no run covers" : undefined;
+}
+
+function isVersionOf({ checkpointVersion, checkpointSlot }: Root): boolean {
+  return Number.isSafeInteger(checkpointVersion) && checkpointVersion < (checkpointSlot + 1) * SLOT_VERSIONS;
+}
+
+function isSlot(slot: number): boolean {
+  return Number.isSafeInteger(slot) && slot >= 0 && slot <= SLOT_MAX;
+}
