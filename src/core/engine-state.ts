@@ -143,8 +143,15 @@ export class EngineState {
   }
 
   /** The ledger goes on in its next generation, at the same position and with the same state. */
-  async continued(position: Position): Promise<void> {
-    const base = this.#options.index ? await openBase(this.source.session, this.#options) : undefined;
+  continued(position: Position): MaybePromise<void> {
+    const base = this.#options.index ? openBase(this.source.session, this.#options) : undefined;
+    // At once where that can be: what lies below the snapshot is not to be had from the session any more.
+    return isPromise(base)
+      ? base.then((opened) => this.#continueOn(opened, position))
+      : this.#continueOn(base, position);
+  }
+
+  #continueOn(base: ReplicaBase | undefined, position: Position): void {
     this.position = position;
     if (!this.#options.index) return;
     this.#store = this.#options.sideIndex ? this.source.session.openCheckpoints?.() : undefined;
@@ -203,14 +210,19 @@ function invalidated(store: CheckpointStore | undefined): CheckpointStore | unde
   }
 }
 
-async function openBase(session: LedgerSession, options: EngineStateOptions): Promise<ReplicaBase | undefined> {
+function openBase(session: LedgerSession, options: EngineStateOptions): MaybePromise<ReplicaBase | undefined> {
   const snapshot = session.openSnapshot?.();
   if (snapshot === undefined) return undefined;
-  try {
-    return { run: await openRun(snapshot.run, options, { rebuildable: false }), below: snapshot.below };
-  } catch (error) {
-    snapshot.run.close();
+  const { run: stored, below } = snapshot;
+  const fail = (error: unknown): never => {
+    stored.close();
     throw error;
+  };
+  try {
+    const run = openRun(stored, options, { rebuildable: false });
+    return isPromise(run) ? run.then((opened) => ({ run: opened, below }), fail) : { run, below };
+  } catch (error) {
+    return fail(error);
   }
 }
 

@@ -948,11 +948,22 @@ export class Engine {
 
   async #move(state: FollowState): Promise<void> {
     this.#moved = true;
+    // Reads go on from the old state until there is another.
+    const unpin = this.session.pin?.();
+    try {
+      await this.#moveOn(state);
+    } finally {
+      unpin?.();
+    }
+  }
+
+  async #moveOn(state: FollowState): Promise<void> {
     const reopened = this.session.reopen(this.#state.position);
     const result = isPromise(reopened) ? await reopened : reopened;
     state.invalidated = true;
     if (result.status === "continued" && this.damage.length === 0) {
-      await this.#state.continued(result.position);
+      const continued = this.#state.continued(result.position);
+      if (isPromise(continued)) await continued;
       this.#sealWait?.over();
       this.#moved = false;
       this.#tryAgain(state);

@@ -5,7 +5,7 @@ import { createFsLedger, fsLedger } from "../../../src/adapters/fs/ledger.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession, VacuumRequest } from "../../../src/core/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
-import { withMembers } from "../../support/database.ts";
+import { macrotask, withMembers } from "../../support/database.ts";
 import { inFolder } from "../../support/folder.ts";
 import { changingFiles } from "../../support/generations.ts";
 
@@ -74,6 +74,28 @@ describe("a vacuum among others", () => {
       await using db = await KV.open(ledger, { autoSync: false });
       await db.set(["a"], 1);
       expect(await db.vacuum({ keepHistory: { commits: 5 } })).toMatchObject({ author: false, generation: 2 });
+    }));
+});
+
+describe("a read while a replica moves on to the next generation", () => {
+  it("finds what it found before, at every moment", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await using db = await KV.open(path, { autoSync: false, cacheBytesMax: 0 });
+      await using other = await KV.open(path, { autoSync: false });
+      for (let i = 0; i < 5; i++) await db.set(["item", i], `value ${i}`);
+      await other.vacuum();
+      let done = false;
+      const synced = db.sync().finally(() => (done = true));
+      const reads: Promise<unknown>[] = [];
+      for (let i = 0; !done; i++) {
+        reads.push(db.get(["item", i % 5]).then((value) => expect(value).toBe(`value ${i % 5}`)));
+        await Promise.resolve();
+        if (i % 50 === 49) await macrotask();
+      }
+      await synced;
+      await Promise.all(reads);
+      expect(reads.length).toBeGreaterThan(2);
     }));
 });
 
