@@ -25,6 +25,8 @@ import { resolveLoaded } from "./resolve-loaded.ts";
 import type { DamageNotes } from "./salvage.ts";
 import type { SealWait } from "./seal-wait.ts";
 import type { Snapshot, Source } from "./source.ts";
+import { Turn } from "./turn.ts";
+import { type Step, Waits } from "./waits.ts";
 
 /**
  * The one loop of an instance: takes commits from the queue, appends them, follows the ledger, applies what it finds, and tells each
@@ -108,6 +110,10 @@ const microtask = Promise.resolve();
 
 export class Engine {
   readonly queue = new CommitQueue();
+  /** Where several requests share the instance: how each of them waits, and does steps meanwhile. */
+  readonly waits: Waits | undefined;
+  /** Likewise: whose step is under way. */
+  readonly #turn: Turn | undefined;
   readonly #ledger: Ledger;
   readonly #environment: Environment;
   readonly #options: EngineOptions;
@@ -119,7 +125,11 @@ export class Engine {
   readonly #stateOptions: EngineStateOptions;
   #rounds: RoundRequest[] = [];
   #durables: DurableRequest[] = [];
+  /** Those that the step under way is for. */
+  #served: RoundRequest[] = [];
   #running = false;
+  /** What was appended is known to nobody yet, because another request has taken over. */
+  #unsettled = false;
   #scheduled = false;
   #gathered = 0;
   #turns = 0;
@@ -186,6 +196,11 @@ export class Engine {
       indexDamaged: () => void this.rebuild().catch(() => undefined),
     };
     this.#state = EngineState.blank(session, this.#stateOptions);
+    if (environment.isolated === true) {
+      this.#turn = new Turn(environment);
+      this.waits = new Waits(environment);
+      this.waits.drive = () => this.#drive();
+    }
     const queue = this.queue;
     if (options.SealWait === undefined) return;
     this.#sealWait = new options.SealWait(environment, ledger.name, {
@@ -296,10 +311,20 @@ export class Engine {
 
   /** Follows to the end of the ledger. `verify`: makes sure first that it still is the ledger that was named. */
   round(options: { readonly verify: boolean }): Promise<Round> {
-    return new Promise((resolve, reject) => {
+    return this.promise((resolve, reject) => {
       this.#rounds.push({ verify: options.verify, resolve, reject });
       this.#run();
     });
+  }
+
+  /** As `new Promise(begin)`, for what a step settles, in whatever request. */
+  promise<T>(begin: (resolve: (value: T) => void, reject: (error: unknown) => void) => void): Promise<T> {
+    return this.waits === undefined ? new Promise(begin) : this.waits.promise(begin);
+  }
+
+  /** Resolves once the fate of a commit is known, whatever it is. */
+  whenDone(pending: PendingCommit): Promise<void> {
+    return this.waits === undefined ? pending.whenDone() : this.waits.until(() => pending.done);
   }
 
   /** A round that nobody asked for. */
@@ -323,7 +348,7 @@ export class Engine {
 
   /** Makes durable what was followed so far, where the ledger was asked for that. Waits for its turn, as everything that uses the session. */
   makeDurable(): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return this.promise((resolve, reject) => {
       this.#durables.push({ resolve, reject });
       this.#run();
     });
@@ -441,7 +466,7 @@ export class Engine {
 
   /** Resolves when nothing is queued or under way. */
   async drained(): Promise<void> {
-    while (this.queue.last !== undefined) await this.queue.last.whenDone();
+    while (this.queue.last !== undefined) await this.whenDone(this.queue.last);
   }
 
   /**
@@ -453,10 +478,14 @@ export class Engine {
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
     this.#sealWait?.stop();
-    const idle = this.#running ? new Promise<void>((resolve) => this.#idle.push(resolve)) : Promise.resolve();
-    const released = idle.then(() => this.#state.retire());
+    const released = this.#whenIdle().then(() => this.#state.retire());
     if (options.patient) await released;
     else released.catch(() => undefined);
+  }
+
+  #whenIdle(): Promise<void> {
+    if (this.waits !== undefined) return this.waits.until(() => !this.#running);
+    return this.#running ? new Promise((resolve) => this.#idle.push(resolve)) : microtask;
   }
 
   /** Gives up waiting for appended commits whose fate is not known. */
@@ -472,7 +501,7 @@ export class Engine {
 
   /** Flushes once the calls of this macrotask that follow each other without a gap have been made. */
   #schedule(): void {
-    if (this.#running || this.#scheduled) return;
+    if (this.#running || this.#scheduled || this.waits !== undefined) return;
     this.#scheduled = true;
     this.#gathered = this.queue.waiting;
     this.#turns = 0;
@@ -491,10 +520,11 @@ export class Engine {
   };
 
   #run(): void {
-    if (this.#running) return;
+    // Where there are several requests, those who wait drive it.
+    if (this.#running || this.waits !== undefined) return;
     this.#running = true;
     try {
-      while (this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush()) {
+      while (this.#hasWork) {
         const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
         if (isPromise(step)) {
           void step.then(this.#resume, this.#crash);
@@ -512,6 +542,71 @@ export class Engine {
     this.#running = false;
     this.#run();
   };
+
+  get #hasWork(): boolean {
+    return this.#unsettled || this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush();
+  }
+
+  /** As `#run`, one step in the request of the one who calls, unless another one is at it and makes progress. */
+  #drive(): Step | undefined {
+    const turn = this.#turn as Turn;
+    if (this.#running) {
+      if (!turn.isStalled) return undefined;
+      this.#takeOver(turn);
+    }
+    this.#running = true;
+    const number = turn.begin();
+    try {
+      while (this.#hasWork) {
+        const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
+        if (!isPromise(step)) continue;
+        let isOver = false;
+        const ended = turn
+          .own(step)
+          .catch(this.#crash)
+          .then(() => {
+            isOver = true;
+            this.#running = false;
+            turn.end();
+          });
+        return { ended, isOver: () => isOver || !turn.isOf(number) };
+      }
+    } catch (error) {
+      this.#crash(error);
+    }
+    this.#running = false;
+    return undefined;
+  }
+
+  /** The request whose step is under way is gone, by all appearances: another one goes on from what is known. */
+  #takeOver(turn: Turn): void {
+    turn.takeOver();
+    this.session.abandon?.();
+    this.#rounds.unshift(...this.#served.splice(0));
+    this.#state.metTo = this.#state.replica.version;
+    this.#unsettled = this.queue.inFlight.size > 0;
+  }
+
+  /**
+   * The first step after what was appended has been taken over: the session settles what it may have sent, and following finds it. What is not met is
+   * not in the ledger.
+   */
+  async #settleTakenOver(): Promise<void> {
+    const state: FollowState = { invalidated: false };
+    try {
+      // Nobody could settle it: what the other one has sent may still arrive.
+      if (this.session.abandon === undefined) throw new Error("the request that had sent it is gone");
+      await this.#follow(false, state);
+      this.#unsettled = false;
+      this.queue.putBack(this.queue.takeInFlight());
+    } catch (cause) {
+      this.#unsettled = false;
+      const message = `What became of a commit to ${this.#ledger.name} could not be found out: ${String(cause)}`;
+      this.queue.reject(this.queue.takeInFlight(), unknownOutcome(message, cause));
+      this.queue.rejectWaiting(asKVError(cause));
+    }
+    this.#listener.flushed(state);
+  }
 
   /** A step failed in a way that it should have handled: nobody may wait for ever because of it. */
   readonly #crash = (cause: unknown): void => {
@@ -541,6 +636,7 @@ export class Engine {
 
   /** Flushes and rounds take turns, so that neither starves the other. */
   #step(): MaybePromise<void> {
+    if (this.#unsettled) return this.#settleTakenOver();
     if (this.#durables.length > 0) return this.#beDurable();
     if (this.#mayFlush() && (this.#rounds.length === 0 || !this.#flushedLast)) {
       this.#flushedLast = true;
@@ -709,6 +805,7 @@ export class Engine {
 
   async #followRound(): Promise<void> {
     const requests = this.#rounds;
+    this.#served = requests;
     this.#rounds = [];
     this.counts.rounds++;
     const state: FollowState = { invalidated: false };
@@ -721,6 +818,7 @@ export class Engine {
     } catch (error) {
       for (const request of requests) request.reject(error);
     }
+    this.#served = [];
   }
 
   async #beDurable(): Promise<void> {
