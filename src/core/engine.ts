@@ -23,7 +23,7 @@ import type { Replica } from "./replica.ts";
 import type { Change, CommitPlace, Resolution } from "./resolve.ts";
 import { resolveLoaded } from "./resolve-loaded.ts";
 import type { DamageNotes } from "./salvage.ts";
-import type { SealWait } from "./seal-wait.ts";
+import type { FileWork } from "./file-work.ts";
 import type { Snapshot, Source } from "./source.ts";
 import { Turn } from "./turn.ts";
 import { type Step, Waits } from "./waits.ts";
@@ -78,8 +78,8 @@ export interface EngineOptions {
   /** Of the instance, for all that is read on demand; the session was given it too. */
   readonly cache: BlockCache;
   readonly sideIndex: boolean;
-  /** Left out where no ledger is ever sealed. */
-  readonly SealWait: typeof SealWait | undefined;
+  /** Left out by entries that know no files. */
+  readonly fileWork: FileWork | undefined;
 }
 
 interface RoundRequest {
@@ -150,7 +150,7 @@ export class Engine {
   #indexDamaged = false;
   /** The last attempt to follow failed: nothing is written before one succeeds. */
   #astray = false;
-  readonly #sealWait: SealWait | undefined;
+  readonly #sealWait: InstanceType<FileWork["SealWait"]> | undefined;
   /** A vacuum of this instance is under way: its seal is not left for others to act on. */
   #vacuuming = false;
   /** The latest own commits, for transactions to know to whom they lost. */
@@ -190,6 +190,7 @@ export class Engine {
       name: ledger.name,
       index: options.index,
       sideIndex: options.sideIndex,
+      Checkpointer: options.fileWork?.Checkpointer,
       saves: () => !options.readOnly && this.#stopped === undefined,
       problem: (error) => listener.problem(error),
       // A failure is met, and told of, by the next poll.
@@ -202,8 +203,8 @@ export class Engine {
       this.waits.drive = () => this.#drive();
     }
     const queue = this.queue;
-    if (options.SealWait === undefined) return;
-    this.#sealWait = new options.SealWait(environment, ledger.name, {
+    if (options.fileWork === undefined) return;
+    this.#sealWait = new options.fileWork.SealWait(environment, ledger.name, {
       get waiting() {
         return queue.waiting;
       },

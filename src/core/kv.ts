@@ -312,7 +312,7 @@ export class CoreKV {
         ledger,
         session,
         this.#environment,
-        { ...parsed, ...this.#engineOptions, SealWait: this.#platform.fileWork?.SealWait },
+        { ...parsed, ...this.#engineOptions, fileWork: this.#platform.fileWork },
         {
           isIdle: () => this.#watches.size === 0,
           applied: (record, version, changes) => this.#watches.dispatch(record, version, changes),
