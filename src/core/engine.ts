@@ -443,7 +443,7 @@ export class Engine {
   async #passSeal(state: FollowState): Promise<void> {
     for (let { position } = this.#state; ;) {
       const read = this.session.read(position, { bytes: this.#readBytes.size, verify: true });
-      const result = isPromise(read) ? await read : read;
+      const result = isPromise(read) ? await this.#own(read) : read;
       position = result.next;
       if (result.status === "moved") break;
       // Void: somebody else's seal came first, or there is none.
@@ -579,6 +579,11 @@ export class Engine {
     return undefined;
   }
 
+  /** What a step awaits. When another request has taken over, it never goes on: every `await` within a step goes through this, or through something that does. */
+  #own<T>(promise: Promise<T>): Promise<T> {
+    return this.#turn === undefined ? promise : this.#turn.own(promise);
+  }
+
   /** The request whose step is under way is gone, by all appearances: another one goes on from what is known. */
   #takeOver(turn: Turn): void {
     turn.takeOver();
@@ -672,7 +677,7 @@ export class Engine {
       return applied;
     }
     for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);
-    return result.then(
+    return this.#own(result).then(
       (settled) => this.#appended(this.queue.takeInFlight(), settled),
       (error: unknown) => this.#appendFailed(this.queue.takeInFlight(), error),
     );
@@ -748,7 +753,8 @@ export class Engine {
   #checkpoint({ checkpointer }: EngineState): MaybePromise<void> {
     if (checkpointer === undefined) return undefined;
     checkpointer.check();
-    return checkpointer.isOverdue ? checkpointer.whenRelieved() : undefined;
+    // Who saves may be of a request that is gone: there nobody waits for it.
+    return checkpointer.isOverdue && this.waits === undefined ? checkpointer.whenRelieved() : undefined;
   }
 
   /** These commits are in the ledger, and nobody here can tell what the first of them does. */
@@ -827,7 +833,8 @@ export class Engine {
     this.#durables = [];
     try {
       if (this.#stopped !== undefined) throw this.#stopped;
-      await this.session.makeDurable?.();
+      const durable = this.session.makeDurable?.();
+      if (isPromise(durable)) await this.#own(durable);
       for (const request of requests) request.resolve();
     } catch (error) {
       for (const request of requests) request.reject(error);
@@ -857,7 +864,7 @@ export class Engine {
       const now = this.#state;
       let began = this.#environment.monotonic();
       const read = this.session.read(now.position, { bytes: this.#readBytes.size, verify: check });
-      const result = isPromise(read) ? await read : read;
+      const result = isPromise(read) ? await this.#own(read) : read;
       if (isPromise(read)) began = this.#environment.monotonic();
       if (result.notices !== undefined) this.note(now, result.notices);
       const met = this.#meetAll(now, result.commits);
@@ -871,7 +878,7 @@ export class Engine {
         // Reads go on, commits wait.
         return this.#sealed();
       else if (result.status === "end") break;
-      if (this.#pacer.due()) await this.#pacer.rest();
+      if (this.#pacer.due()) await this.#own(this.#pacer.rest());
     }
     this.#lastLook = this.#environment.monotonic();
   }
@@ -974,7 +981,7 @@ export class Engine {
     }
     const resolution = resolveLoaded(commit, at, replica);
     return isPromise(resolution)
-      ? resolution.then((arrived) => this.#take(state, record, commit, at, arrived))
+      ? this.#own(resolution).then((arrived) => this.#take(state, record, commit, at, arrived))
       : this.#take(state, record, commit, at, resolution);
   }
 
@@ -1058,11 +1065,11 @@ export class Engine {
 
   async #moveOn(state: FollowState): Promise<void> {
     const reopened = this.session.reopen(this.#state.position);
-    const result = isPromise(reopened) ? await reopened : reopened;
+    const result = isPromise(reopened) ? await this.#own(reopened) : reopened;
     state.invalidated = true;
     if (result.status === "continued" && this.damage.length === 0) {
       const continued = this.#state.continued(result.position);
-      if (isPromise(continued)) await continued;
+      if (isPromise(continued)) await this.#own(continued);
       this.#sealWait?.over();
       this.#moved = false;
       this.#tryAgain(state);
@@ -1105,19 +1112,20 @@ export class Engine {
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
   async #reload(options: { readonly load: boolean } = { load: true }): Promise<void> {
     const old = this.#state;
-    const session = await this.#ledger.open({
+    const opening = this.#ledger.open({
       createIfMissing: false,
       readOnly: this.#options.readOnly,
       allowNetworkFileSystem: this.#options.allowNetworkFileSystem,
       environment: this.#environment,
       cache: (dropped) => byteCache(this.#options.cache, dropped),
     });
+    const session = await this.#own(opening);
     const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
     this.#countedTo = sameLedger ? Math.max(this.#countedTo, old.replica.version) : 0;
     const met: Met[] = [];
     let state: EngineState | undefined;
     try {
-      state = await EngineState.begin(session, this.#stateOptions, options);
+      state = await this.#own(EngineState.begin(session, this.#stateOptions, options));
       await this.#build(state, met);
     } catch (error) {
       if (state === undefined) await session.close();
@@ -1137,7 +1145,7 @@ export class Engine {
     old.retire();
     for (const { own, verdict, version } of met) this.#settle(own, verdict, version);
     try {
-      await this.#listener.reloaded(before, sameLedger);
+      await this.#own(this.#listener.reloaded(before, sameLedger));
     } finally {
       before.release();
     }
@@ -1147,7 +1155,7 @@ export class Engine {
   async #build(state: EngineState, met: Met[]): Promise<void> {
     for (;;) {
       const read = state.source.session.read(state.position, { bytes: this.#readBytes.size, verify: false });
-      const result = isPromise(read) ? await read : read;
+      const result = isPromise(read) ? await this.#own(read) : read;
       if (result.notices !== undefined) this.note(state, result.notices);
       const meeting = this.#meetEach(state, result.commits, met);
       if (isPromise(meeting)) await meeting;
@@ -1155,7 +1163,7 @@ export class Engine {
       const relief = this.#checkpoint(state);
       if (relief !== undefined) await relief;
       if (result.status !== "more") return;
-      if (this.#pacer.due()) await this.#pacer.rest();
+      if (this.#pacer.due()) await this.#own(this.#pacer.rest());
     }
   }
 }
