@@ -28,6 +28,8 @@ export interface Environment {
   dropped?<T>(release: (held: T) => void): { register(holder: object, held: T): void };
   /** CRC-32 (IEEE 802.3, polynomial 0xEDB88320 reflected) of `bytes`, continuing from `seed` (0 at the start). Unsigned. */
   crc32(bytes: Uint8Array, seed?: number): number;
+  /** SHA-256 (FIPS 180-4) of `bytes`, which stay as they are meanwhile. In a simulation at once, or its time would run ahead. */
+  sha256(bytes: Uint8Array): MaybePromise<Uint8Array>;
 }
 
 /** A timer that was set and may be cancelled. */

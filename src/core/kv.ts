@@ -56,7 +56,6 @@ import { StagedState, typeMismatch } from "./staged.ts";
 import type { RepairReport } from "./repair.ts";
 import { runTransaction } from "./run-transaction.ts";
 import type { Transaction } from "./transaction.ts";
-import { Waits } from "./waits.ts";
 import type { VacuumResult } from "./vacuum.ts";
 import { decodeValue, encodeValue } from "./value.ts";
 import { type ReloadedWatches, type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
@@ -138,8 +137,6 @@ interface OpenTransaction {
   readonly builder: CommitBuilder;
   /** Set until it is known what the transaction sees: reads wait for it, writes do not. */
   beginning: Promise<void> | undefined;
-  /** What it has to see. */
-  readonly after: PendingCommit | undefined;
 }
 
 /** What a read sees that goes on later. */
@@ -183,10 +180,6 @@ export class CoreKV {
   /** Resolves when `open` has ended, whichever way. */
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
-  /** Where several requests share the instance: what they open, and since when, and for whom nothing has to be opened any more. */
-  #sharedOpening: { readonly name: string; readonly since: number } | undefined;
-  readonly #openWaits: Waits | undefined;
-  readonly #waitUntil: ((promise: Promise<unknown>) => void) | undefined;
   #staged: OpenTransaction | undefined;
   /** Commits that took effect and that a `sync` event has told of, or that were there at open. */
   #told = 0;
@@ -197,7 +190,6 @@ export class CoreKV {
   /** For commits of one operation. */
   readonly #writer = new ByteWriter(PAYLOADS_BYTES);
   #lastTimerError: string | undefined;
-  #polledAt = -Infinity;
   #lastVacuumError: string | undefined;
 
   constructor(options: KVOptions | undefined, platform: Platform) {
@@ -207,12 +199,7 @@ export class CoreKV {
     this.#autoSync = parsed.autoSync;
     this.#syncIntervalMs = parsed.syncIntervalMs;
     this.#index = !parsed.disableIndex;
-    const { cacheBytesMax, sideIndex } = parsed;
-    const isolated = this.#environment.isolated === true;
-    const pendingBytesMax =
-      parsed.pendingBytesMax ?? (isolated ? PENDING_BYTES_MAX.isolated : PENDING_BYTES_MAX.process);
-    this.#waitUntil = parsed.waitUntil;
-    if (isolated) this.#openWaits = new Waits(this.#environment);
+    const { pendingBytesMax, cacheBytesMax, sideIndex } = parsed;
     this.#purgeAfterMs = parsed.purgeAfterMs;
     this.#pinnedBytesMax = parsed.pinnedBytesMax;
     // Who keeps no keys has nothing that a snapshot could be made of.
@@ -248,54 +235,14 @@ export class CoreKV {
    */
   async open(target: OpenTarget, options?: OpenOptions): Promise<this> {
     if (this.#state === "closing" || this.#state === "closed") throw closedError();
-    const isShared = this.#openWaits !== undefined;
-    if (this.#state !== "new" && !isShared) throw alreadyOpen();
+    if (this.#state !== "new") throw new KVError("AlreadyOpen", "This instance is open already, or opening");
     const parsed = parseOptions("open", "open", options);
     const ledger = this.#ledgerOf(target, parsed.durability);
-    if (isShared) return this.#openShared(ledger, parsed, this.#openWaits as Waits);
     this.#state = "opening";
     const opened = this.#openLedger(ledger, parsed);
     this.#opening = opened.catch(() => undefined);
     await opened;
     return this;
-  }
-
-  /**
-   * Any number of requests may open one instance on the same ledger. One of them does; when that takes long, because it is gone or because it is slow,
-   * another one does it as well, and who is first has done it for all.
-   */
-  async #openShared(ledger: Ledger, parsed: ReturnType<typeof parseOptions<"open">>, waits: Waits): Promise<this> {
-    for (let patienceMs = OPEN_PATIENCE_MS; ; patienceMs *= 2) {
-      if (this.#closing !== undefined) throw closedError();
-      const name = this.#open?.ledger.name ?? this.#sharedOpening?.name ?? ledger.name;
-      if (name !== ledger.name) throw alreadyOpen();
-      if (this.#state === "open") return this;
-      const opening = this.#sharedOpening;
-      if (opening === undefined) break;
-      const isOver = (): boolean => this.#sharedOpening !== opening;
-      const isLate = (): boolean => this.#environment.monotonic() - opening.since >= patienceMs;
-      await waits.until(() => isOver() || isLate());
-      if (!isOver()) break;
-    }
-    const own = { name: ledger.name, since: this.#environment.monotonic() };
-    this.#sharedOpening = own;
-    this.#state = "opening";
-    try {
-      await this.#openLedger(ledger, parsed);
-    } catch (error) {
-      throw this.#closing === undefined ? error : closedError();
-    } finally {
-      if (this.#sharedOpening === own) this.#sharedOpening = undefined;
-    }
-    return this;
-  }
-
-  /** Likewise; what takes too long is let go of where it is opened. */
-  #whenOpened(waits: Waits): Promise<void> {
-    const opening = this.#sharedOpening;
-    if (opening === undefined) return Promise.resolve();
-    const isLate = (): boolean => this.#environment.monotonic() - opening.since >= OPEN_PATIENCE_MS;
-    return waits.until(() => this.#sharedOpening !== opening || isLate());
   }
 
   async #openLedger(ledger: Ledger, parsed: ReturnType<typeof parseOptions<"open">>): Promise<void> {
@@ -312,7 +259,7 @@ export class CoreKV {
         ledger,
         session,
         this.#environment,
-        { ...parsed, ...this.#engineOptions, fileWork: this.#platform.fileWork },
+        { ...parsed, ...this.#engineOptions, SealWait: this.#platform.fileWork?.SealWait },
         {
           isIdle: () => this.#watches.size === 0,
           applied: (record, version, changes) => this.#watches.dispatch(record, version, changes),
@@ -326,21 +273,17 @@ export class CoreKV {
       if (!(await catchUp(engine, parsed))) await maintenance.repair(parseOptions("repair", "open", undefined));
     } catch (error) {
       await engine?.stop();
-      if (this.#closing === undefined && this.#state !== "open") this.#state = "new";
+      if (this.#closing === undefined) this.#state = "new";
       throw error;
     }
     if (this.#closing !== undefined) {
       await engine.stop();
       throw closedError();
     }
-    // Another request was faster.
-    if (this.#state === "open") return engine.stop();
-    this.#sharedOpening = undefined;
     this.#open = { engine, ledger, allowNetworkFileSystem: parsed.allowNetworkFileSystem, maintenance };
     this.#state = "open";
     this.#told = this.#applied(engine);
-    // Its timers would end with the request that has opened: reads follow by themselves, and whoever listens starts it.
-    if (this.#autoSync && this.#openWaits === undefined) this.#poller.start();
+    if (this.#autoSync) this.#poller.start();
     this.#adjustPoller();
   }
 
@@ -379,7 +322,7 @@ export class CoreKV {
     this.#staged = undefined;
     if (wasOpen) this.#emitter.emit("closing");
     this.#poller.stop();
-    await (this.#openWaits === undefined ? this.#opening : this.#whenOpened(this.#openWaits));
+    await this.#opening;
     if (this.#open !== undefined) {
       const drained = await this.#drain(this.#open, timeoutMs);
       for (const open of [...this.#iterators]) this.#endIterator(open, closedError());
@@ -580,7 +523,7 @@ export class CoreKV {
     const engine = this.#indexed();
     return new Atomic(this.#builder(engine), (builder) => {
       const current = this.#engine();
-      return current.promise<AtomicResult>((resolve, reject) => {
+      return new Promise<AtomicResult>((resolve, reject) => {
         this.#enqueue(
           current,
           builder,
@@ -598,15 +541,14 @@ export class CoreKV {
   /** Commits the one operation that the shared writer holds. It has no condition and cannot misfit. */
   #commitOne(engine: Engine, operation: Operation): Promise<CommitResult> {
     const payload = this.#writer.detach();
-    return engine.promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       const commit = { checks: NO_CHECKS, operations: [operation] };
-      const pending = engine.enqueue(payload, commit, (_, version) => resolve({ version }), reject);
-      this.#waitUntil?.(engine.whenDone(pending));
+      engine.enqueue(payload, commit, (_, version) => resolve({ version }), reject);
     });
   }
 
   #commit(engine: Engine, builder: CommitBuilder): Promise<CommitResult> {
-    return engine.promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       this.#enqueue(engine, builder, (_, version) => resolve({ version }), reject);
     });
   }
@@ -618,7 +560,7 @@ export class CoreKV {
     rejected: (error: unknown) => void,
   ): PendingCommit {
     const { payload, commit } = builder.finish();
-    const pending = engine.enqueue(
+    return engine.enqueue(
       payload,
       commit,
       (verdict, version) => {
@@ -628,8 +570,6 @@ export class CoreKV {
       },
       rejected,
     );
-    this.#waitUntil?.(engine.whenDone(pending));
-    return pending;
   }
 
   // --- transactions ------------------------------------------------------------------------------------------------
@@ -645,10 +585,9 @@ export class CoreKV {
     const engine = this.#indexed();
     if (this.#staged !== undefined)
       throw new KVError("TransactionOpen", "A transaction is open on this instance already");
-    const after = engine.queue.last;
-    const wait = this.#beforeRead(engine, undefined, after);
+    const wait = this.#beforeRead(engine, undefined, engine.queue.last);
     const builder = this.#builder(engine);
-    const staged: OpenTransaction = { state: new StagedState(builder), builder, beginning: undefined, after };
+    const staged: OpenTransaction = { state: new StagedState(builder), builder, beginning: undefined };
     // What is written from now on belongs to it, also while it waits for what was written before.
     this.#staged = staged;
     if (wait === undefined) return this.#begin(staged);
@@ -656,15 +595,7 @@ export class CoreKV {
     await staged.beginning;
   }
 
-  /** Where another request has begun it, whoever is first lets it see what it has to. */
-  #whenBegun(staged: OpenTransaction): Promise<void> | undefined {
-    const waits = this.#open?.engine.waits;
-    if (waits === undefined || staged.beginning === undefined) return staged.beginning;
-    return waits.until(() => staged.after?.done !== false).then(() => this.#begin(staged));
-  }
-
   #begin(staged: OpenTransaction): void {
-    if (staged.state.snapshot !== undefined) return;
     const snapshot = this.#snapshot(this.#engine());
     staged.state.begin(snapshot, this.#environment.now());
     staged.beginning = undefined;
@@ -722,7 +653,7 @@ export class CoreKV {
       release: (snapshot) => this.#release(snapshot),
       builder: () => this.#builder(this.#engine()),
       commit: (builder) =>
-        this.#engine().promise<Exclude<Verdict, "mismatch">>((resolve, reject) => {
+        new Promise<Exclude<Verdict, "mismatch">>((resolve, reject) => {
           this.#enqueue(this.#engine(), builder, resolve, reject);
         }),
     });
@@ -938,7 +869,7 @@ export class CoreKV {
       order: parsed.order,
       begin: async () => {
         const wait =
-          (transaction === undefined ? undefined : this.#whenBegun(transaction)) ??
+          transaction?.beginning ??
           this.#beforeRead(engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
         if (wait !== undefined) await wait;
         const snapshot = this.#snapshot(this.#engine());
@@ -1092,16 +1023,13 @@ export class CoreKV {
     second?: WatchCallback<T> | WatchIteratorOptions,
     third?: WatchOptions,
   ): (() => void) | AsyncIterableIterator<WatchEntry<T>> {
-    const { waits } = this.#indexed();
+    this.#indexed();
     if (typeof second === "function") {
       const { ref, signal } = parseOptions("watch", "watch", third);
       return this.#watches.add(query, second as WatchCallback, { ref, signal });
     }
     const { ref, signal, bufferMax } = parseOptions("watchIterator", "watch", second);
-    const iterator = new WatchIterator<T>(
-      bufferMax,
-      waits === undefined ? undefined : (begin) => waits.promise(begin, () => this.#pollIfDue()),
-    );
+    const iterator = new WatchIterator<T>(bufferMax);
     const stop = this.#watches.add(query, (entry) => iterator.push(entry as WatchEntry<T>), {
       ref,
       signal,
@@ -1284,7 +1212,7 @@ export class CoreKV {
     pending: PendingCommit | undefined,
   ): Promise<void> | undefined {
     const strong = options !== undefined && parseOptions("read", "read", options).consistency === "strong";
-    if (this.#staged !== undefined) return this.#whenBegun(this.#staged);
+    if (this.#staged !== undefined) return this.#staged.beginning;
     if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
     const now = this.#environment.monotonic();
     if (this.#autoSync && engine.isBehind(now, this.#syncIntervalMs)) {
@@ -1295,7 +1223,7 @@ export class CoreKV {
   }
 
   async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {
-    if (pending !== undefined) await engine.whenDone(pending);
+    if (pending !== undefined) await pending.whenDone();
     if (strong) await this.#followUntold(engine, { verify: true });
     this.#engine();
   }
@@ -1379,7 +1307,6 @@ export class CoreKV {
         ? (listener: () => void) => this.#subscribe(engine, listener)
         : undefined;
     this.#poller.adjust({ hints, keepAlive: this.#watches.refs > 0 });
-    if (waits && this.#openWaits !== undefined) this.#poller.startOnce();
   }
 
   #subscribe(engine: Engine, listener: () => void): () => void {
@@ -1400,16 +1327,6 @@ export class CoreKV {
       if (this.#state === "open" && cause !== this.#lastTimerError) this.#tellError(engine, error);
       this.#lastTimerError = cause;
     }
-  }
-
-  /** As the poller does, for whoever waits for news in a request of his own. */
-  #pollIfDue(): void {
-    const engine = this.#open?.engine;
-    const now = this.#environment.monotonic();
-    if (engine === undefined || !this.#autoSync || now - this.#polledAt < this.#syncIntervalMs) return;
-    if (!engine.isBehind(now, this.#syncIntervalMs)) return;
-    this.#polledAt = now;
-    void this.#poll();
   }
 
   #vacuumIfDue(): void {
@@ -1542,12 +1459,6 @@ function entryUnder<T>(key: EncodedKey): (view: ReadView) => MaybePromise<Entry<
   };
 }
 
-/** The default of `pendingBytesMax`. */
-const PENDING_BYTES_MAX = { process: 256 * 1024 * 1024, isolated: 32 * 1024 * 1024 } as const;
-
-/** How long another request may take to open, at first, before one that waits for it opens as well. */
-const OPEN_PATIENCE_MS = 500;
-
 /** So many bytes of pending commits share a buffer. */
 const PAYLOADS_BYTES = 32 * 1024;
 
@@ -1565,10 +1476,6 @@ async function catchUp(engine: Engine, { repair }: { readonly repair: boolean })
     if (!repair || !hasCode(error, "LedgerDamaged")) throw error;
     return false;
   }
-}
-
-function alreadyOpen(): KVError {
-  return new KVError("AlreadyOpen", "This instance is open already, or opening");
 }
 
 function closedError(): KVError {

@@ -1,5 +1,6 @@
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import type { Environment, Timer } from "../../src/core/environment.ts";
+import { sha256AtOnce } from "../support/sha256.ts";
 import { Disk } from "./disk.ts";
 import type { Party } from "./inode.ts";
 import { Random } from "./random.ts";
@@ -212,6 +213,7 @@ export class Process implements Party {
       setTimer: (callback, ms) => this.later("timer", ms, callback),
       macrotask: (callback) => void this.later("macrotask", 0, callback),
       crc32: nodeEnvironment.crc32,
+      sha256: sha256AtOnce,
     };
   }
 }

@@ -1,6 +1,7 @@
 import type { Environment, Timer } from "../../src/core/environment.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import { randomSource } from "./random.ts";
+import { sha256AtOnce } from "./sha256.ts";
 
 interface Waiting {
   readonly due: number;
@@ -11,6 +12,7 @@ interface Waiting {
 export class ManualEnvironment implements Environment {
   readonly random = randomSource(1);
   readonly crc32 = nodeEnvironment.crc32;
+  readonly sha256 = sha256AtOnce;
   #now = 1_700_000_000_000;
   #waiting: Waiting[] = [];
 

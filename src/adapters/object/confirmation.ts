@@ -1,0 +1,68 @@
+import { KVError } from "../../core/errors.ts";
+import type { Told } from "./object-store.ts";
+import type { FoundRoot, RootObject } from "./root-object.ts";
+
+/** How much older than an answer a root may be that speaks for it, by the store's own clock. Slots are kept much longer than that. */
+const SAVED_MS = 5 * 60_000;
+
+/**
+ * `final`: what was read or created is what everybody reads. `moved`: the slot may be gone, or the incarnation is over: whatever was answered
+ * says nothing.
+ */
+export type Standing = "final" | "moved";
+
+/**
+ * Whether answers about slots count. An object store keeps what nobody needs any more no longer than it has to: who sleeps long enough may find an
+ * empty place where a slot was, and even fill it. So an answer about a slot is final only once the root, asked after that answer has arrived, shows
+ * the same incarnation and a floor that is not above the slot. Where the store tells the time, an earlier root that showed the same serves for five
+ * minutes of that time. No other clock counts.
+ */
+export class Confirmation {
+  readonly #rootObject: RootObject;
+  readonly #name: string;
+  readonly #seen: (found: FoundRoot) => void;
+  #found: FoundRoot;
+
+  /** `seen` is told of every root that is read here. */
+  constructor(rootObject: RootObject, name: string, found: FoundRoot, seen: (found: FoundRoot) => void) {
+    this.#rootObject = rootObject;
+    this.#name = name;
+    this.#seen = seen;
+    this.#found = found;
+  }
+
+  /** The root that was read last. */
+  get found(): FoundRoot {
+    return this.#found;
+  }
+
+  /** A root that somebody else has read or written, of the same ledger. */
+  take(found: FoundRoot): void {
+    this.#found = found;
+  }
+
+  /** Whether an answer about this slot is final. To be called when it has arrived. Throws where the root cannot be read, or is gone. */
+  async of({ time }: Told, slot: number, nonce: string): Promise<Standing> {
+    const earlier = this.#found;
+    const isSaved = time !== undefined && earlier.time !== undefined && Math.abs(time - earlier.time) <= SAVED_MS;
+    if (isSaved && this.#allows(slot, nonce)) return "final";
+    return await this.ask(slot, nonce);
+  }
+
+  /** As `of`, by the root as it is now. */
+  async ask(slot: number, nonce: string): Promise<Standing> {
+    const answer = await this.#rootObject.read();
+    if (answer.status === "failed") throw answer.error;
+    if (answer.status === "absent") {
+      throw new KVError("LedgerMissing", `The root of ${this.#name} is gone: the ledger was deleted`);
+    }
+    this.#found = answer;
+    this.#seen(answer);
+    return this.#allows(slot, nonce) ? "final" : "moved";
+  }
+
+  #allows(slot: number, nonce: string): boolean {
+    const { root } = this.#found;
+    return root.nonce === nonce && root.floor <= slot;
+  }
+}

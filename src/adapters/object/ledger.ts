@@ -1,0 +1,125 @@
+import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
+import { Confirmation } from "./confirmation.ts";
+import { countingStore } from "./counting-store.ts";
+import { Follower } from "./follow.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { findRoot, needsListPermission, type Writers } from "./opening.ts";
+import { OwnTurn } from "./own-turn.ts";
+import { parsePrefix } from "./names.ts";
+import { prefixedStore } from "./prefixed-store.ts";
+import { retryReads } from "./retry-reads.ts";
+import { RootObject } from "./root-object.ts";
+import { ObjectSession } from "./session.ts";
+import type { Batch } from "./settle.ts";
+import { createAlone } from "./single-writer.ts";
+import type { Site } from "./site.ts";
+
+export interface ObjectLedgerOptions {
+  /**
+   * A folder of the store, for a ledger of its own: segments of letters, digits, `_`, `.` and `-` with `/` between them. Default: the store as it
+   * is.
+   */
+  readonly prefix?: string;
+  /**
+   * `several`, the default: any number of writers, on a store that lets one of those win who create the same object. `single`: one writer at a time,
+   * on any store; a second one is detected (`SecondWriterDetected`) after it has done harm.
+   */
+  readonly writers?: Writers;
+  /**
+   * For how long, in ms, slots that nobody needs any more are kept at least: a process that is stopped for longer cannot go on where it was, and
+   * begins with the checkpoint. Default one day, at least one hour.
+   */
+  readonly graceMs?: number;
+}
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+/** Slots that are asked for when a ledger is opened, before anybody knows whether they exist. */
+const FIRST_SLOTS = 16;
+
+interface Settings {
+  readonly prefix: string | undefined;
+  readonly writers: Writers;
+  readonly graceMs: number;
+}
+
+/**
+ * A ledger in an object store: one object for each batch of commits, which whoever is first creates, and one object that says where reading begins.
+ * Any number of processes and functions may open it. Throws `InvalidOption`.
+ */
+export function objectLedger(store: ObjectStore, options: ObjectLedgerOptions = {}): Ledger {
+  const settings = parse(options);
+  const { prefix } = settings;
+  const folder = prefix === undefined ? store : prefixedStore(store, prefix);
+  return {
+    name: folder.name,
+    ordering: "compare-and-swap",
+    open: (openOptions) => open(folder, settings, openOptions),
+  };
+}
+
+function parse(options: ObjectLedgerOptions): Settings {
+  const { prefix, writers = "several", graceMs = DAY, ...others } = options;
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) {
+    throw invalid(`there is no option ${unknown}; known are prefix, writers, graceMs`);
+  }
+  if (writers !== "several" && writers !== "single") {
+    throw invalid(`writers must be "several" or "single"; received ${String(writers)}`);
+  }
+  if (typeof graceMs !== "number" || !(graceMs >= HOUR && graceMs < Infinity)) {
+    throw invalid(`graceMs must be at least one hour, in ms; received ${String(graceMs)}`);
+  }
+  return { prefix: prefix === undefined ? undefined : parsePrefix(prefix), writers, graceMs };
+}
+
+function invalid(message: string): InvalidArgumentError {
+  return new InvalidArgumentError("InvalidOption", `objectLedger: ${message}`);
+}
+
+async function open(folder: ObjectStore, settings: Settings, options: LedgerOpenOptions): Promise<LedgerSession> {
+  const { readOnly, environment, cache } = options;
+  const { writers } = settings;
+  const { name } = folder;
+  if (!readOnly && writers === "several" && !folder.capabilities.create) {
+    throw new KVError(
+      "StoreUnsuitable",
+      `${name} lets several create the same object: it can be written with writers: "single" only`,
+    );
+  }
+  const counting = countingStore(folder);
+  const turn = new OwnTurn(retryReads(counting, { environment }), environment);
+  const rootObject = new RootObject(turn.store, turn.environment);
+  const found = await findRoot(rootObject, turn.store, { ...options, environment: turn.environment, writers });
+  const { nonce, ledgerId, checkpointSlot, checkpointHash, formers } = found.root;
+  const site: Site = { name, store: turn.store, environment: turn.environment, nonce };
+  const confirmation = new Confirmation(rootObject, name, found, () => undefined);
+  const follower = new Follower(site, confirmation);
+  try {
+    await follower.prefetch(checkpointSlot + 1, FIRST_SLOTS);
+  } catch (error) {
+    throw needsListPermission(error, name, nonce, checkpointSlot + 1);
+  }
+  const valueSite: Site = { name, store: retryReads(counting, { environment }), environment, nonce };
+  const valueRoots = new RootObject(valueSite.store, environment);
+  return new ObjectSession({
+    site,
+    values: { site: valueSite, confirmation: new Confirmation(valueRoots, name, found, () => undefined) },
+    identity: { ledgerId, nonce, generation: formers.length + 1 },
+    readOnly,
+    confirmation,
+    follower,
+    turn,
+    counting,
+    cache,
+    start: checkpointSlot,
+    startHash: checkpointHash,
+    ...(writers === "single" ? { writeAlone } : {}),
+  });
+
+  function writeAlone(batch: Batch, predecessor: Uint8Array): ReturnType<typeof createAlone> {
+    const before = batch.slot > found.root.firstSlot ? { slot: batch.slot - 1, hash: predecessor } : undefined;
+    return createAlone(site, batch, before);
+  }
+}

@@ -1,0 +1,65 @@
+import type { Place, Version } from "../../core/ledger.ts";
+import { SLOT_VERSIONS } from "./layout.ts";
+import type { Hole, ReadCommit } from "./slot.ts";
+
+/**
+ * Versions and places of what lies in slots. A version is slot x 65,536 + place in the batch. The place of a payload says where its bytes begin in the
+ * slot's object; one with staged values, whose bytes do not lie side by side, has addresses behind all those that an object can have.
+ *
+ * The slot is a part of a place only so that the places of different values differ; what slot it is, the version tells.
+ */
+
+/** Addresses of one slot. */
+const SLOT_PLACES = 2 ** 29;
+/** More bytes than a slot's object can have. */
+const VIRTUAL_FROM = 2 ** 24;
+const SLOTS = 2 ** 24;
+
+export const versionOf = (slot: number, index: number): Version => slot * SLOT_VERSIONS + index;
+export const slotOfVersion = (version: Version): number => Math.floor(version / SLOT_VERSIONS);
+
+/** Bytes of payloads that one slot has addresses for. */
+export const SLOT_PAYLOAD_BYTES_MAX: number = SLOT_PLACES - VIRTUAL_FROM;
+
+/** The places of the commits of a slot, in order. */
+export function placesOf(
+  slot: number,
+  commits: readonly Pick<ReadCommit, "from" | "length" | "holes">[],
+): readonly Place[] {
+  const base = (slot % SLOTS) * SLOT_PLACES;
+  let virtual = VIRTUAL_FROM;
+  return commits.map(({ from, length, holes }) => {
+    if (holes.length === 0) return base + from;
+    const place = base + virtual;
+    virtual += length;
+    return place;
+  });
+}
+
+/** Where bytes at a place lie: in the slot's object, or within the payload of a commit with staged values. */
+export type Whereabouts =
+  { readonly kind: "inline"; readonly from: number } | { readonly kind: "virtual"; readonly offset: number };
+
+export function whereabouts(place: Place): Whereabouts {
+  const within = place % SLOT_PLACES;
+  return within < VIRTUAL_FROM ? { kind: "inline", from: within } : { kind: "virtual", offset: within - VIRTUAL_FROM };
+}
+
+/** The commit with staged values whose payload holds the virtual offset, and where in it. */
+export function commitAt(
+  commits: readonly ReadCommit[],
+  offset: number,
+): { readonly commit: ReadCommit; readonly within: number } | undefined {
+  let from = 0;
+  for (const commit of commits) {
+    if (commit.holes.length === 0) continue;
+    if (offset < from + commit.length) return { commit, within: offset - from };
+    from += commit.length;
+  }
+  return undefined;
+}
+
+/** The hole that holds all of these bytes of a payload, if one does. */
+export function holeAround(holes: readonly Hole[], from: number, length: number): Hole | undefined {
+  return holes.find((hole) => hole.offset <= from && from + length <= hole.offset + hole.length);
+}
