@@ -1,17 +1,21 @@
+import type { Environment } from "./core/environment.ts";
 import { KVError } from "./core/errors.ts";
 import { CoreKV, type OpenTarget } from "./core/kv.ts";
 import type { KVOptions, OpenOptions } from "./core/options.ts";
 import { webEnvironment } from "./platform/environment.ts";
 
 export * from "./core/index.ts";
+/** Several requests may share an instance, and each may be gone at any moment (see `Environment.isolated`). */
+const environment: Environment = { ...webEnvironment, isolated: true };
+
 /** Clock, chance, timers and checksum as this entry's `KV` uses them: for those who test a ledger of their own. */
-export { webEnvironment as environment } from "./platform/environment.ts";
+export { environment };
 
 /** A database. This entry knows no files: `open` takes a ledger, `memoryLedger()` for one. */
 export class KV extends CoreKV {
   constructor(options?: KVOptions) {
     super(options, {
-      environment: webEnvironment,
+      environment,
       ledgerAt: () => {
         throw new KVError(
           "UnsupportedTarget",

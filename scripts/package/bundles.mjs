@@ -59,7 +59,8 @@ export async function checkBundles(checks, { consumer }) {
 /** What a Worker costs at most, as long as nobody has a reason to raise it: docs/decisions/ tells what weighs. */
 const WORKER_BYTES_MAX = 67_000;
 
-const FILES_ONLY = /core\/(?:file-work|vacuum|backup|repair|salvage|seal-wait|auto-vacuum|snapshot-run)\.js/;
+const FILES_ONLY =
+  /core\/(?:file-work|checkpointer|memory-run|vacuum|backup|repair|salvage|seal-wait|auto-vacuum|snapshot-run)\.js/;
 
 const NOT_CORE = /adapters\/fs|index\.node|environment-node/;
 

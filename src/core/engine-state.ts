@@ -1,5 +1,5 @@
 import type { BlockCache } from "./block-cache.ts";
-import { Checkpointer } from "./checkpointer.ts";
+import type { Checkpointer } from "./checkpointer.ts";
 import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
@@ -21,6 +21,8 @@ export interface EngineStateOptions {
   readonly index: boolean;
   /** Whether the state is saved beside the ledger, and begun with. */
   readonly sideIndex: boolean;
+  /** Left out where ledgers have no side index: what lies in memory stays there as it is. */
+  readonly Checkpointer: typeof Checkpointer | undefined;
   /** Whether a state may be saved at present, if it is not damaged. */
   readonly saves: () => boolean;
   readonly problem: (error: KVError) => void;
@@ -63,12 +65,13 @@ export class EngineState {
       base?.run.release();
       return;
     }
+    if (options.Checkpointer === undefined) return;
     const { replica } = this;
     const state = (): { readonly position: Position; readonly store: CheckpointStore | undefined } => ({
       position: this.position,
       store: options.saves() && this.damage.length === 0 ? this.#store : undefined,
     });
-    this.checkpointer = new Checkpointer(
+    this.checkpointer = new options.Checkpointer(
       {
         environment,
         pacer,

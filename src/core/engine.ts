@@ -23,8 +23,10 @@ import type { Replica } from "./replica.ts";
 import type { Change, CommitPlace, Resolution } from "./resolve.ts";
 import { resolveLoaded } from "./resolve-loaded.ts";
 import type { DamageNotes } from "./salvage.ts";
-import type { SealWait } from "./seal-wait.ts";
+import type { FileWork } from "./file-work.ts";
 import type { Snapshot, Source } from "./source.ts";
+import { Turn } from "./turn.ts";
+import { type Step, Waits } from "./waits.ts";
 
 /**
  * The one loop of an instance: takes commits from the queue, appends them, follows the ledger, applies what it finds, and tells each
@@ -76,8 +78,8 @@ export interface EngineOptions {
   /** Of the instance, for all that is read on demand; the session was given it too. */
   readonly cache: BlockCache;
   readonly sideIndex: boolean;
-  /** Left out where no ledger is ever sealed. */
-  readonly SealWait: typeof SealWait | undefined;
+  /** Left out by entries that know no files. */
+  readonly fileWork: FileWork | undefined;
 }
 
 interface RoundRequest {
@@ -108,6 +110,10 @@ const microtask = Promise.resolve();
 
 export class Engine {
   readonly queue = new CommitQueue();
+  /** Where several requests share the instance: how each of them waits, and does steps meanwhile. */
+  readonly waits: Waits | undefined;
+  /** Likewise: whose step is under way. */
+  readonly #turn: Turn | undefined;
   readonly #ledger: Ledger;
   readonly #environment: Environment;
   readonly #options: EngineOptions;
@@ -119,7 +125,11 @@ export class Engine {
   readonly #stateOptions: EngineStateOptions;
   #rounds: RoundRequest[] = [];
   #durables: DurableRequest[] = [];
+  /** Those that the step under way is for. */
+  #served: RoundRequest[] = [];
   #running = false;
+  /** What was appended is known to nobody yet, because another request has taken over. */
+  #unsettled = false;
   #scheduled = false;
   #gathered = 0;
   #turns = 0;
@@ -140,7 +150,7 @@ export class Engine {
   #indexDamaged = false;
   /** The last attempt to follow failed: nothing is written before one succeeds. */
   #astray = false;
-  readonly #sealWait: SealWait | undefined;
+  readonly #sealWait: InstanceType<FileWork["SealWait"]> | undefined;
   /** A vacuum of this instance is under way: its seal is not left for others to act on. */
   #vacuuming = false;
   /** The latest own commits, for transactions to know to whom they lost. */
@@ -180,15 +190,21 @@ export class Engine {
       name: ledger.name,
       index: options.index,
       sideIndex: options.sideIndex,
+      Checkpointer: options.fileWork?.Checkpointer,
       saves: () => !options.readOnly && this.#stopped === undefined,
       problem: (error) => listener.problem(error),
       // A failure is met, and told of, by the next poll.
       indexDamaged: () => void this.rebuild().catch(() => undefined),
     };
     this.#state = EngineState.blank(session, this.#stateOptions);
+    if (environment.isolated === true) {
+      this.#turn = new Turn(environment);
+      this.waits = new Waits(environment);
+      this.waits.drive = () => this.#drive();
+    }
     const queue = this.queue;
-    if (options.SealWait === undefined) return;
-    this.#sealWait = new options.SealWait(environment, ledger.name, {
+    if (options.fileWork === undefined) return;
+    this.#sealWait = new options.fileWork.SealWait(environment, ledger.name, {
       get waiting() {
         return queue.waiting;
       },
@@ -296,10 +312,20 @@ export class Engine {
 
   /** Follows to the end of the ledger. `verify`: makes sure first that it still is the ledger that was named. */
   round(options: { readonly verify: boolean }): Promise<Round> {
-    return new Promise((resolve, reject) => {
+    return this.promise((resolve, reject) => {
       this.#rounds.push({ verify: options.verify, resolve, reject });
       this.#run();
     });
+  }
+
+  /** As `new Promise(begin)`, for what a step settles, in whatever request. */
+  promise<T>(begin: (resolve: (value: T) => void, reject: (error: unknown) => void) => void): Promise<T> {
+    return this.waits === undefined ? new Promise(begin) : this.waits.promise(begin);
+  }
+
+  /** Resolves once the fate of a commit is known, whatever it is. */
+  whenDone(pending: PendingCommit): Promise<void> {
+    return this.waits === undefined ? pending.whenDone() : this.waits.until(() => pending.done);
   }
 
   /** A round that nobody asked for. */
@@ -323,7 +349,7 @@ export class Engine {
 
   /** Makes durable what was followed so far, where the ledger was asked for that. Waits for its turn, as everything that uses the session. */
   makeDurable(): Promise<void> {
-    return new Promise((resolve, reject) => {
+    return this.promise((resolve, reject) => {
       this.#durables.push({ resolve, reject });
       this.#run();
     });
@@ -417,7 +443,7 @@ export class Engine {
   async #passSeal(state: FollowState): Promise<void> {
     for (let { position } = this.#state; ;) {
       const read = this.session.read(position, { bytes: this.#readBytes.size, verify: true });
-      const result = isPromise(read) ? await read : read;
+      const result = isPromise(read) ? await this.#own(read) : read;
       position = result.next;
       if (result.status === "moved") break;
       // Void: somebody else's seal came first, or there is none.
@@ -441,7 +467,7 @@ export class Engine {
 
   /** Resolves when nothing is queued or under way. */
   async drained(): Promise<void> {
-    while (this.queue.last !== undefined) await this.queue.last.whenDone();
+    while (this.queue.last !== undefined) await this.whenDone(this.queue.last);
   }
 
   /**
@@ -453,10 +479,14 @@ export class Engine {
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
     this.#sealWait?.stop();
-    const idle = this.#running ? new Promise<void>((resolve) => this.#idle.push(resolve)) : Promise.resolve();
-    const released = idle.then(() => this.#state.retire());
+    const released = this.#whenIdle().then(() => this.#state.retire());
     if (options.patient) await released;
     else released.catch(() => undefined);
+  }
+
+  #whenIdle(): Promise<void> {
+    if (this.waits !== undefined) return this.waits.until(() => !this.#running);
+    return this.#running ? new Promise((resolve) => this.#idle.push(resolve)) : microtask;
   }
 
   /** Gives up waiting for appended commits whose fate is not known. */
@@ -472,7 +502,7 @@ export class Engine {
 
   /** Flushes once the calls of this macrotask that follow each other without a gap have been made. */
   #schedule(): void {
-    if (this.#running || this.#scheduled) return;
+    if (this.#running || this.#scheduled || this.waits !== undefined) return;
     this.#scheduled = true;
     this.#gathered = this.queue.waiting;
     this.#turns = 0;
@@ -491,10 +521,11 @@ export class Engine {
   };
 
   #run(): void {
-    if (this.#running) return;
+    // Where there are several requests, those who wait drive it.
+    if (this.#running || this.waits !== undefined) return;
     this.#running = true;
     try {
-      while (this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush()) {
+      while (this.#hasWork) {
         const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
         if (isPromise(step)) {
           void step.then(this.#resume, this.#crash);
@@ -512,6 +543,76 @@ export class Engine {
     this.#running = false;
     this.#run();
   };
+
+  get #hasWork(): boolean {
+    return this.#unsettled || this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush();
+  }
+
+  /** As `#run`, one step in the request of the one who calls, unless another one is at it and makes progress. */
+  #drive(): Step | undefined {
+    const turn = this.#turn as Turn;
+    if (this.#running) {
+      if (!turn.isStalled) return undefined;
+      this.#takeOver(turn);
+    }
+    this.#running = true;
+    const number = turn.begin();
+    try {
+      while (this.#hasWork) {
+        const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
+        if (!isPromise(step)) continue;
+        let isOver = false;
+        const ended = turn
+          .own(step)
+          .catch(this.#crash)
+          .then(() => {
+            isOver = true;
+            this.#running = false;
+            turn.end();
+          });
+        return { ended, isOver: () => isOver || !turn.isOf(number) };
+      }
+    } catch (error) {
+      this.#crash(error);
+    }
+    this.#running = false;
+    return undefined;
+  }
+
+  /** What a step awaits. When another request has taken over, it never goes on: every `await` within a step goes through this, or through something that does. */
+  #own<T>(promise: Promise<T>): Promise<T> {
+    return this.#turn === undefined ? promise : this.#turn.own(promise);
+  }
+
+  /** The request whose step is under way is gone, by all appearances: another one goes on from what is known. */
+  #takeOver(turn: Turn): void {
+    turn.takeOver();
+    this.session.abandon?.();
+    this.#rounds.unshift(...this.#served.splice(0));
+    this.#state.metTo = this.#state.replica.version;
+    this.#unsettled = this.queue.inFlight.size > 0;
+  }
+
+  /**
+   * The first step after what was appended has been taken over: the session settles what it may have sent, and following finds it. What is not met is
+   * not in the ledger.
+   */
+  async #settleTakenOver(): Promise<void> {
+    const state: FollowState = { invalidated: false };
+    try {
+      // Nobody could settle it: what the other one has sent may still arrive.
+      if (this.session.abandon === undefined) throw new Error("the request that had sent it is gone");
+      await this.#follow(false, state);
+      this.#unsettled = false;
+      this.queue.putBack(this.queue.takeInFlight());
+    } catch (cause) {
+      this.#unsettled = false;
+      const message = `What became of a commit to ${this.#ledger.name} could not be found out: ${String(cause)}`;
+      this.queue.reject(this.queue.takeInFlight(), unknownOutcome(message, cause));
+      this.queue.rejectWaiting(asKVError(cause));
+    }
+    this.#listener.flushed(state);
+  }
 
   /** A step failed in a way that it should have handled: nobody may wait for ever because of it. */
   readonly #crash = (cause: unknown): void => {
@@ -541,6 +642,7 @@ export class Engine {
 
   /** Flushes and rounds take turns, so that neither starves the other. */
   #step(): MaybePromise<void> {
+    if (this.#unsettled) return this.#settleTakenOver();
     if (this.#durables.length > 0) return this.#beDurable();
     if (this.#mayFlush() && (this.#rounds.length === 0 || !this.#flushedLast)) {
       this.#flushedLast = true;
@@ -575,7 +677,7 @@ export class Engine {
       return applied;
     }
     for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);
-    return result.then(
+    return this.#own(result).then(
       (settled) => this.#appended(this.queue.takeInFlight(), settled),
       (error: unknown) => this.#appendFailed(this.queue.takeInFlight(), error),
     );
@@ -651,7 +753,8 @@ export class Engine {
   #checkpoint({ checkpointer }: EngineState): MaybePromise<void> {
     if (checkpointer === undefined) return undefined;
     checkpointer.check();
-    return checkpointer.isOverdue ? checkpointer.whenRelieved() : undefined;
+    // Who saves may be of a request that is gone: there nobody waits for it.
+    return checkpointer.isOverdue && this.waits === undefined ? checkpointer.whenRelieved() : undefined;
   }
 
   /** These commits are in the ledger, and nobody here can tell what the first of them does. */
@@ -709,6 +812,7 @@ export class Engine {
 
   async #followRound(): Promise<void> {
     const requests = this.#rounds;
+    this.#served = requests;
     this.#rounds = [];
     this.counts.rounds++;
     const state: FollowState = { invalidated: false };
@@ -721,6 +825,7 @@ export class Engine {
     } catch (error) {
       for (const request of requests) request.reject(error);
     }
+    this.#served = [];
   }
 
   async #beDurable(): Promise<void> {
@@ -728,7 +833,8 @@ export class Engine {
     this.#durables = [];
     try {
       if (this.#stopped !== undefined) throw this.#stopped;
-      await this.session.makeDurable?.();
+      const durable = this.session.makeDurable?.();
+      if (isPromise(durable)) await this.#own(durable);
       for (const request of requests) request.resolve();
     } catch (error) {
       for (const request of requests) request.reject(error);
@@ -758,7 +864,7 @@ export class Engine {
       const now = this.#state;
       let began = this.#environment.monotonic();
       const read = this.session.read(now.position, { bytes: this.#readBytes.size, verify: check });
-      const result = isPromise(read) ? await read : read;
+      const result = isPromise(read) ? await this.#own(read) : read;
       if (isPromise(read)) began = this.#environment.monotonic();
       if (result.notices !== undefined) this.note(now, result.notices);
       const met = this.#meetAll(now, result.commits);
@@ -772,7 +878,7 @@ export class Engine {
         // Reads go on, commits wait.
         return this.#sealed();
       else if (result.status === "end") break;
-      if (this.#pacer.due()) await this.#pacer.rest();
+      if (this.#pacer.due()) await this.#own(this.#pacer.rest());
     }
     this.#lastLook = this.#environment.monotonic();
   }
@@ -875,7 +981,7 @@ export class Engine {
     }
     const resolution = resolveLoaded(commit, at, replica);
     return isPromise(resolution)
-      ? resolution.then((arrived) => this.#take(state, record, commit, at, arrived))
+      ? this.#own(resolution).then((arrived) => this.#take(state, record, commit, at, arrived))
       : this.#take(state, record, commit, at, resolution);
   }
 
@@ -959,11 +1065,11 @@ export class Engine {
 
   async #moveOn(state: FollowState): Promise<void> {
     const reopened = this.session.reopen(this.#state.position);
-    const result = isPromise(reopened) ? await reopened : reopened;
+    const result = isPromise(reopened) ? await this.#own(reopened) : reopened;
     state.invalidated = true;
     if (result.status === "continued" && this.damage.length === 0) {
       const continued = this.#state.continued(result.position);
-      if (isPromise(continued)) await continued;
+      if (isPromise(continued)) await this.#own(continued);
       this.#sealWait?.over();
       this.#moved = false;
       this.#tryAgain(state);
@@ -1006,19 +1112,20 @@ export class Engine {
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
   async #reload(options: { readonly load: boolean } = { load: true }): Promise<void> {
     const old = this.#state;
-    const session = await this.#ledger.open({
+    const opening = this.#ledger.open({
       createIfMissing: false,
       readOnly: this.#options.readOnly,
       allowNetworkFileSystem: this.#options.allowNetworkFileSystem,
       environment: this.#environment,
       cache: (dropped) => byteCache(this.#options.cache, dropped),
     });
+    const session = await this.#own(opening);
     const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
     this.#countedTo = sameLedger ? Math.max(this.#countedTo, old.replica.version) : 0;
     const met: Met[] = [];
     let state: EngineState | undefined;
     try {
-      state = await EngineState.begin(session, this.#stateOptions, options);
+      state = await this.#own(EngineState.begin(session, this.#stateOptions, options));
       await this.#build(state, met);
     } catch (error) {
       if (state === undefined) await session.close();
@@ -1038,7 +1145,7 @@ export class Engine {
     old.retire();
     for (const { own, verdict, version } of met) this.#settle(own, verdict, version);
     try {
-      await this.#listener.reloaded(before, sameLedger);
+      await this.#own(this.#listener.reloaded(before, sameLedger));
     } finally {
       before.release();
     }
@@ -1048,7 +1155,7 @@ export class Engine {
   async #build(state: EngineState, met: Met[]): Promise<void> {
     for (;;) {
       const read = state.source.session.read(state.position, { bytes: this.#readBytes.size, verify: false });
-      const result = isPromise(read) ? await read : read;
+      const result = isPromise(read) ? await this.#own(read) : read;
       if (result.notices !== undefined) this.note(state, result.notices);
       const meeting = this.#meetEach(state, result.commits, met);
       if (isPromise(meeting)) await meeting;
@@ -1056,7 +1163,7 @@ export class Engine {
       const relief = this.#checkpoint(state);
       if (relief !== undefined) await relief;
       if (result.status !== "more") return;
-      if (this.#pacer.due()) await this.#pacer.rest();
+      if (this.#pacer.due()) await this.#own(this.#pacer.rest());
     }
   }
 }

@@ -1,13 +1,22 @@
 import { AutoVacuum } from "./auto-vacuum.ts";
 import { runBackup } from "./backup.ts";
+import { Checkpointer } from "./checkpointer.ts";
 import { runRepair } from "./repair.ts";
 import { SealWait } from "./seal-wait.ts";
 import { runVacuum } from "./vacuum.ts";
 
 /**
- * The work that only ledgers in files ask for: beginning a file anew, waiting behind its seal, copying it, mending it. Entries for files
+ * The work that only ledgers in files ask for: beginning a file anew, waiting behind its seal, keeping an index beside it, copying it,
+ * mending it. Entries for files
  * hand it to `CoreKV`; bundles for the edge, where every kilobyte counts, do not carry it.
  */
-export const fileWork = { AutoVacuum, SealWait, backup: runBackup, repair: runRepair, vacuum: runVacuum } as const;
+export const fileWork = {
+  AutoVacuum,
+  Checkpointer,
+  SealWait,
+  backup: runBackup,
+  repair: runRepair,
+  vacuum: runVacuum,
+} as const;
 
 export type FileWork = typeof fileWork;

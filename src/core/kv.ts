@@ -56,6 +56,7 @@ import { StagedState, typeMismatch } from "./staged.ts";
 import type { RepairReport } from "./repair.ts";
 import { runTransaction } from "./run-transaction.ts";
 import type { Transaction } from "./transaction.ts";
+import { Waits } from "./waits.ts";
 import type { VacuumResult } from "./vacuum.ts";
 import { decodeValue, encodeValue } from "./value.ts";
 import { type ReloadedWatches, type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
@@ -137,6 +138,8 @@ interface OpenTransaction {
   readonly builder: CommitBuilder;
   /** Set until it is known what the transaction sees: reads wait for it, writes do not. */
   beginning: Promise<void> | undefined;
+  /** What it has to see. */
+  readonly after: PendingCommit | undefined;
 }
 
 /** What a read sees that goes on later. */
@@ -180,6 +183,10 @@ export class CoreKV {
   /** Resolves when `open` has ended, whichever way. */
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  /** Where several requests share the instance: what they open, and since when, and for whom nothing has to be opened any more. */
+  #sharedOpening: { readonly name: string; readonly since: number } | undefined;
+  readonly #openWaits: Waits | undefined;
+  readonly #waitUntil: ((promise: Promise<unknown>) => void) | undefined;
   #staged: OpenTransaction | undefined;
   /** Commits that took effect and that a `sync` event has told of, or that were there at open. */
   #told = 0;
@@ -190,6 +197,7 @@ export class CoreKV {
   /** For commits of one operation. */
   readonly #writer = new ByteWriter(PAYLOADS_BYTES);
   #lastTimerError: string | undefined;
+  #polledAt = -Infinity;
   #lastVacuumError: string | undefined;
 
   constructor(options: KVOptions | undefined, platform: Platform) {
@@ -199,7 +207,12 @@ export class CoreKV {
     this.#autoSync = parsed.autoSync;
     this.#syncIntervalMs = parsed.syncIntervalMs;
     this.#index = !parsed.disableIndex;
-    const { pendingBytesMax, cacheBytesMax, sideIndex } = parsed;
+    const { cacheBytesMax, sideIndex } = parsed;
+    const isolated = this.#environment.isolated === true;
+    const pendingBytesMax =
+      parsed.pendingBytesMax ?? (isolated ? PENDING_BYTES_MAX.isolated : PENDING_BYTES_MAX.process);
+    this.#waitUntil = parsed.waitUntil;
+    if (isolated) this.#openWaits = new Waits(this.#environment);
     this.#purgeAfterMs = parsed.purgeAfterMs;
     this.#pinnedBytesMax = parsed.pinnedBytesMax;
     // Who keeps no keys has nothing that a snapshot could be made of.
@@ -235,14 +248,54 @@ export class CoreKV {
    */
   async open(target: OpenTarget, options?: OpenOptions): Promise<this> {
     if (this.#state === "closing" || this.#state === "closed") throw closedError();
-    if (this.#state !== "new") throw new KVError("AlreadyOpen", "This instance is open already, or opening");
+    const isShared = this.#openWaits !== undefined;
+    if (this.#state !== "new" && !isShared) throw alreadyOpen();
     const parsed = parseOptions("open", "open", options);
     const ledger = this.#ledgerOf(target, parsed.durability);
+    if (isShared) return this.#openShared(ledger, parsed, this.#openWaits as Waits);
     this.#state = "opening";
     const opened = this.#openLedger(ledger, parsed);
     this.#opening = opened.catch(() => undefined);
     await opened;
     return this;
+  }
+
+  /**
+   * Any number of requests may open one instance on the same ledger. One of them does; when that takes long, because it is gone or because it is slow,
+   * another one does it as well, and who is first has done it for all.
+   */
+  async #openShared(ledger: Ledger, parsed: ReturnType<typeof parseOptions<"open">>, waits: Waits): Promise<this> {
+    for (let patienceMs = OPEN_PATIENCE_MS; ; patienceMs *= 2) {
+      if (this.#closing !== undefined) throw closedError();
+      const name = this.#open?.ledger.name ?? this.#sharedOpening?.name ?? ledger.name;
+      if (name !== ledger.name) throw alreadyOpen();
+      if (this.#state === "open") return this;
+      const opening = this.#sharedOpening;
+      if (opening === undefined) break;
+      const isOver = (): boolean => this.#sharedOpening !== opening;
+      const isLate = (): boolean => this.#environment.monotonic() - opening.since >= patienceMs;
+      await waits.until(() => isOver() || isLate());
+      if (!isOver()) break;
+    }
+    const own = { name: ledger.name, since: this.#environment.monotonic() };
+    this.#sharedOpening = own;
+    this.#state = "opening";
+    try {
+      await this.#openLedger(ledger, parsed);
+    } catch (error) {
+      throw this.#closing === undefined ? error : closedError();
+    } finally {
+      if (this.#sharedOpening === own) this.#sharedOpening = undefined;
+    }
+    return this;
+  }
+
+  /** Likewise; what takes too long is let go of where it is opened. */
+  #whenOpened(waits: Waits): Promise<void> {
+    const opening = this.#sharedOpening;
+    if (opening === undefined) return Promise.resolve();
+    const isLate = (): boolean => this.#environment.monotonic() - opening.since >= OPEN_PATIENCE_MS;
+    return waits.until(() => this.#sharedOpening !== opening || isLate());
   }
 
   async #openLedger(ledger: Ledger, parsed: ReturnType<typeof parseOptions<"open">>): Promise<void> {
@@ -259,7 +312,7 @@ export class CoreKV {
         ledger,
         session,
         this.#environment,
-        { ...parsed, ...this.#engineOptions, SealWait: this.#platform.fileWork?.SealWait },
+        { ...parsed, ...this.#engineOptions, fileWork: this.#platform.fileWork },
         {
           isIdle: () => this.#watches.size === 0,
           applied: (record, version, changes) => this.#watches.dispatch(record, version, changes),
@@ -273,17 +326,21 @@ export class CoreKV {
       if (!(await catchUp(engine, parsed))) await maintenance.repair(parseOptions("repair", "open", undefined));
     } catch (error) {
       await engine?.stop();
-      if (this.#closing === undefined) this.#state = "new";
+      if (this.#closing === undefined && this.#state !== "open") this.#state = "new";
       throw error;
     }
     if (this.#closing !== undefined) {
       await engine.stop();
       throw closedError();
     }
+    // Another request was faster.
+    if (this.#state === "open") return engine.stop();
+    this.#sharedOpening = undefined;
     this.#open = { engine, ledger, allowNetworkFileSystem: parsed.allowNetworkFileSystem, maintenance };
     this.#state = "open";
     this.#told = this.#applied(engine);
-    if (this.#autoSync) this.#poller.start();
+    // Its timers would end with the request that has opened: reads follow by themselves, and whoever listens starts it.
+    if (this.#autoSync && this.#openWaits === undefined) this.#poller.start();
     this.#adjustPoller();
   }
 
@@ -322,7 +379,7 @@ export class CoreKV {
     this.#staged = undefined;
     if (wasOpen) this.#emitter.emit("closing");
     this.#poller.stop();
-    await this.#opening;
+    await (this.#openWaits === undefined ? this.#opening : this.#whenOpened(this.#openWaits));
     if (this.#open !== undefined) {
       const drained = await this.#drain(this.#open, timeoutMs);
       for (const open of [...this.#iterators]) this.#endIterator(open, closedError());
@@ -523,7 +580,7 @@ export class CoreKV {
     const engine = this.#indexed();
     return new Atomic(this.#builder(engine), (builder) => {
       const current = this.#engine();
-      return new Promise<AtomicResult>((resolve, reject) => {
+      return current.promise<AtomicResult>((resolve, reject) => {
         this.#enqueue(
           current,
           builder,
@@ -541,14 +598,15 @@ export class CoreKV {
   /** Commits the one operation that the shared writer holds. It has no condition and cannot misfit. */
   #commitOne(engine: Engine, operation: Operation): Promise<CommitResult> {
     const payload = this.#writer.detach();
-    return new Promise((resolve, reject) => {
+    return engine.promise((resolve, reject) => {
       const commit = { checks: NO_CHECKS, operations: [operation] };
-      engine.enqueue(payload, commit, (_, version) => resolve({ version }), reject);
+      const pending = engine.enqueue(payload, commit, (_, version) => resolve({ version }), reject);
+      this.#waitUntil?.(engine.whenDone(pending));
     });
   }
 
   #commit(engine: Engine, builder: CommitBuilder): Promise<CommitResult> {
-    return new Promise((resolve, reject) => {
+    return engine.promise((resolve, reject) => {
       this.#enqueue(engine, builder, (_, version) => resolve({ version }), reject);
     });
   }
@@ -560,7 +618,7 @@ export class CoreKV {
     rejected: (error: unknown) => void,
   ): PendingCommit {
     const { payload, commit } = builder.finish();
-    return engine.enqueue(
+    const pending = engine.enqueue(
       payload,
       commit,
       (verdict, version) => {
@@ -570,6 +628,8 @@ export class CoreKV {
       },
       rejected,
     );
+    this.#waitUntil?.(engine.whenDone(pending));
+    return pending;
   }
 
   // --- transactions ------------------------------------------------------------------------------------------------
@@ -585,9 +645,10 @@ export class CoreKV {
     const engine = this.#indexed();
     if (this.#staged !== undefined)
       throw new KVError("TransactionOpen", "A transaction is open on this instance already");
-    const wait = this.#beforeRead(engine, undefined, engine.queue.last);
+    const after = engine.queue.last;
+    const wait = this.#beforeRead(engine, undefined, after);
     const builder = this.#builder(engine);
-    const staged: OpenTransaction = { state: new StagedState(builder), builder, beginning: undefined };
+    const staged: OpenTransaction = { state: new StagedState(builder), builder, beginning: undefined, after };
     // What is written from now on belongs to it, also while it waits for what was written before.
     this.#staged = staged;
     if (wait === undefined) return this.#begin(staged);
@@ -595,7 +656,15 @@ export class CoreKV {
     await staged.beginning;
   }
 
+  /** Where another request has begun it, whoever is first lets it see what it has to. */
+  #whenBegun(staged: OpenTransaction): Promise<void> | undefined {
+    const waits = this.#open?.engine.waits;
+    if (waits === undefined || staged.beginning === undefined) return staged.beginning;
+    return waits.until(() => staged.after?.done !== false).then(() => this.#begin(staged));
+  }
+
   #begin(staged: OpenTransaction): void {
+    if (staged.state.snapshot !== undefined) return;
     const snapshot = this.#snapshot(this.#engine());
     staged.state.begin(snapshot, this.#environment.now());
     staged.beginning = undefined;
@@ -653,7 +722,7 @@ export class CoreKV {
       release: (snapshot) => this.#release(snapshot),
       builder: () => this.#builder(this.#engine()),
       commit: (builder) =>
-        new Promise<Exclude<Verdict, "mismatch">>((resolve, reject) => {
+        this.#engine().promise<Exclude<Verdict, "mismatch">>((resolve, reject) => {
           this.#enqueue(this.#engine(), builder, resolve, reject);
         }),
     });
@@ -869,7 +938,7 @@ export class CoreKV {
       order: parsed.order,
       begin: async () => {
         const wait =
-          transaction?.beginning ??
+          (transaction === undefined ? undefined : this.#whenBegun(transaction)) ??
           this.#beforeRead(engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
         if (wait !== undefined) await wait;
         const snapshot = this.#snapshot(this.#engine());
@@ -1023,13 +1092,16 @@ export class CoreKV {
     second?: WatchCallback<T> | WatchIteratorOptions,
     third?: WatchOptions,
   ): (() => void) | AsyncIterableIterator<WatchEntry<T>> {
-    this.#indexed();
+    const { waits } = this.#indexed();
     if (typeof second === "function") {
       const { ref, signal } = parseOptions("watch", "watch", third);
       return this.#watches.add(query, second as WatchCallback, { ref, signal });
     }
     const { ref, signal, bufferMax } = parseOptions("watchIterator", "watch", second);
-    const iterator = new WatchIterator<T>(bufferMax);
+    const iterator = new WatchIterator<T>(
+      bufferMax,
+      waits === undefined ? undefined : (begin) => waits.promise(begin, () => this.#pollIfDue()),
+    );
     const stop = this.#watches.add(query, (entry) => iterator.push(entry as WatchEntry<T>), {
       ref,
       signal,
@@ -1212,7 +1284,7 @@ export class CoreKV {
     pending: PendingCommit | undefined,
   ): Promise<void> | undefined {
     const strong = options !== undefined && parseOptions("read", "read", options).consistency === "strong";
-    if (this.#staged !== undefined) return this.#staged.beginning;
+    if (this.#staged !== undefined) return this.#whenBegun(this.#staged);
     if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
     const now = this.#environment.monotonic();
     if (this.#autoSync && engine.isBehind(now, this.#syncIntervalMs)) {
@@ -1223,7 +1295,7 @@ export class CoreKV {
   }
 
   async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {
-    if (pending !== undefined) await pending.whenDone();
+    if (pending !== undefined) await engine.whenDone(pending);
     if (strong) await this.#followUntold(engine, { verify: true });
     this.#engine();
   }
@@ -1307,6 +1379,7 @@ export class CoreKV {
         ? (listener: () => void) => this.#subscribe(engine, listener)
         : undefined;
     this.#poller.adjust({ hints, keepAlive: this.#watches.refs > 0 });
+    if (waits && this.#openWaits !== undefined) this.#poller.startOnce();
   }
 
   #subscribe(engine: Engine, listener: () => void): () => void {
@@ -1327,6 +1400,16 @@ export class CoreKV {
       if (this.#state === "open" && cause !== this.#lastTimerError) this.#tellError(engine, error);
       this.#lastTimerError = cause;
     }
+  }
+
+  /** As the poller does, for whoever waits for news in a request of his own. */
+  #pollIfDue(): void {
+    const engine = this.#open?.engine;
+    const now = this.#environment.monotonic();
+    if (engine === undefined || !this.#autoSync || now - this.#polledAt < this.#syncIntervalMs) return;
+    if (!engine.isBehind(now, this.#syncIntervalMs)) return;
+    this.#polledAt = now;
+    void this.#poll();
   }
 
   #vacuumIfDue(): void {
@@ -1459,6 +1542,12 @@ function entryUnder<T>(key: EncodedKey): (view: ReadView) => MaybePromise<Entry<
   };
 }
 
+/** The default of `pendingBytesMax`. */
+const PENDING_BYTES_MAX = { process: 256 * 1024 * 1024, isolated: 32 * 1024 * 1024 } as const;
+
+/** How long another request may take to open, at first, before one that waits for it opens as well. */
+const OPEN_PATIENCE_MS = 500;
+
 /** So many bytes of pending commits share a buffer. */
 const PAYLOADS_BYTES = 32 * 1024;
 
@@ -1476,6 +1565,10 @@ async function catchUp(engine: Engine, { repair }: { readonly repair: boolean })
     if (!repair || !hasCode(error, "LedgerDamaged")) throw error;
     return false;
   }
+}
+
+function alreadyOpen(): KVError {
+  return new KVError("AlreadyOpen", "This instance is open already, or opening");
 }
 
 function closedError(): KVError {

@@ -12,7 +12,7 @@ export interface KVOptions {
   readonly syncIntervalMs?: number;
   /** Keep no index: `set`, `delete` and `scan` work and cost no memory, keyed reads are `IndexDisabled`. Default false. */
   readonly disableIndex?: boolean;
-  /** Bytes of commits that may wait to be written before `set` rejects with `QueueFull`. Default 256 MiB. One commit always fits. */
+  /** Bytes of commits that may wait to be written before `set` rejects with `QueueFull`. Default 256 MiB, without files 32 MiB. One commit always fits. */
   readonly pendingBytesMax?: number;
   /** Bytes that the cache of index blocks and values may take. Default 32 MiB. */
   readonly cacheBytesMax?: number;
@@ -30,6 +30,11 @@ export interface KVOptions {
   readonly autoVacuum?: boolean;
   /** Bytes that iterators may keep from being freed before the oldest of them ends with `SnapshotExpired`. No bound by default. */
   readonly pinnedBytesMax?: number;
+  /**
+   * Told of what goes on though nobody may await it: of each commit until its fate is known. For Workers, whose requests end, and all that is under way
+   * in them, with their answer: the `waitUntil` of `cloudflare:workers`.
+   */
+  readonly waitUntil?: (promise: Promise<unknown>) => void;
 }
 
 /** Options of `db.open(...)`. */
@@ -213,6 +218,12 @@ const onProgress: OptionSpec<((progress: VacuumProgress) => void) | undefined> =
   fallback: undefined,
 };
 
+const waitUntil: OptionSpec<((promise: Promise<unknown>) => void) | undefined> = {
+  rule: (value) => (typeof value === "function" ? (value as (promise: Promise<unknown>) => void) : undefined),
+  says: "a function",
+  fallback: undefined,
+};
+
 const positive = (value: number): boolean => value > 0 && value < Infinity;
 const count = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 const MIB = 1024 * 1024;
@@ -225,11 +236,12 @@ const SPECS = {
     autoSync: boolean(true),
     syncIntervalMs: number(1000, "a positive number of milliseconds", (v) => v >= 1 && v <= 2 ** 31 - 1),
     disableIndex: boolean(false),
-    pendingBytesMax: number(256 * MIB, "a positive number of bytes", positive),
+    pendingBytesMax: number(undefined, "a positive number of bytes", positive),
     cacheBytesMax: number(32 * MIB, "a number of bytes", (v) => v >= 0),
     sideIndex: boolean(true),
     autoVacuum: boolean(false),
     pinnedBytesMax: number(Infinity, "a number of bytes", (v) => v >= 0),
+    waitUntil,
     purgeAfterMs: number(24 * 60 * 60 * 1000, "a number of milliseconds", (v) => v >= 0 && v < Infinity),
   },
   open: {

@@ -36,6 +36,11 @@ export class Poller {
     );
   }
 
+  /** Likewise, if it has not been started before. */
+  startOnce(): void {
+    if (this.#timer === undefined) this.start();
+  }
+
   /** Subscribes to hints while somebody waits for news, and keeps the process alive while somebody must be able to get them. */
   adjust(wanted: {
     readonly hints: ((listener: () => void) => () => void) | undefined;

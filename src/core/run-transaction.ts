@@ -96,7 +96,7 @@ async function tryOnce<T>(
     // From here to the commit nothing is awaited, so that what is found now still holds when the commit enters the queue.
     const pending = pendingConflict(checks, context.engine);
     if (pending !== undefined) {
-      await abortable(pending.whenDone(), context.signal);
+      await abortable(context.engine.whenDone(pending), context.signal);
       return { done: false, lostTo: "own" };
     }
     const lostTo = lostAlready(checks, snapshot.version, context);
@@ -119,7 +119,8 @@ async function tryOnce<T>(
  */
 async function follow(context: TransactionContext): Promise<void> {
   try {
-    await context.engine.queue.last?.whenDone();
+    const { engine } = context;
+    if (engine.queue.last !== undefined) await engine.whenDone(engine.queue.last);
     await context.follow();
   } catch (error) {
     throw notCommitted(error);

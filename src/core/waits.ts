@@ -52,8 +52,11 @@ export class Waits {
     });
   }
 
-  /** As `new Promise(begin)`, for what may be settled by another request. */
-  promise<T>(begin: (resolve: (value: T) => void, reject: (error: unknown) => void) => void): Promise<T> {
+  /** As `new Promise(begin)`, for what may be settled by another request. `looking`: called whenever it is looked whether it is. */
+  promise<T>(
+    begin: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
+    looking?: () => void,
+  ): Promise<T> {
     let outcome: { readonly value: T } | { readonly error: unknown } | undefined;
     begin(
       (value) => (outcome ??= { value }),
@@ -61,6 +64,7 @@ export class Waits {
     );
     return new Promise<T>((resolve, reject) => {
       this.#add(() => {
+        if (outcome === undefined) looking?.();
         if (outcome === undefined) return false;
         if ("value" in outcome) resolve(outcome.value);
         else reject(outcome.error);

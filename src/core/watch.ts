@@ -181,17 +181,22 @@ export class Watches {
   }
 }
 
+type PromiseMaker<R> = (begin: (resolve: (result: R) => void, reject: (error: unknown) => void) => void) => Promise<R>;
+
 /** The async-iterable form of a watch: entries wait in a bounded buffer. */
 export class WatchIterator<T> implements AsyncIterableIterator<WatchEntry<T>> {
   readonly #bufferMax: number;
+  readonly #promise: PromiseMaker<IteratorResult<WatchEntry<T>>>;
   #buffer: WatchEntry<T>[] = [];
   #waiting: { resolve: (result: IteratorResult<WatchEntry<T>>) => void; reject: (error: unknown) => void }[] = [];
   #failure: unknown;
   #ended = false;
   #stop: () => void = () => undefined;
 
-  constructor(bufferMax: number) {
+  /** `promise`: makes a promise that another request may settle. */
+  constructor(bufferMax: number, promise?: PromiseMaker<IteratorResult<WatchEntry<T>>>) {
     this.#bufferMax = bufferMax;
+    this.#promise = promise ?? ((begin) => new Promise(begin));
   }
 
   /** Told how to end the watch underneath. */
@@ -232,7 +237,7 @@ export class WatchIterator<T> implements AsyncIterableIterator<WatchEntry<T>> {
       return Promise.reject(failure);
     }
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+    return this.#promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
   return(): Promise<IteratorResult<WatchEntry<T>>> {

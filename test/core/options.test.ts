@@ -64,7 +64,7 @@ test("defaults are what is documented", () => {
     autoSync: true,
     syncIntervalMs: 1000,
     disableIndex: false,
-    pendingBytesMax: 256 * 1024 * 1024,
+    pendingBytesMax: undefined,
   });
   expect(parseOptions("open", "call", {})).toMatchObject({
     createIfMissing: true,
