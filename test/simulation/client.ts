@@ -18,7 +18,12 @@ export interface Expected {
   readonly replaced: boolean;
   /** True if a replica may find out that it has missed a generation: then it reloads, and goes on from where that is. */
   readonly reloads: boolean;
+  /** True if nothing keeps the next generation from taking its place, once nobody is disturbed any more. */
+  readonly sealsEnd: boolean;
 }
+
+/** Whoever can help with a seal has done so after so long, in simulated ms. */
+const HELP_MS_MAX = 3000;
 
 /** What a reader may see: a range of versions, and of readings of its clock. */
 interface Window {
@@ -204,6 +209,9 @@ export class Client {
   allow(what: string, error: unknown): void {
     const code = (error as { code?: string } | undefined)?.code;
     if (code === undefined || !this.#expected.codes.has(code)) this.process.fail(`${what}: ${describe(error)}`);
+    const isCalm = this.world.now - this.world.calmSince > HELP_MS_MAX;
+    if (code === "LedgerSealed" && this.#expected.sealsEnd && isCalm)
+      this.process.fail(`${what}: nobody helped, and nothing hindered anybody: ${describe(error)}`);
   }
 
   #call(what: string): string {

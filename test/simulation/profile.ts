@@ -21,6 +21,10 @@ export interface Profile {
   readonly replace: number;
   /** Vacuums among the things that programs do. */
   readonly vacuum: number;
+  /** How many of them are given up in the middle. */
+  readonly abort: number;
+  /** How many of them keep some of the history. */
+  readonly keepHistory: number;
   /** Somebody deletes what lies beside the file: of the index, or a sibling that may be the next generation. */
   readonly tidyIndex: number;
   readonly tidySiblings: number;
@@ -33,8 +37,16 @@ export interface Profile {
   readonly cleanUp: boolean;
 }
 
+/** What happens more often than it would, in runs that look for something rare. */
+export type Leaning = Partial<Omit<Profile, "system">> & { readonly system?: Partial<SystemFaults> };
+
 /** Each fault is on in some runs and off in others: one that is always on hides what others would show. */
-export function drawProfile(random: Random): Profile {
+export function drawProfile(random: Random, leaning: Leaning = {}): Profile {
+  const drawn = draw(random);
+  return { ...drawn, ...leaning, system: { ...drawn.system, ...leaning.system } };
+}
+
+function draw(random: Random): Profile {
   const sometimes = (probability: number, value: number): number =>
     random.chance(probability) ? value * random.next() : 0;
   const replace = sometimes(0.1, 0.04);
@@ -69,6 +81,8 @@ export function drawProfile(random: Random): Profile {
     strict: random.chance(0.3) ? 1 : sometimes(0.3, 1),
     replace,
     vacuum,
+    abort: 0.15,
+    keepHistory: 0.4,
     tidyIndex: sometimes(0.15, 0.02),
     tidySiblings: vacuum > 0 ? sometimes(0.06, 0.02) : 0,
     losses: Array.from({ length: losses }, () => random.between(5, random.pick([30, 300, 2500]))),
@@ -91,5 +105,6 @@ export function expectedOf(profile: Profile, damaged: boolean): Expected {
   if (profile.losses.length > 0 || profile.tidySiblings > 0 || damaged) codes.add("LedgerDamaged");
   const unknown = replaced || damaged || system.readError + system.syncError > 0;
   if (unknown) codes.add("CommitOutcomeUnknown");
-  return { codes, unknown, replaced, reloads: replaced || vacuumed || damaged };
+  const sealsEnd = profile.losses.length === 0 && profile.tidySiblings === 0 && !replaced && !damaged;
+  return { codes, unknown, replaced, reloads: replaced || vacuumed || damaged, sealsEnd };
 }

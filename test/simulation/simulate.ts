@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
-import { defects } from "./defects.ts";
+import { type Defect, defects } from "./defects.ts";
 import { changeSources, small } from "./sources.ts";
 
 /**
  * `npm run simulate -- --seeds N [--from S]` runs that many seeds and stops at the first that fails, with the end of its trace;
  * `--seed S` runs one and prints its whole trace, `--digest S` runs it twice and prints what tells two runs apart; `--defect NAME` puts one of the
- * known defects in before; `--incidents "A|B|..."` runs seeds until each of these words has stood in some trace, and prints those that have.
+ * known defects in before, `--leaning NAME` lets happen more often what leads to it, with the defect or without; `--incidents "A|B|..."` runs seeds until each of these words has stood in some trace, and prints those that have.
  */
 const { values } = parseArgs({
   options: {
@@ -15,12 +15,13 @@ const { values } = parseArgs({
     digest: { type: "string" },
     incidents: { type: "string" },
     defect: { type: "string" },
+    leaning: { type: "string" },
   },
 });
 const TRACE_LINES = 300;
 
-const defect = defects.find(({ name }) => name === values.defect);
-if (values.defect !== undefined && defect === undefined) throw new Error(`There is no defect "${values.defect}"`);
+const defect = named(values.defect);
+const leaning = (named(values.leaning) ?? defect)?.leaning;
 const checkThatAllAreMade = changeSources([...small, ...(defect?.changes ?? [])]);
 // Loaded only now, so that the changes are in everything.
 const { simulate } = await import("./simulation.ts");
@@ -35,7 +36,7 @@ process.on("unhandledRejection", (error) => {
 });
 
 if (values.seed !== undefined) {
-  const { trace, violations } = await simulate(Number(values.seed), { traced: true });
+  const { trace, violations } = await simulate(Number(values.seed), { traced: true, leaning });
   console.log(trace.join("\n"));
   report(Number(values.seed), violations);
 } else if (values.digest !== undefined) {
@@ -50,15 +51,21 @@ if (values.seed !== undefined) {
   await runSeeds(Number(values.from), Number(values.seeds));
 }
 
+function named(name: string | undefined): Defect | undefined {
+  const found = defects.find((each) => each.name === name);
+  if (name !== undefined && found === undefined) throw new Error(`There is no defect "${name}"`);
+  return found;
+}
+
 async function runSeeds(from: number, count: number): Promise<void> {
   let commits = 0;
   let steps = 0;
   for (let seed = from; seed < from + count; seed++) {
-    const result = await simulate(seed);
+    const result = await simulate(seed, { leaning });
     commits += result.commits;
     steps += result.steps;
     if (result.violations.length === 0) continue;
-    const { trace } = await simulate(seed, { traced: true });
+    const { trace } = await simulate(seed, { traced: true, leaning });
     console.log(trace.slice(-TRACE_LINES).join("\n"));
     report(seed, result.violations);
     return;

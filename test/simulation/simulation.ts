@@ -7,7 +7,7 @@ import type { Inode, Loss } from "./inode.ts";
 import { type Check, Journal } from "./journal.ts";
 import { headerOf, LedgerFile } from "./ledger-file.ts";
 import { Model } from "./model.ts";
-import { drawProfile, expectedOf, type Profile } from "./profile.ts";
+import { drawProfile, expectedOf, type Leaning, type Profile } from "./profile.ts";
 import { makeReplica, type ReplicaOptions } from "./replica.ts";
 import { verify, verifyLoss, verifyReplaced } from "./verify.ts";
 import { listingFits, work } from "./workload.ts";
@@ -73,9 +73,9 @@ const PATIENCE_MS = 30_000;
 
 export async function simulate(
   seed: number,
-  options: { readonly traced: boolean } = { traced: false },
+  options: { readonly traced?: boolean; readonly leaning?: Leaning | undefined } = {},
 ): Promise<RunResult> {
-  const run = new Run(seed, options.traced);
+  const run = new Run(seed, options.traced === true, options.leaning);
   try {
     await run.play();
   } catch (error) {
@@ -107,10 +107,10 @@ class Run {
   #commits = 0;
   #digest = "";
 
-  constructor(seed: number, traced: boolean) {
+  constructor(seed: number, traced: boolean, leaning: Leaning | undefined) {
     this.#world = new World(seed, traced);
     const { random } = this.#world;
-    this.#profile = drawProfile(random);
+    this.#profile = drawProfile(random, leaning);
     this.#system = new System(this.#world, this.#profile.system);
     this.#system.crashed = () => this.#replace();
     this.#ghost = new Ghost(this.#world, this.#system, this.#journal);
@@ -254,7 +254,7 @@ class Run {
     }
     client.begin();
     if (this.#isDamaged && client.mayVacuum && client.process.random.chance(0.5)) await client.repair();
-    await work(client, actions, this.#profile.vacuum);
+    await work(client, actions, this.#profile);
   }
 
   #living(): Client[] {
@@ -428,6 +428,7 @@ class Run {
   #calmDown(): void {
     this.#world.note("world", () => "calm");
     this.#calm = true;
+    this.#world.calmSince = this.#world.now;
     this.#world.disk.freeBytes = Infinity;
     for (const process of this.#stopped.keys()) this.#goOn(process);
     for (const name of Object.keys(this.#profile.system) as (keyof SystemFaults)[]) {

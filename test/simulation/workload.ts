@@ -5,13 +5,18 @@ import type { Query } from "../../src/core/query.ts";
 import type { Transaction } from "../../src/core/transaction.ts";
 import { type Client, type Clock, entryFits, sameEntry, stored } from "./client.ts";
 import type { Model, ModelRow } from "./model.ts";
+import type { Profile } from "./profile.ts";
 
 /** What programs do with a database, drawn at random: each function is one thing to do. */
 
 type Action = (client: Client) => Promise<unknown>;
 
 /** Does `count` things one after the other, some without waiting for the end. */
-export async function work(client: Client, count: number, vacuums: number): Promise<void> {
+export async function work(
+  client: Client,
+  count: number,
+  profile: Pick<Profile, "vacuum" | "abort" | "keepHistory">,
+): Promise<void> {
   const { process } = client;
   const { random } = process;
   const pace = random.pick([0, 2, 20]);
@@ -20,7 +25,9 @@ export async function work(client: Client, count: number, vacuums: number): Prom
     if (random.chance(0.7)) await process.sleep(random.next() * pace);
     if (!client.isOpen) break;
     const action =
-      random.chance(vacuums) && client.mayVacuum ? vacuum(client) : random.pick(actionsFor(client))(client);
+      random.chance(profile.vacuum) && client.mayVacuum
+        ? vacuum(client, profile)
+        : random.pick(actionsFor(client))(client);
     begun.push(action);
     if (client.inTransaction || random.chance(0.6)) await action;
   }
@@ -410,12 +417,12 @@ function sync(client: Client): Promise<unknown> {
 }
 
 /** Now and then given up in the middle. */
-function vacuum(client: Client): Promise<unknown> {
+function vacuum(client: Client, profile: Pick<Profile, "abort" | "keepHistory">): Promise<unknown> {
   const { random } = client.process;
   const keepHistory = random.chance(0.5) ? { commits: random.between(0, 40) } : { forMs: random.next() * 300 };
   const controller = new AbortController();
-  if (random.chance(0.15)) client.process.later("abort", random.next() * 10, () => controller.abort());
-  return client.vacuum({ signal: controller.signal, ...(random.chance(0.4) ? { keepHistory } : {}) });
+  if (random.chance(profile.abort)) client.process.later("abort", random.next() * 10, () => controller.abort());
+  return client.vacuum({ signal: controller.signal, ...(random.chance(profile.keepHistory) ? { keepHistory } : {}) });
 }
 
 /** True if these are the entries of that version. Whatever may have expired meanwhile is not judged. */

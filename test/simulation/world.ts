@@ -32,6 +32,8 @@ export class World {
   readonly #trace: string[] | undefined;
   /** ms of simulated time since the beginning. */
   now = 0;
+  /** Since when nothing goes wrong any more. */
+  calmSince = Infinity;
   steps = 0;
   /** Called between two steps. */
   disturb: () => void = () => undefined;
