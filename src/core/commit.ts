@@ -18,6 +18,8 @@ export type CombineKind = typeof ItemKind.sum | typeof ItemKind.min | typeof Ite
 
 const KIND_MASK = 0x0f;
 const FLAG_EXPIRES = 0x10;
+/** The time at which the entry expires itself: of outcomes, which keep what an entry had before. */
+const FLAG_EXPIRES_AT = 0x20;
 
 /** Bytes of the checksum that stands before each value. */
 export const VALUE_HEADER_BYTES = 4;
@@ -34,6 +36,8 @@ export class Operation {
   readonly key: EncodedKey;
   /** ms after the commit's timestamp at which the entry expires; 0 for never. */
   readonly expireIn: number;
+  /** `set` in an outcome: ms since the epoch at which the entry expires; 0 for never, or if `expireIn` says. */
+  readonly expiresAt: number;
   /** `set`: offset of the value's checksum within the payload. */
   readonly valueOffset: number;
   /** `set`: bytes of the value, without its checksum. */
@@ -51,10 +55,12 @@ export class Operation {
     valueLength: number,
     numeric: number | bigint | undefined,
     purge?: Purge,
+    expiresAt = 0,
   ) {
     this.kind = kind;
     this.key = key;
     this.expireIn = expireIn;
+    this.expiresAt = expiresAt;
     this.valueOffset = valueOffset;
     this.valueLength = valueLength;
     this.numeric = numeric;
@@ -101,6 +107,37 @@ export function writeSet(
   writer.u32(checksumWithin(crc32, value, 0, value.length));
   writer.bytes(value);
   return new Operation(ItemKind.set, key, expireIn, valueOffset, value.length, numeric);
+}
+
+/** Appends a set that expires at a time, 0 for never, rather than after one. Otherwise as `writeSet`. */
+export function writeOutcomeSet(
+  writer: ByteWriter,
+  crc32: Crc32,
+  key: EncodedKey,
+  value: Uint8Array,
+  expiresAt: number,
+  numeric: number | bigint | undefined,
+): Operation {
+  writer.u8(expiresAt === 0 ? ItemKind.set : ItemKind.set | FLAG_EXPIRES_AT);
+  writeKey(writer, key);
+  if (expiresAt !== 0) writer.f64(expiresAt);
+  writer.varint(value.length);
+  const valueOffset = writer.length;
+  writer.u32(checksumWithin(crc32, value, 0, value.length));
+  writer.bytes(value);
+  return new Operation(ItemKind.set, key, 0, valueOffset, value.length, numeric, undefined, expiresAt);
+}
+
+/** When the entry that a set, sum, min or max leaves expires, ms since the epoch; 0 for never. */
+export function expiryOf({ expireIn, expiresAt }: Operation, timestamp: number): number {
+  return expireIn === 0 ? expiresAt : timestamp + expireIn;
+}
+
+/** True if a commit does the same whatever the state: it has no conditions, and only sets and deletes. */
+export function isPlain({ checks, operations }: Commit): boolean {
+  if (checks.length > 0) return false;
+  for (const { kind } of operations) if (kind !== ItemKind.set && kind !== ItemKind.delete) return false;
+  return true;
 }
 
 export function writeDelete(writer: ByteWriter, key: EncodedKey): Operation {
@@ -158,10 +195,13 @@ function decodeItems(reader: ByteReader): Commit {
   while (reader.remaining > 0) {
     const item = reader.u8();
     const kind = item & KIND_MASK;
-    const expires = (item & FLAG_EXPIRES) !== 0;
-    const known =
-      kind >= ItemKind.set && kind <= ItemKind.max && kind !== ItemKind.delete ? KIND_MASK | FLAG_EXPIRES : KIND_MASK;
-    if ((item & ~known) !== 0 || kind < ItemKind.check || kind > ItemKind.purge) {
+    const expires = item & (FLAG_EXPIRES | FLAG_EXPIRES_AT);
+    if (
+      (item & ~(KIND_MASK | flagsOf(kind))) !== 0 ||
+      expires === (FLAG_EXPIRES | FLAG_EXPIRES_AT) ||
+      kind < ItemKind.check ||
+      kind > ItemKind.purge
+    ) {
       throw new KVError("UnsupportedFormat", `A commit holds an operation of unknown kind ${item}`);
     }
     if (kind === ItemKind.check) {
@@ -174,18 +214,27 @@ function decodeItems(reader: ByteReader): Commit {
   return { checks: checks ?? NO_CHECKS, operations };
 }
 
-function readOperation(reader: ByteReader, kind: number, expires: boolean): Operation {
+function flagsOf(kind: number): number {
+  if (kind === ItemKind.set) return FLAG_EXPIRES | FLAG_EXPIRES_AT;
+  return kind === ItemKind.sum || kind === ItemKind.min || kind === ItemKind.max ? FLAG_EXPIRES : 0;
+}
+
+function readOperation(reader: ByteReader, kind: number, expires: number): Operation {
   if (kind === ItemKind.purge) return new Operation(kind, "", 0, 0, 0, undefined, readPurge(reader));
   const key = readKey(reader);
   if (kind === ItemKind.delete) return new Operation(kind, key, 0, 0, 0, undefined);
-  const expireIn = expires ? reader.f64() : 0;
-  if (expires && !(expireIn > 0 && expireIn < Infinity))
+  const expireIn = expires === FLAG_EXPIRES ? reader.f64() : 0;
+  if (expires === FLAG_EXPIRES && !(expireIn > 0 && expireIn < Infinity))
     throw new MalformedBytes("a time to live that is not positive and finite");
+  const expiresAt = expires === FLAG_EXPIRES_AT ? reader.f64() : 0;
+  if (expires === FLAG_EXPIRES_AT && (expiresAt === 0 || !Number.isFinite(expiresAt)))
+    throw new MalformedBytes("a time of expiry that is none");
   const length = reader.varint();
   if (kind === ItemKind.set) {
     const valueOffset = reader.offset;
     reader.u32();
-    return new Operation(kind, key, expireIn, valueOffset, length, decodeNumeric(reader.bytes(length)));
+    const numeric = decodeNumeric(reader.bytes(length));
+    return new Operation(kind, key, expireIn, valueOffset, length, numeric, undefined, expiresAt);
   }
   const operand = decodeNumeric(reader.bytes(length));
   if (operand === undefined || operand !== operand) throw new MalformedBytes("an operand that is no number");

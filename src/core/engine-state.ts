@@ -30,6 +30,12 @@ export interface EngineStateOptions {
   readonly indexDamaged: () => void;
 }
 
+/** Lets a ledger that keeps the state itself write it down. */
+export interface StateKeeper {
+  /** To be called where the state is that at its position. A promise if commits have to wait. */
+  keep(): MaybePromise<void>;
+}
+
 /** What was opened, and what was made of it so far: the session, the state at a position, and who saves it. */
 export class EngineState {
   readonly source: Source;
@@ -40,6 +46,8 @@ export class EngineState {
   /** What was found damaged on the way here. Behind it the state may differ from that of others. */
   readonly damage: AddressRange[] = [];
   readonly checkpointer: Checkpointer | undefined;
+  /** Where the ledger keeps the state itself. */
+  readonly keeper: StateKeeper | undefined;
   readonly #options: EngineStateOptions;
   #store: CheckpointStore | undefined;
 
@@ -51,6 +59,8 @@ export class EngineState {
       readonly store: CheckpointStore | undefined;
       readonly checkpoint?: Checkpoint | undefined;
       readonly runs?: readonly HeldRun[];
+      /** True where the ledger keeps the state itself. */
+      readonly isKept?: boolean;
     },
   ) {
     const { environment, pacer, name, index } = options;
@@ -65,7 +75,7 @@ export class EngineState {
       base?.run.release();
       return;
     }
-    if (options.Checkpointer === undefined) return;
+    if (options.Checkpointer === undefined || begin.isKept === true) return;
     const { replica } = this;
     const state = (): { readonly position: Position; readonly store: CheckpointStore | undefined } => ({
       position: this.position,
@@ -104,6 +114,7 @@ export class EngineState {
     options: EngineStateOptions,
     { load }: { readonly load: boolean } = { load: true },
   ): Promise<EngineState> {
+    if (session.openState !== undefined) return EngineState.#beginKept(session, session.openState(), options);
     const base = await openBase(session, options);
     let store = options.sideIndex && options.index ? session.openCheckpoints?.() : undefined;
     if (!load && options.saves()) store = invalidated(store);
@@ -123,6 +134,30 @@ export class EngineState {
       return new EngineState(session, options, base, { store });
     }
     return new EngineState(session, options, base, { store, checkpoint, runs });
+  }
+
+  /** The state that a ledger keeps itself. */
+  static async #beginKept(
+    session: LedgerSession,
+    state: MaybePromise<Checkpoint | undefined>,
+    options: EngineStateOptions,
+  ): Promise<EngineState> {
+    const checkpoint = isPromise(state) ? await state : state;
+    let runs: HeldRun[] = [];
+    if (checkpoint !== undefined && !options.index) for (const stored of checkpoint.runs) stored.close();
+    else if (checkpoint !== undefined)
+      ({ runs } = await openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: false })));
+    return new EngineState(session, options, undefined, { store: undefined, checkpoint, runs, isKept: true });
+  }
+
+  /** Takes over a newer state that the ledger keeps, of a version that was applied here. The runs become its own. */
+  async adopt(checkpoint: Checkpoint): Promise<void> {
+    for (const stored of checkpoint.runs) stored.close();
+  }
+
+  /** The beginning of what can still be read, without a state: for whoever only wants the commits. */
+  static withoutState(session: LedgerSession, options: EngineStateOptions): EngineState {
+    return new EngineState(session, options, undefined, { store: undefined, isKept: true });
   }
 
   /** What a session's snapshot gives of what is whole in it. */

@@ -1,6 +1,6 @@
 import { type BlockCache, byteCache } from "./block-cache.ts";
 import { CommitQueue, PendingCommit, type Verdict } from "./commit-queue.ts";
-import { type Commit, decodeCommit } from "./commit.ts";
+import { type Commit, decodeCommit, isPlain } from "./commit.ts";
 import { EngineState, type EngineStateOptions } from "./engine-state.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
@@ -17,6 +17,7 @@ import type {
   Position,
   VacuumRequest,
 } from "./ledger.ts";
+import { type Outcome, resolveBatch } from "./outcomes.ts";
 import type { Pacer } from "./pacer.ts";
 import { Portion } from "./portion.ts";
 import type { Replica } from "./replica.ts";
@@ -41,6 +42,8 @@ import { type Step, Waits } from "./waits.ts";
 const BATCH_BYTES_MAX = 16 * 1024 * 1024;
 /** Commits of one batch, as many as are appended and applied in a few milliseconds. */
 const BATCH_COMMITS = { first: 1024, min: 16, max: 16 * 1024 } as const;
+/** Of a batch that is resolved before it is appended: it may be taken in part only, and resolved again and again. */
+const RESOLVED_BATCH = { bytesMax: 8 * 1024 * 1024, countMax: 4096 } as const;
 /** How much of the ledger is applied between two looks at the clock: likewise. */
 const READ_BYTES = { first: 16 * 1024, min: 512, max: 512 * 1024 } as const;
 /** Microtask turns that a flush waits while more commits keep arriving in the same macrotask. */
@@ -154,6 +157,8 @@ export class Engine {
   /** A vacuum of this instance is under way: its seal is not left for others to act on. */
   #vacuuming = false;
   /** The latest own commits, for transactions to know to whom they lost. */
+  /** The outcomes, void or empty, of commits that stand before one in flight and are settled with it. */
+  readonly #before = new Map<PendingCommit, readonly Outcome[]>();
   readonly #ownVersions = new Float64Array(OWN_VERSIONS);
   #ownCount = 0;
   /** monotonic() of the last time the end of the ledger was looked at. */
@@ -164,6 +169,8 @@ export class Engine {
     commits: 0,
     voidCommits: 0,
     batches: 0,
+    /** Batches that had to be resolved again, because somebody else was first. */
+    lost: 0,
     rounds: 0,
     reloads: 0,
     rebuilds: 0,
@@ -253,7 +260,9 @@ export class Engine {
   ): PendingCommit {
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
-    if (payload.length > this.session.payloadBytesMax) {
+    // Otherwise it is what the commit comes to that must not be larger.
+    const goesAsItIs = !this.#resolves || isPlain(commit);
+    if (goesAsItIs && payload.length > this.session.payloadBytesMax) {
       throw new KVError(
         "CommitTooLarge",
         `The commit has ${payload.length} bytes; ${this.#ledger.name} takes at most ${this.session.payloadBytesMax} in one commit`,
@@ -335,13 +344,14 @@ export class Engine {
   }
 
   /**
-   * True if a read should follow first. Where a look is cheap: when the last one is older than `LOOK_MS` and there is something new;
-   * elsewhere when the last one is older than `intervalMs`.
+   * True if a read should follow first. Where a look is cheap: when the last one is older than `LOOK_MS` and there is something new. Elsewhere
+   * that is left to the poll or, where there may be none, due when the last one is older than `intervalMs`.
    */
   isBehind(now: number, intervalMs: number): boolean {
     const age = now - this.#lastLook;
     const session = this.session;
-    if (session.hasNews === undefined) return age >= intervalMs;
+    // Where timers may die, no poll can be relied upon.
+    if (session.hasNews === undefined) return this.#environment.isolated === true && age >= intervalMs;
     if (age < LOOK_MS) return false;
     this.#lastLook = now;
     return session.hasNews(this.#state.position);
@@ -456,7 +466,10 @@ export class Engine {
 
   /** The state that another session of the same ledger starts with, to be built up by the caller. */
   begin(session: LedgerSession): Promise<EngineState> {
-    return EngineState.begin(session, { ...this.#stateOptions, index: true, sideIndex: false });
+    const options = { ...this.#stateOptions, index: true, sideIndex: false };
+    // What came before the oldest commit that is retained is nowhere to be had.
+    if (session.openState !== undefined) return Promise.resolve(EngineState.withoutState(session, options));
+    return EngineState.begin(session, options);
   }
 
   /** Reads the ledger from the beginning to its present end. Used once, by open. */
@@ -604,8 +617,10 @@ export class Engine {
       if (this.session.abandon === undefined) throw new Error("the request that had sent it is gone");
       await this.#follow(false, state);
       this.#unsettled = false;
+      this.#before.clear();
       this.queue.putBack(this.queue.takeInFlight());
     } catch (cause) {
+      this.#before.clear();
       this.#unsettled = false;
       const message = `What became of a commit to ${this.#ledger.name} could not be found out: ${String(cause)}`;
       this.queue.reject(this.queue.takeInFlight(), unknownOutcome(message, cause));
@@ -658,6 +673,7 @@ export class Engine {
     const refusal = this.refusal();
     if (refusal !== undefined) return this.queue.rejectWaiting(refusal);
     if (this.#astray) return this.#followFirst();
+    if (this.#resolves) return this.#flushResolved();
     const batch = this.queue.take({ bytesMax: BATCH_BYTES_MAX, countMax: this.#batchCommits.size });
     const began = this.#environment.monotonic();
     let result: MaybePromise<AppendResult>;
@@ -698,15 +714,14 @@ export class Engine {
     // Given up meanwhile: nobody asks any more.
     if (batch.length === 0) return undefined;
     if (result.status === "read-on") return this.#readOn(batch, result.error);
-    if (result.status === "behind") {
-      return this.#appendFailed(batch, new KVError("UnsupportedTarget", "A compare-and-swap ledger is not supported"));
-    }
+    if (result.status === "behind") return this.#behind(batch);
     const state = this.#state;
     for (let i = 0; i < batch.length; i++) {
       const pending = batch[i];
       const version = result.versions[i];
       try {
-        const verdict = this.#apply(state, pending.record, pending.commit, version, result.places[i]);
+        const commit = this.#options.index ? pending.commit : undefined;
+        const verdict = this.#apply(state, pending.record, commit, version, result.places[i]);
         if (isPromise(verdict)) return this.#appendedLate(batch.slice(i), result, verdict, i);
         this.#settle(pending, verdict, version);
       } catch (error) {
@@ -717,6 +732,123 @@ export class Engine {
     }
     return this.#endAppend(state, result);
   }
+
+  /** Somebody else was first: what was taken is resolved again, before everything that waits, against what they have done. */
+  async #behind(batch: readonly PendingCommit[]): Promise<void> {
+    this.queue.putBack(batch);
+    this.counts.lost++;
+    const state: FollowState = { invalidated: false };
+    try {
+      await this.#follow(false, state);
+    } catch (error) {
+      this.queue.rejectWaiting(asKVError(error));
+    }
+    this.#listener.flushed(state);
+  }
+
+  // --- flush, where authors resolve --------------------------------------------------------------------------------
+
+  /** Commits are resolved here, against the state that the append goes behind; nobody is told anything before that has succeeded. */
+  get #resolves(): boolean {
+    return this.#ledger.ordering === "compare-and-swap";
+  }
+
+  async #flushResolved(): Promise<void> {
+    const { queue } = this;
+    const state = this.#state;
+    for (const pending of queue.take(RESOLVED_BATCH)) queue.inFlight.set(pending.record.counter, pending);
+    let outcomes: Outcome[];
+    let result: AppendResult;
+    try {
+      const { payloadBytesMax } = this.session;
+      const { crc32 } = this.#environment;
+      const resolved = resolveBatch([...queue.inFlight.values()], state.replica, { crc32, payloadBytesMax });
+      outcomes = isPromise(resolved) ? await this.#own(resolved) : resolved;
+      // Given up meanwhile.
+      if (queue.inFlight.size === 0) return;
+      this.#noteUnwritten(outcomes);
+      const written = outcomes.flatMap((outcome) => outcome.written?.record ?? []);
+      if (written.length > 0) this.counts.batches++;
+      const appended = this.session.append(written, state.position);
+      result = isPromise(appended) ? await this.#own(appended) : appended;
+    } catch (error) {
+      this.#before.clear();
+      if (!(error instanceof IndexDamaged)) return this.#appendFailed(queue.takeInFlight(), error);
+      this.#indexDamaged = true;
+      return this.#behind(queue.takeInFlight());
+    }
+    const batch = queue.takeInFlight();
+    if (batch.length > 0 && result.status === "read-on") return this.#readOnResolved(outcomes, result.error);
+    this.#before.clear();
+    if (batch.length === 0) return;
+    if (result.status === "appended") await this.#appendedResolved(outcomes, result);
+    else await this.#behind(batch);
+  }
+
+  /**
+   * If a commit is met in the ledger, its batch was appended directly behind the position: then what was found still holds, also of those before it
+   * that come to nothing.
+   */
+  #noteUnwritten(outcomes: readonly Outcome[]): void {
+    let unwritten: Outcome[] = [];
+    for (const outcome of outcomes) {
+      if (outcome.written === undefined) {
+        unwritten.push(outcome);
+      } else {
+        if (unwritten.length > 0) this.#before.set(outcome.pending, unwritten);
+        unwritten = [];
+      }
+    }
+  }
+
+  /** Settles what was appended, and what comes to nothing before the last of it. The rest is resolved again. */
+  #appendedResolved(
+    outcomes: readonly Outcome[],
+    { versions, places, next }: Extract<AppendResult, { status: "appended" }>,
+  ): MaybePromise<void> {
+    const state = this.#state;
+    const written = outcomes.flatMap((outcome, i) => (outcome.written === undefined ? [] : i));
+    if (written.length > 0 && versions.length === 0) {
+      const message = `${this.#ledger.name} took nothing and was not behind`;
+      const batch = outcomes.map(({ pending }) => pending);
+      return this.#appendFailed(batch, new KVError("InputOutput", message));
+    }
+    const settled = written.length === 0 ? outcomes.length : written[versions.length - 1] + 1;
+    // Before anybody is told anything: what is called in answer comes behind these.
+    this.queue.putBack(outcomes.slice(settled).map(({ pending }) => pending));
+    let at = 0;
+    for (const outcome of outcomes.slice(0, settled)) {
+      if (outcome.written === undefined) {
+        this.#settleUnwritten(outcome);
+      } else {
+        const commit = this.#options.index ? outcome.written.commit : undefined;
+        // What is plain needs nothing that would have to arrive.
+        void this.#apply(state, outcome.written.record, commit, versions[at], places[at]);
+        this.#settle(outcome.pending, "applied", versions[at++]);
+      }
+    }
+    return this.#endAppend(state, { next });
+  }
+
+  #settleUnwritten({ pending, verdict, failure }: Outcome): void {
+    this.queue.inFlight.delete(pending.record.counter);
+    this.queue.release(pending);
+    if (failure === undefined) pending.settle(verdict, this.replica.version);
+    else pending.reject(failure);
+  }
+
+  async #readOnResolved(outcomes: readonly Outcome[], error: unknown): Promise<void> {
+    const written = outcomes.filter((outcome) => outcome.written !== undefined);
+    const unwritten = outcomes.filter((outcome) => outcome.written === undefined).map(({ pending }) => pending);
+    await this.#readOn(
+      written.map(({ pending }) => pending),
+      error,
+    );
+    this.#before.clear();
+    this.queue.putBack(unwritten.filter(({ released }) => !released));
+  }
+
+  // -----------------------------------------------------------------------------------------------------------------
 
   /** What the first of these commits does depends on what has yet to arrive. */
   async #appendedLate(
@@ -731,6 +863,7 @@ export class Engine {
       for (; i < batch.length; i++) {
         const { record, commit } = batch[i];
         const version = versions[offset + i];
+        // It was the index that had to be waited for.
         const verdict = i === 0 ? first : this.#apply(state, record, commit, version, places[offset + i]);
         this.#settle(batch[i], isPromise(verdict) ? await verdict : verdict, version);
       }
@@ -746,7 +879,15 @@ export class Engine {
   #endAppend(state: EngineState, { next }: { readonly next: Position }): MaybePromise<void> {
     state.position = next;
     this.#listener.flushed({ invalidated: false });
-    return this.#checkpoint(state);
+    const kept = this.#keepState();
+    return isPromise(kept) ? this.#own(kept) : this.#checkpoint(state);
+  }
+
+  /** Where the ledger keeps the state itself: it may be this session's turn. A promise if commits have to wait for that. */
+  #keepState(): MaybePromise<void> {
+    const { keeper } = this.#state;
+    if (keeper === undefined || this.refusal() !== undefined) return undefined;
+    return keeper.keep();
   }
 
   /** Sees to it that what lies in memory is saved; a promise if so much waits for it that commits have to wait too. */
@@ -870,6 +1011,7 @@ export class Engine {
       const met = this.#meetAll(now, result.commits);
       if (!(isPromise(met) ? await met : met)) continue;
       now.position = result.next;
+      if (result.state !== undefined) await this.#own(now.adopt(result.state));
       if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
       const relief = this.#checkpoint(now);
       if (relief !== undefined) await relief;
@@ -881,6 +1023,8 @@ export class Engine {
       if (this.#pacer.due()) await this.#own(this.#pacer.rest());
     }
     this.#lastLook = this.#environment.monotonic();
+    // Commits that have to wait for it find that out themselves.
+    void this.#keepState();
   }
 
   #sealed(): void {
@@ -941,8 +1085,13 @@ export class Engine {
       else met.push({ own, verdict, version: commit.version });
     };
     try {
-      const decoded = this.#options.index ? (own?.commit ?? decodeCommit(commit.payload)) : undefined;
-      const verdict = this.#apply(state, commit, decoded, commit.version, commit.place);
+      // What an author has resolved is another commit than the one that was asked for.
+      const known = this.#resolves ? undefined : own?.commit;
+      const decoded = this.#options.index ? (known ?? decodeCommit(commit.payload)) : undefined;
+      const whole = commit.isPartial === true && !this.#listener.isIdle() ? this.#complete(state, commit) : commit;
+      const verdict = isPromise(whole)
+        ? this.#own(whole).then((record) => this.#apply(state, record, decoded, commit.version, commit.place))
+        : this.#apply(state, whole, decoded, commit.version, commit.place);
       return isPromise(verdict) ? verdict.then(told) : told(verdict);
     } catch (error) {
       if (error instanceof IndexDamaged) throw error;
@@ -950,6 +1099,11 @@ export class Engine {
       this.#stopped = asKVError(error);
       throw this.#stopped;
     }
+  }
+
+  /** The commit with all its values: whoever watches is told them. */
+  async #complete({ source }: EngineState, commit: LedgerCommit): Promise<LedgerCommit> {
+    return { ...commit, payload: (await source.session.complete?.(commit)) ?? commit.payload };
   }
 
   #ownCommit(commit: LedgerCommit): PendingCommit | undefined {
@@ -1010,6 +1164,7 @@ export class Engine {
   }
 
   #settle(own: PendingCommit, verdict: Verdict, version: number): void {
+    for (const outcome of this.#before.get(own) ?? []) this.#settleUnwritten(outcome);
     this.queue.inFlight.delete(own.record.counter);
     this.queue.release(own);
     this.#remember(version);
@@ -1160,6 +1315,7 @@ export class Engine {
       const meeting = this.#meetEach(state, result.commits, met);
       if (isPromise(meeting)) await meeting;
       state.position = result.next;
+      if (result.state !== undefined) await this.#own(state.adopt(result.state));
       const relief = this.#checkpoint(state);
       if (relief !== undefined) await relief;
       if (result.status !== "more") return;

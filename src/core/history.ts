@@ -48,6 +48,8 @@ export interface HistoryRequest {
   /** Versions known to be void; undefined where nobody resolved the commits yet: then all keys are followed, not the matching ones alone. */
   readonly voidVersions: ReadonlySet<number> | undefined;
   readonly allowNetworkFileSystem: boolean;
+  /** Its commits were resolved by their authors. */
+  readonly isResolved: boolean;
 }
 
 /** What a history that has not been told to its end holds. */
@@ -83,12 +85,17 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
       const read = session.read(state.position, { bytes: READ_BYTES, verify: false });
       const result = isPromise(read) ? await read : read;
       if (result.notices !== undefined) request.note(state, result.notices);
-      for (const commit of result.commits) {
-        if (commit.version > request.version) return;
+      for (const stored of result.state?.runs ?? []) stored.close();
+      for (const met of result.commits) {
+        if (met.version > request.version) return;
+        const whole = met.isPartial === true ? session.complete?.(met) : undefined;
+        const commit = whole === undefined ? met : { ...met, payload: isPromise(whole) ? await whole : whole };
         const effect = effectOf(commit, state, request);
         for (const change of isPromise(effect) ? await effect : effect) yield toEntry<T>(commit, change);
       }
       state.position = result.next;
+      if (result.status === "moved" && request.isResolved)
+        throw new KVError("SnapshotExpired", `${request.ledger.name} retains less of its history than when this began`);
       if (result.status !== "more") return;
       state.checkpointer?.check();
       await state.checkpointer?.whenRelieved();
@@ -140,6 +147,8 @@ function effectOf(commit: LedgerCommit, state: EngineState, request: HistoryRequ
   const { replica, checkpointer } = state;
   const take = (resolution: Resolution): Change[] => {
     if (resolution.verdict !== "applied") return [];
+    // Nothing depends on what its author has resolved.
+    if (request.isResolved) return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));
     replica.apply(commit.version, resolution.changes);
     checkpointer?.count(decoded.operations.length, commit.payload.length);
     return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));

@@ -10,7 +10,7 @@ import { CommitBuilder } from "./commit-builder.ts";
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
 import { Engine, type EngineOptions, type Round } from "./engine.ts";
 import { type Entry, makeEntry } from "./entry.ts";
-import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
+import { type Environment, isPromise, type MaybePromise, type Timer } from "./environment.ts";
 import { type AddressRange, hasCode, InvalidArgumentError, KVError, notCommitted } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
 import type { FileWork } from "./file-work.ts";
@@ -1058,6 +1058,7 @@ export class CoreKV {
       snapshot,
       begin: (session) => engine.begin(session),
       voidVersions,
+      isResolved: ledger.ordering === "compare-and-swap",
     });
   }
 
@@ -1255,8 +1256,7 @@ export class CoreKV {
           "open: durability belongs to the ledger; give it to the function that makes it",
         );
       }
-      if (target.ordering === "append") return target;
-      throw new KVError("UnsupportedTarget", `${target.name}: only append-ordered ledgers are supported`);
+      return target;
     }
     if (target === "") throw new InvalidArgumentError("InvalidArgument", "open: the path is empty");
     if (typeof target === "string" || (typeof target === "object" && target !== null && "href" in target)) {
@@ -1289,9 +1289,18 @@ export class CoreKV {
     const now = this.#environment.monotonic();
     if (this.#autoSync && engine.isBehind(now, this.#syncIntervalMs)) {
       // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
-      return this.#followUntold(engine, { verify: false }).catch(() => undefined);
+      const followed = this.#followUntold(engine, { verify: false }).catch(() => undefined);
+      return engine.session.hasNews === undefined ? this.#atMost(this.#syncIntervalMs, followed) : followed;
     }
     return this.#pacer.due(now) ? this.#pacer.rest() : undefined;
+  }
+
+  /** No read waits longer than that for news: an append that gets no answer may be in the way. */
+  async #atMost(ms: number, promise: Promise<void>): Promise<void> {
+    let timer: Timer | undefined;
+    const late = new Promise<void>((resolve) => (timer = this.#environment.setTimer(resolve, ms, { ref: true })));
+    await Promise.race([promise, late]);
+    timer?.cancel();
   }
 
   async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {

@@ -1,5 +1,5 @@
 import { whenLoaded } from "./bytes-at.ts";
-import { type Commit, ItemKind } from "./commit.ts";
+import { type Commit, isPlain } from "./commit.ts";
 import type { HeldRun } from "./held-run.ts";
 import type { EncodedKey } from "./key.ts";
 import { type Layer, LayeredView } from "./layers.ts";
@@ -64,9 +64,9 @@ export class Replica implements Layer {
    * Applies a commit that only sets and deletes, as `resolve` would have it and without making rows of it. False, with nothing done, if it holds
    * anything else.
    */
-  applyPlain({ checks, operations }: Commit, at: CommitPlace): boolean {
-    if (checks.length > 0) return false;
-    for (const { kind } of operations) if (kind !== ItemKind.set && kind !== ItemKind.delete) return false;
+  applyPlain(commit: Commit, at: CommitPlace): boolean {
+    if (!isPlain(commit)) return false;
+    const { operations } = commit;
     const overlay = this.#overlays[0];
     for (let order = 0; order < operations.length; order++) overlay.putPlain(operations[order], at, order);
     this.version = at.version;

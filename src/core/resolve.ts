@@ -1,4 +1,4 @@
-import { type Commit, ItemKind, type Operation } from "./commit.ts";
+import { type Commit, expiryOf, ItemKind, type Operation } from "./commit.ts";
 import type { EncodedKey } from "./key.ts";
 import { encodeNumeric } from "./value.ts";
 
@@ -165,7 +165,7 @@ function resolveMany(
 
 function plainRow(operation: Operation, at: CommitPlace, order: number): Row {
   if (operation.kind === ItemKind.delete) return tombstone(at, order);
-  const expiresAt = operation.expireIn === 0 ? 0 : at.timestamp + operation.expireIn;
+  const expiresAt = expiryOf(operation, at.timestamp);
   return new Row(
     at.version,
     order,
@@ -188,7 +188,7 @@ function combinedRow(operation: Operation, at: CommitPlace, order: number, store
   const base = live(stored, at.timestamp);
   const operand = operation.numeric as number | bigint;
   let result: number | bigint | undefined = operand;
-  let expiresAt = operation.expireIn === 0 ? 0 : at.timestamp + operation.expireIn;
+  let expiresAt = expiryOf(operation, at.timestamp);
   if (base !== undefined) {
     if (base.numeric === undefined) return undefined;
     result = combine(operation.kind, base.numeric, operand);

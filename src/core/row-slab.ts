@@ -1,4 +1,4 @@
-import { ItemKind, type Operation } from "./commit.ts";
+import { expiryOf, ItemKind, type Operation } from "./commit.ts";
 import type { EncodedKey } from "./key.ts";
 import { type CommitPlace, Row } from "./resolve.ts";
 
@@ -108,7 +108,7 @@ export class RowSlab {
     doubles[d + Double.version] = at.version;
     doubles[d + Double.timestamp] = at.timestamp;
     doubles[d + Double.place] = at.place;
-    doubles[d + Double.expiresAt] = operation.expireIn === 0 ? 0 : at.timestamp + operation.expireIn;
+    doubles[d + Double.expiresAt] = expiryOf(operation, at.timestamp);
     words[w + Word.order] = order;
     words[w + Word.valueOffset] = deleted ? -1 : operation.valueOffset;
     words[w + Word.valueLength] = operation.valueLength;

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { KV } from "../../src/index.node.ts";
-import { observed, onEachLedger, openPair } from "../support/database.ts";
+import { observed, onEachOrdering, openPair } from "../support/database.ts";
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("an atomic commit does all of its operations at one version", async () => {
     using made = make();
     await using pair = await openPair({}, made.ledger);

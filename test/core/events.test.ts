@@ -3,7 +3,7 @@ import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { Emitter, type SyncEvent } from "../../src/core/events.ts";
 import { KV } from "../../src/index.node.ts";
 import { faultyLedger } from "../../src/testing/index.ts";
-import { observed, onEachLedger, openPair, TestClock } from "../support/database.ts";
+import { observed, onEachOrdering, openPair, TestClock } from "../support/database.ts";
 
 function syncEvents(db: Pick<KV, "on">): SyncEvent[] {
   const events: SyncEvent[] = [];
@@ -83,7 +83,7 @@ describe("listeners", () => {
   });
 });
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("with autoSync a sync event tells of every batch of writes and of every sync", async () => {
     using made = make();
     await using db = await KV.open(made.ledger, { syncIntervalMs: 1e6 });

@@ -5,7 +5,7 @@ import { encodeKey } from "../../src/core/key.ts";
 import type { CoreKV } from "../../src/core/kv.ts";
 import type { Ledger } from "../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
-import { onEachLedger, TestClock } from "../support/database.ts";
+import { onEachOrdering, TestClock } from "../support/database.ts";
 
 /** How every kind of read sees a key. */
 async function seen(db: CoreKV, key: string): Promise<boolean[]> {
@@ -25,7 +25,7 @@ async function seen(db: CoreKV, key: string): Promise<boolean[]> {
 
 const all = (value: boolean): boolean[] => Array.from({ length: 9 }, () => value);
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("an entry is gone for every read from the time on that is its commit's plus expireIn", async () => {
     using made = make();
     const clock = new TestClock();

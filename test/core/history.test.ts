@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import type { HistoryEntry } from "../../src/core/history.ts";
 import { KV } from "../../src/index.node.ts";
-import { observed, onEachLedger, openPair, settles, TestClock } from "../support/database.ts";
+import { observed, onEachOrdering, openPair, settles, TestClock } from "../support/database.ts";
 
 async function all<T>(entries: AsyncIterable<HistoryEntry<T>>): Promise<HistoryEntry<T>[]> {
   const found: HistoryEntry<T>[] = [];
@@ -13,7 +13,7 @@ async function all<T>(entries: AsyncIterable<HistoryEntry<T>>): Promise<HistoryE
 const brief = (entries: readonly HistoryEntry[]): unknown[] =>
   entries.map(({ key, operation, value }) => [key.join("/"), operation, value]);
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("scan tells what happened to matching keys, own and others', in commit order", async () => {
     using made = make();
     await using db = await KV.open(made.ledger);

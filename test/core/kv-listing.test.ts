@@ -4,7 +4,7 @@ import type { Entry } from "../../src/core/entry.ts";
 import type { KeyPart } from "../../src/core/key.ts";
 import type { ListOptions } from "../../src/core/options.ts";
 import { KV } from "../../src/index.node.ts";
-import { onEachLedger, openPair } from "../support/database.ts";
+import { onEachOrdering, openPair } from "../support/database.ts";
 import { compareKeys, Draw, drawPart, nameOf } from "../support/random.ts";
 
 const keysOf = (entries: readonly Entry[]): KeyPart[][] => entries.map(({ key }) => key);
@@ -16,7 +16,7 @@ async function filled(...keys: KeyPart[][]): Promise<KV> {
 }
 
 describe("queries", () => {
-  onEachLedger((make) => {
+  onEachOrdering((make) => {
     test("[] is everything, a prefix is the key itself and all below it", async () => {
       using made = make();
       await using db = await KV.open(made.ledger);
@@ -135,7 +135,7 @@ describe("options", () => {
 });
 
 describe("cursors", () => {
-  onEachLedger((make) => {
+  onEachOrdering((make) => {
     test("page by page everything comes once, in both orders and directions", async () => {
       using made = make();
       await using db = await KV.open(made.ledger);
@@ -214,7 +214,7 @@ describe("cursors", () => {
 });
 
 describe("one frozen version", () => {
-  onEachLedger((make) => {
+  onEachOrdering((make) => {
     test("is what an iteration sees, whatever is written meanwhile, here and elsewhere", async () => {
       using made = make();
       await using pair = await openPair({}, made.ledger);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { KV } from "../../src/index.node.ts";
-import { onEachLedger, openPair } from "../support/database.ts";
+import { onEachOrdering, openPair } from "../support/database.ts";
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("get gives the value under exactly its key, or null", async () => {
     using made = make();
     await using db = await KV.open(made.ledger);

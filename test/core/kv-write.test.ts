@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { KV } from "../../src/index.node.ts";
-import { macrotask, observed, onEachLedger, openPair, settles, withLimit } from "../support/database.ts";
+import { macrotask, observed, onEachOrdering, openPair, settles, withLimit } from "../support/database.ts";
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("set and delete resolve with the versions of their commits, which grow", async () => {
     using made = make();
     await using db = await KV.open(made.ledger);
@@ -150,7 +150,7 @@ describe("reading one's own writes", () => {
 });
 
 describe("deleteAll", () => {
-  onEachLedger((make) => {
+  onEachOrdering((make) => {
     test("deletes what its query matches, in one commit, and tells how many keys", async () => {
       using made = make();
       await using db = await KV.open(made.ledger);

@@ -7,7 +7,7 @@ import type { Environment } from "../../src/core/environment.ts";
 import { KV as EdgeKV } from "../../src/index.ts";
 import { KV } from "../../src/index.node.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
-import { macrotask, observed, onEachLedger, settles, TestClock } from "../support/database.ts";
+import { macrotask, observed, onEachOrdering, settles, TestClock } from "../support/database.ts";
 import { temporaryFolder } from "../support/folder.ts";
 
 const closed = { code: "Closed" };
@@ -113,8 +113,6 @@ describe("open", () => {
     await expect(new KV().open(memoryLedger(), { durability: "strict" })).rejects.toMatchObject({
       code: "InvalidOption",
     });
-    const swap = { ...memoryLedger(), ordering: "compare-and-swap" } as const;
-    await expect(new KV().open(swap)).rejects.toMatchObject({ code: "UnsupportedTarget" });
   });
 
   test("of a path in a build without the file adapter is a typed error", async () => {
@@ -173,7 +171,7 @@ test("before open every call is a typed error, after close another one", async (
 });
 
 describe("close", () => {
-  onEachLedger((make) => {
+  onEachOrdering((make) => {
     test("drains every accepted write, and refuses what comes later", async () => {
       using made = make();
       const db = await KV.open(made.ledger);

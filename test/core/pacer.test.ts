@@ -3,7 +3,7 @@ import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { Pacer } from "../../src/core/pacer.ts";
 import { KV } from "../../src/index.node.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
-import { onEachLedger } from "../support/database.ts";
+import { onEachOrdering } from "../support/database.ts";
 
 test("a rest is due when work has gone on for so long without a macrotask", async () => {
   let now = 0;
@@ -32,7 +32,7 @@ test("a rest is due when work has gone on for so long without a macrotask", asyn
   expect(pacer.due()).toBe(false);
 });
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("a loop of awaited calls lets the program's timers fire", async () => {
     using made = make();
     await using db = await KV.open(made.ledger);

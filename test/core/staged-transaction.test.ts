@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { KV } from "../../src/index.node.ts";
-import { observed, onEachLedger, openPair, settles, TestClock, withLimit } from "../support/database.ts";
+import { observed, onEachOrdering, openPair, settles, TestClock, withLimit } from "../support/database.ts";
 
 /** beginTransaction, endTransaction, abortTransaction. */
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("a thousand awaited sets in a transaction are one commit, and nobody sees any of them before its end", async () => {
     using made = make();
     await using pair = await openPair({}, made.ledger);

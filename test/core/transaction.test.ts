@@ -2,11 +2,11 @@ import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import type { Transaction } from "../../src/core/transaction.ts";
 import { KV } from "../../src/index.node.ts";
-import { observed, onEachLedger, openPair, settles, TestClock } from "../support/database.ts";
+import { observed, onEachOrdering, openPair, settles, TestClock } from "../support/database.ts";
 
 /** transaction(fn). */
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("resolves with what the function returned, and its writes are one commit", async () => {
     using made = make();
     await using pair = await openPair({}, made.ledger);

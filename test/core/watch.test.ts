@@ -3,10 +3,10 @@ import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import type { WatchEntry } from "../../src/core/watch.ts";
 import { KV } from "../../src/index.node.ts";
-import { macrotask, observed, onEachLedger, openPair, signal } from "../support/database.ts";
+import { macrotask, observed, onEachOrdering, openPair, signal } from "../support/database.ts";
 import { temporaryFolder } from "../support/folder.ts";
 
-onEachLedger((make) => {
+onEachOrdering((make) => {
   test("a watch is told of each commit to its key and all below, own and others', once and in order", async () => {
     using made = make();
     await using pair = await openPair({}, made.ledger);
@@ -54,8 +54,10 @@ onEachLedger((make) => {
       };
       reads.push(read());
     });
-    for (let i = 1; i <= 20; i++) void (i % 2 ? db : other).atomic().set(["m"], i).set(["n"], i).commit();
-    await other.sync();
+    const commits = Array.from({ length: 20 }, (_, i) =>
+      (i % 2 ? db : other).atomic().set(["m"], i).set(["n"], i).commit(),
+    );
+    await Promise.all(commits);
     await db.sync();
     expect(reads.length).toBe(20);
     await Promise.all(reads);

@@ -12,7 +12,7 @@ import { encodeHeaderPair, encodeNewLedger } from "../../src/adapters/fs/generat
 import { fsLedger } from "../../src/adapters/fs/index.ts";
 import { encodeDrop, encodeSeal, FORMAT } from "../../src/adapters/fs/payloads.ts";
 import { ByteWriter } from "../../src/core/bytes.ts";
-import { writePurge, writeSet } from "../../src/core/commit.ts";
+import { writeOutcomeSet, writePurge, writeSet } from "../../src/core/commit.ts";
 import type { Environment } from "../../src/core/environment.ts";
 import { encodeKey } from "../../src/core/key.ts";
 import { fileWork } from "../../src/core/file-work.ts";
@@ -242,6 +242,22 @@ const golden: Readonly<Record<string, (ledger: Ledger) => Promise<void>>> = {
       entries: [entry("purged"), entry("purged too early"), entry("purged with another version", 1)],
     });
     ledger.append(ledger.frame(FrameKind.commit, purge.take()));
+    await ledger.set(["last", "entry"]);
+  },
+
+  outcomes: async (ledger) => {
+    await ledger.set(["plain", 1]);
+    const payload = new ByteWriter();
+    const { crc32 } = nodeEnvironment;
+    const put = (name: string, value: unknown, expiresAt: number): void => {
+      const numeric = typeof value === "number" || typeof value === "bigint" ? value : undefined;
+      writeOutcomeSet(payload, crc32, encodeKey([name]), encodeValue(value), expiresAt, numeric);
+    };
+    put("result", 41.5, 0);
+    put("kept its expiry", 2n ** 70n, START + 10 * 365 * 24 * HOUR + 0.123);
+    put("expired", { a: 1 }, START + 0.5);
+    put("expired before there were clocks", "x", -1);
+    ledger.append(ledger.frame(FrameKind.commit, payload.take()));
     await ledger.set(["last", "entry"]);
   },
 

@@ -326,8 +326,7 @@ class State {
       const first = fields.take(1)[0];
       const kind = first & 0x0f;
       const flags = first & 0xf0;
-      if (kind < 1 || kind > 7 || (flags !== 0 && (flags !== 0x10 || ![2, 4, 5, 6].includes(kind))))
-        throw new Error(`an item of unknown kind ${first}`);
+      if (kind < 1 || kind > 7 || !flagsOf(kind).includes(flags)) throw new Error(`an item of unknown kind ${first}`);
       if (kind === 7) {
         const wait = fields.f64();
         for (let count = fields.varint(); count > 0; count--) {
@@ -349,7 +348,7 @@ class State {
         put(key, undefined);
         continue;
       }
-      const expiresAt = flags === 0 ? undefined : timestamp + fields.f64();
+      const expiresAt = flags === 0 ? undefined : (flags === 0x10 ? timestamp : 0) + fields.f64();
       const length = fields.varint();
       const checksum = kind === 2 ? viewOf(fields.take(4)).getUint32(0, true) : undefined;
       const bytes = fields.take(length);
@@ -706,4 +705,9 @@ function hex(bytes: Uint8Array): string {
 
 function fromHex(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, "hex"));
+}
+
+function flagsOf(kind: number): number[] {
+  if (kind === 2) return [0, 0x10, 0x20];
+  return [4, 5, 6].includes(kind) ? [0, 0x10] : [0];
 }

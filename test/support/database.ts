@@ -9,6 +9,7 @@ import type { KVOptions } from "../../src/core/options.ts";
 import { KV } from "../../src/index.node.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import { temporaryFolder } from "./folder.ts";
+import { swapLedger } from "./swap-ledger.ts";
 
 /** A ledger of a test, and what has to be cleaned up behind it. */
 export interface TestLedger extends Disposable {
@@ -23,6 +24,13 @@ export function onEachLedger(tests: (make: () => TestLedger) => void): void {
       const folder = temporaryFolder();
       return { ledger: fsLedger(folder.file("ledger.db")), [Symbol.dispose]: () => folder[Symbol.dispose]() };
     }));
+}
+
+/** And on one whose authors resolve their commits. */
+export function onEachOrdering(tests: (make: () => TestLedger) => void): void {
+  onEachLedger(tests);
+  describe("where authors resolve", () =>
+    tests(() => ({ ledger: swapLedger().ledger, [Symbol.dispose]: () => undefined })));
 }
 
 /** Two databases on one ledger in memory: to each other what two processes are on one file. */
@@ -111,8 +119,11 @@ export function withLimit(ledger: Ledger, payloadBytesMax: number): Ledger {
   return { ...ledger, open: async (options) => withMembers(await ledger.open(options), { payloadBytesMax }) };
 }
 
+/** Undefined: left out. */
+type SessionMembers = { readonly [K in keyof LedgerSession]?: LedgerSession[K] | undefined };
+
 /** A session with some members replaced; everything else goes to the one underneath. */
-export function withMembers(session: LedgerSession, members: Partial<LedgerSession>): LedgerSession {
+export function withMembers(session: LedgerSession, members: SessionMembers): LedgerSession {
   return new Proxy(session, {
     get(target, property) {
       if (Object.hasOwn(members, property)) return Reflect.get(members, property) as unknown;
