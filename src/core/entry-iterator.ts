@@ -1,7 +1,7 @@
 import { NotLoaded, whenLoaded } from "./bytes-at.ts";
-import { type Entry, type EntryOrder, makeEntry } from "./entry.ts";
-import type { EncodedKey } from "./key.ts";
+import { type Entry, type EntryOrder, makeListedEntry } from "./entry.ts";
 import { isPromise } from "./environment.ts";
+import { type EncodedKey, KeyDecoder } from "./key.ts";
 import type { Listing } from "./listing.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Row } from "./resolve.ts";
@@ -31,6 +31,7 @@ export interface EntryIteratorOptions {
  */
 export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
   readonly #options: EntryIteratorOptions;
+  readonly #keys = new KeyDecoder();
   #base: IteratorBase | undefined;
   #last: Entry<T> | undefined;
   #ended = false;
@@ -64,7 +65,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       const { key, row } = base.listing;
       const value = base.source.value(row);
       if (value instanceof Promise) return this.#inTurn(() => this.#arriving(key, row, value));
-      this.#last = makeEntry(key, row, value as T, this.#options.order);
+      this.#last = this.#entry(key, row, value as T);
       return Promise.resolve({ done: false, value: this.#last });
     } catch (error) {
       if (error instanceof NotLoaded) return this.#inTurn(() => this.#next());
@@ -86,7 +87,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
 
   async #arriving(key: EncodedKey, row: Row, value: Promise<unknown>): Promise<IteratorResult<Entry<T>, undefined>> {
     try {
-      this.#last = makeEntry(key, row, (await value) as T, this.#options.order);
+      this.#last = this.#entry(key, row, (await value) as T);
       return { done: false, value: this.#last };
     } catch (error) {
       this.#end();
@@ -115,12 +116,10 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
     const entries: Entry<T>[] = [];
     try {
       const base = await this.#begin();
-      const { listing } = base;
-      for (let ok = whenLoaded(this.#step); isPromise(ok) ? await ok : ok; ok = whenLoaded(this.#step)) {
-        const { key, row } = listing;
-        const value = base.source.value(row);
-        entries.push(makeEntry(key, row, (value instanceof Promise ? await value : value) as T, this.#options.order));
-        if (this.#options.pacer.dueSoon()) await this.#options.pacer.rest();
+      for (;;) {
+        const wait = this.#collectReady(base, entries);
+        if (wait === undefined) break;
+        await wait();
       }
       this.#throwFailure();
       return entries;
@@ -128,6 +127,24 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       throw this.#options.failed(error);
     } finally {
       this.#end();
+    }
+  }
+
+  /** Goes on until something has to be awaited, which it returns; undefined at the end. */
+  #collectReady({ listing, source }: IteratorBase, entries: Entry<T>[]): (() => Promise<unknown>) | undefined {
+    const { pacer } = this.#options;
+    try {
+      while (this.#step()) {
+        const { key, row } = listing;
+        const value = source.value(row);
+        if (value instanceof Promise) return async () => entries.push(this.#entry(key, row, (await value) as T));
+        entries.push(this.#entry(key, row, value as T));
+        if (pacer.dueSoon()) return () => pacer.rest();
+      }
+      return undefined;
+    } catch (error) {
+      if (error instanceof NotLoaded) return () => error.promise;
+      throw error;
     }
   }
 
@@ -144,7 +161,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       }
       const { key, row } = base.listing;
       const value = base.source.value(row);
-      this.#last = makeEntry(key, row, (value instanceof Promise ? await value : value) as T, this.#options.order);
+      this.#last = this.#entry(key, row, (value instanceof Promise ? await value : value) as T);
       return { done: false, value: this.#last };
     } catch (error) {
       this.#end();
@@ -159,6 +176,10 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
     if (this.#ended) base.release();
     else this.#base = base;
     return base;
+  }
+
+  #entry(key: EncodedKey, row: Row, value: T): Entry<T> {
+    return makeListedEntry(this.#keys, key, row, value, this.#options.order);
   }
 
   #throwFailure(): void {

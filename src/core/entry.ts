@@ -1,4 +1,4 @@
-import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
+import { decodeKey, type EncodedKey, type KeyDecoder, type KeyPart } from "./key.ts";
 import type { Row } from "./resolve.ts";
 
 /** What the database holds under a key. Key and value are the receiver's own: changing them changes nothing in the database. */
@@ -27,8 +27,8 @@ class ListedEntry<T> implements Entry<T> {
   /** What the cursor is made of: the key, or in the order of versions the row. */
   readonly #place: EncodedKey | Row;
 
-  constructor(encoded: EncodedKey, row: Row, value: T, order: EntryOrder) {
-    this.key = decodeKey(encoded);
+  constructor(key: KeyPart[], encoded: EncodedKey, row: Row, value: T, order: EntryOrder) {
+    this.key = key;
     this.value = value;
     this.version = row.version === 0 ? undefined : row.version;
     this.timestamp = row.timestamp;
@@ -42,8 +42,19 @@ class ListedEntry<T> implements Entry<T> {
   }
 }
 
-export function makeEntry<T>(encoded: EncodedKey, row: Row, value: T, order: EntryOrder = "key"): Entry<T> {
-  return new ListedEntry(encoded, row, value, order);
+export function makeEntry<T>(encoded: EncodedKey, row: Row, value: T): Entry<T> {
+  return new ListedEntry(decodeKey(encoded), encoded, row, value, "key");
+}
+
+/** An entry of a listing, whose keys one decoder decodes. */
+export function makeListedEntry<T>(
+  keys: KeyDecoder,
+  encoded: EncodedKey,
+  row: Row,
+  value: T,
+  order: EntryOrder,
+): Entry<T> {
+  return new ListedEntry(keys.decode(encoded), encoded, row, value, order);
 }
 
 /** A place in a listing: behind a key, or behind a commit's operation. */

@@ -28,7 +28,11 @@ export class HeldRun implements Layer {
   }
 
   get(key: EncodedKey): Row | undefined {
-    return this.#rebuildable ? telling(() => this.run.get(key)) : this.run.get(key);
+    try {
+      return this.run.get(key);
+    } catch (error) {
+      throw this.#rebuildable ? told(error) : error;
+    }
   }
 
   cursor(): OrderedCursor<Row> {
@@ -104,10 +108,13 @@ function telling<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    if (hasCode(error, "LedgerDamaged"))
-      throw new IndexDamaged("a run of the saved index is damaged", { cause: error });
-    throw error;
+    throw told(error);
   }
+}
+
+function told(error: unknown): unknown {
+  if (!hasCode(error, "LedgerDamaged")) return error;
+  return new IndexDamaged("a run of the saved index is damaged", { cause: error });
 }
 
 class TellingCursor implements OrderedCursor<Row> {
@@ -118,26 +125,48 @@ class TellingCursor implements OrderedCursor<Row> {
   }
 
   get key(): EncodedKey {
-    return telling(() => this.#cursor.key);
+    return this.#cursor.key;
   }
 
+  // Without a function for each call: these are called for every entry.
+
   get value(): Row {
-    return telling(() => this.#cursor.value);
+    try {
+      return this.#cursor.value;
+    } catch (error) {
+      throw told(error);
+    }
   }
 
   seek(key: EncodedKey): boolean {
-    return telling(() => this.#cursor.seek(key));
+    try {
+      return this.#cursor.seek(key);
+    } catch (error) {
+      throw told(error);
+    }
   }
 
   seekBefore(key: EncodedKey | undefined): boolean {
-    return telling(() => this.#cursor.seekBefore(key));
+    try {
+      return this.#cursor.seekBefore(key);
+    } catch (error) {
+      throw told(error);
+    }
   }
 
   next(): boolean {
-    return telling(() => this.#cursor.next());
+    try {
+      return this.#cursor.next();
+    } catch (error) {
+      throw told(error);
+    }
   }
 
   previous(): boolean {
-    return telling(() => this.#cursor.previous());
+    try {
+      return this.#cursor.previous();
+    } catch (error) {
+      throw told(error);
+    }
   }
 }

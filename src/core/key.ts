@@ -65,14 +65,42 @@ export function encodePart(part: KeyPart): string {
 
 /** The parts of an encoded key. Throws `MalformedBytes` for what is none. */
 export function decodeKey(encoded: EncodedKey): KeyPart[] {
-  const parts: KeyPart[] = [];
-  for (let at = 0; at < encoded.length;) {
-    const end = partEnd(encoded, at);
-    parts.push(decodePart(encoded, at, end));
-    at = end;
+  return new KeyDecoder().decode(encoded);
+}
+
+/** Decodes keys one after the other: the parts that one has in common with the one before are not decoded again, except for its last one. */
+export class KeyDecoder {
+  /** What came before the last part of the key before; empty if that is not to be used again. */
+  #prefix: EncodedKey = "";
+  #parts: readonly KeyPart[] = [];
+
+  /** As `decodeKey`. */
+  decode(encoded: EncodedKey): KeyPart[] {
+    const prefix = this.#prefix;
+    const { length } = prefix;
+    // A zero byte that does not end its part is followed by one that begins none.
+    if (length > 0 && length < encoded.length && encoded.startsWith(prefix) && encoded.charCodeAt(length) !== 0xff) {
+      const end = partEnd(encoded, length);
+      if (end === encoded.length) {
+        const parts = this.#parts.slice();
+        parts.push(decodePart(encoded, length, end));
+        return parts;
+      }
+    }
+    const parts: KeyPart[] = [];
+    let last = 0;
+    for (let at = 0; at < encoded.length;) {
+      last = at;
+      const end = partEnd(encoded, at);
+      parts.push(decodePart(encoded, at, end));
+      at = end;
+    }
+    if (parts.length === 0) throw new MalformedBytes("a key without parts");
+    this.#parts = parts.slice(0, -1);
+    // Bytes belong to whoever receives them.
+    this.#prefix = this.#parts.some((part) => typeof part === "object") ? "" : encoded.slice(0, last);
+    return parts;
   }
-  if (parts.length === 0) throw new MalformedBytes("a key without parts");
-  return parts;
 }
 
 /** The offset behind the part that begins at `offset`. */
@@ -157,6 +185,16 @@ function fromUtf8(bytes: string): string {
 
 const scratch = new DataView(new ArrayBuffer(8));
 
+/** Four bytes, as 32 bits with a sign. */
+function wordAt(encoded: string, at: number): number {
+  return (
+    (encoded.charCodeAt(at) << 24) |
+    (encoded.charCodeAt(at + 1) << 16) |
+    (encoded.charCodeAt(at + 2) << 8) |
+    encoded.charCodeAt(at + 3)
+  );
+}
+
 /** IEEE 754 big-endian; the sign bit flipped, all bits of negative numbers: byte order is numeric order. */
 function encodeNumber(value: number): string {
   if (value !== value) throw new InvalidArgumentError("InvalidKey", "NaN cannot be a key");
@@ -171,9 +209,11 @@ const word = (bits: number): string =>
   String.fromCharCode(bits >>> 24, (bits >>> 16) & 0xff, (bits >>> 8) & 0xff, bits & 0xff);
 
 function decodeNumber(encoded: string, from: number): number {
-  const flip = encoded.charCodeAt(from) & 0x80 ? 0 : 0xff;
-  for (let i = 0; i < 8; i++) scratch.setUint8(i, encoded.charCodeAt(from + i) ^ flip);
-  if (flip === 0) scratch.setUint8(0, scratch.getUint8(0) ^ 0x80);
+  const high = wordAt(encoded, from);
+  const low = wordAt(encoded, from + 4);
+  // The sign bit is set for what is not negative.
+  scratch.setInt32(0, high < 0 ? high ^ 0x80000000 : ~high);
+  scratch.setInt32(4, high < 0 ? low : ~low);
   return scratch.getFloat64(0);
 }
 

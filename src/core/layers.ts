@@ -6,7 +6,10 @@ import type { Row } from "./resolve.ts";
  * A part of the state: the changes of some span of commits, or everything below a version. All calls are synchronous; where bytes have
  * to be waited for they throw `NotLoaded` and have changed nothing: the same call is made again later.
  */
-export type Layer = Pick<OrderedView<Row>, "get" | "cursor">;
+export interface Layer extends Pick<OrderedView<Row>, "get" | "cursor"> {
+  /** True if there is nothing in it, not even what hides something else. */
+  readonly isEmpty?: boolean;
+}
 
 /**
  * Layers as one: of a key's rows the one in the newest layer counts. With a base that holds everything below a version, rows below that version
@@ -35,9 +38,11 @@ export class LayeredView implements Layer {
   }
 
   cursor(): OrderedCursor<Row> {
-    const cursors = this.#layers.map((layer) => layer.cursor());
-    if (this.#base === undefined && cursors.length === 1) return cursors[0];
+    const cursors: OrderedCursor<Row>[] = [];
+    for (const layer of this.#layers) if (layer.isEmpty !== true) cursors.push(layer.cursor());
     if (this.#base !== undefined) cursors.push(this.#base.cursor());
+    // Without any layer there is nothing to be seen, which the first one can tell.
+    if (cursors.length === 0) return this.#layers[0].cursor();
     return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, this.#base, this.#baseBelow);
   }
 }

@@ -87,8 +87,14 @@ export class Overlay implements OrderedView<Row> {
     return this.#olderRows * OLDER_ROW_BYTES;
   }
 
+  /** True if it has no rows, deleted ones included. */
+  get isEmpty(): boolean {
+    return this.#entries === 0;
+  }
+
   /** The newest row; a deleted one, if it is still there. */
   get(key: EncodedKey): Row | undefined {
+    if (this.#entries === 0) return undefined;
     const id = this.#table.find(key, hashKey(key, this.#seed));
     return id < 0 ? undefined : this.#slab.read(id);
   }
@@ -137,6 +143,7 @@ export class Overlay implements OrderedView<Row> {
     else this.#frozen.push({ version, count: 1 });
     this.#newestFrozen = version;
     return new FrozenOverlay(version, this.#size, {
+      isEmpty: this.isEmpty,
       get: (key) => this.#getAt(key, version),
       cursor: () => this.#cursorAt(version),
       release: () => this.#release(version),
@@ -197,6 +204,7 @@ export class Overlay implements OrderedView<Row> {
   // --- frozen versions ---------------------------------------------------------------------------------------------
 
   #getAt(key: EncodedKey, version: number): Row | undefined {
+    if (this.#entries === 0) return undefined;
     const id = this.#table.find(key, hashKey(key, this.#seed));
     return id < 0 ? undefined : this.#rowAt(id, version);
   }
@@ -287,6 +295,7 @@ export class Overlay implements OrderedView<Row> {
 }
 
 interface FrozenAccess {
+  readonly isEmpty: boolean;
   readonly get: (key: EncodedKey) => Row | undefined;
   readonly cursor: () => OrderedCursor<Row>;
   readonly release: () => void;
@@ -303,6 +312,10 @@ export class FrozenOverlay implements OrderedView<Row> {
     this.version = version;
     this.size = size;
     this.#access = access;
+  }
+
+  get isEmpty(): boolean {
+    return this.#access.isEmpty;
   }
 
   get(key: EncodedKey): Row | undefined {

@@ -1,10 +1,10 @@
 import { checkOperand } from "./atomic.ts";
 import { onceLoaded, whenLoaded } from "./bytes-at.ts";
 import { type Check, type CombineKind, ItemKind } from "./commit.ts";
-import { type Entry, makeEntry } from "./entry.ts";
+import { type Entry, makeEntry, makeListedEntry } from "./entry.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
-import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
+import { decodeKey, type EncodedKey, encodeKey, type Key, KeyDecoder, type KeyPart } from "./key.ts";
 import { type Listing, listRows } from "./listing.ts";
 import { type ListOptions, parseListOptions, parseOptions, type SetOptions } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
@@ -67,10 +67,11 @@ export class Transaction {
     const frozen = whenLoaded(() => state.freeze());
     const rows = isPromise(frozen) ? await this.#held(frozen) : frozen;
     const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: state.now });
+    const keys = new KeyDecoder();
     for (let ok = this.#step(listing); isPromise(ok) ? await this.#held(ok) : ok; ok = this.#step(listing)) {
       const { key, row } = listing;
       const value = this.#valueOf(row);
-      yield makeEntry(key, row, (isPromise(value) ? await value : value) as T, parsed.order);
+      yield makeListedEntry(keys, key, row, (isPromise(value) ? await value : value) as T, parsed.order);
       if (this.#pacer.due()) await this.#pacer.rest();
     }
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { decodeKey, encodeKey, type Key, keyBytesMax } from "../../src/core/key.ts";
+import { decodeKey, encodeKey, type Key, KeyDecoder, keyBytesMax } from "../../src/core/key.ts";
 import { CLOSE_PARTS, compareKeys, Draw, drawPart } from "../support/random.ts";
 
 const refused = { name: "InvalidArgumentError", code: "InvalidKey", outcome: "not committed" };
@@ -28,6 +28,26 @@ describe("the encoding of keys", () => {
       const key = draw.many(1 + draw.below(4), () => drawPart(draw));
       expect(decodeKey(encodeKey(key))).toEqual(key);
     }
+  });
+
+  test("gives back what went in, whatever a decoder has decoded before", () => {
+    const draw = new Draw(3);
+    const beginnings: Key[] = [["a"], ["a\0"], ["a\0\0"], ["a", "b"], ["a", Uint8Array.of(0)], [1, 2], [true]];
+    const decoder = new KeyDecoder();
+    for (let i = 0; i < 3000; i++) {
+      const key = [...draw.from(beginnings), ...draw.many(draw.below(3), () => drawPart(draw))];
+      expect(decoder.decode(encodeKey(key))).toEqual(key);
+    }
+  });
+
+  test("a decoder gives everybody parts of their own", () => {
+    const decoder = new KeyDecoder();
+    const bytes = Uint8Array.of(1, 2);
+    const [first, second] = [1, 2].map((n) => decoder.decode(encodeKey(["a", bytes, n])));
+    (first[1] as Uint8Array)[0] = 9;
+    first[0] = "b";
+    expect(second).toEqual(["a", bytes, 2]);
+    expect(decoder.decode(encodeKey(["a", bytes, 3]))).toEqual(["a", bytes, 3]);
   });
 
   test("tells parts of different types apart", () => {
