@@ -225,8 +225,8 @@ export const defects: readonly Defect[] = [
   }),
   defect("deleted keys are left out of the lowest run", {
     file: CHECKPOINTER,
-    find: "if (row.version >= below) builder.add",
-    replace: "if (row.version >= below && !(row.deleted && replica.base === undefined)) builder.add",
+    find: "if (row.version >= below) {",
+    replace: "if (row.version >= below && !(row.deleted && replica.base === undefined)) {",
   }),
   defect("what was written behind a seal is taken for committed", {
     file: ENGINE,
