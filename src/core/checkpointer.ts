@@ -52,6 +52,12 @@ interface Closed {
   readonly version: number;
 }
 
+/** A checkpoint with its runs opened. */
+interface Published extends OpenedRuns {
+  readonly position: Position;
+  readonly version: number;
+}
+
 /**
  * Turns what lies in memory into runs: in the checkpoint store, so that the next open begins there; where there is none in memory, where a run
  * takes a fraction of what an overlay does. One save at a time, in slices, of layers in which nothing changes any more.
@@ -202,17 +208,49 @@ export class Checkpointer {
 
   /** Takes what another process has published, if that covers more than the runs here and no more than was applied. True if it did. */
   async #adopt(): Promise<boolean> {
+    // What reaches further than this replica has come would be seen before its time, and sums added twice.
+    const published = await this.#published(
+      ({ position }) => position > this.#covered && position <= this.#host.position,
+    );
+    if (published === undefined) return false;
+    this.counts.adopted++;
+    this.#install(published.position, published.version, published.runs);
+    return true;
+  }
+
+  /**
+   * Takes what another process has published if that reaches further than this replica has come, and returns up to where. For whoever does not want
+   * to know of the commits in between, which `maySkip` is asked at last. Nothing must be applied meanwhile.
+   */
+  async skipAhead(maySkip: () => boolean): Promise<Position | undefined> {
+    if (this.#saving !== undefined || this.#stopped) return undefined;
+    const published = await this.#published(({ position }) => position > this.#host.position);
+    if (published === undefined) return undefined;
+    if (!maySkip()) {
+      published.release();
+      return undefined;
+    }
+    this.counts.adopted++;
+    this.#host.replica.skipTo(published.version, published.runs);
+    this.#closed = [];
+    this.#operations = 0;
+    this.#bytes = 0;
+    this.#covered = published.position;
+    this.#mergeAll = false;
+    return published.position;
+  }
+
+  /** What another process has published, opened, if it is `wanted` and can be read. */
+  async #published(wanted: (checkpoint: Checkpoint) => boolean): Promise<Published | undefined> {
     const store = this.#store;
-    if (store === undefined) return false;
+    if (store === undefined) return undefined;
     const epoch = this.#epoch;
     const loaded = store.load();
     const checkpoint = isPromise(loaded) ? await loaded : loaded;
-    if (typeof checkpoint === "string") return false;
-    // What reaches further than this replica has come would be seen before its time, and sums added twice.
-    const { position } = this.#host;
-    if (epoch !== this.#epoch || checkpoint.position <= this.#covered || checkpoint.position > position) {
+    if (typeof checkpoint === "string") return undefined;
+    if (epoch !== this.#epoch || !wanted(checkpoint)) {
       for (const stored of checkpoint.runs) stored.close();
-      return false;
+      return undefined;
     }
     let opened: OpenedRuns;
     try {
@@ -220,16 +258,15 @@ export class Checkpointer {
     } catch (error) {
       if (!hasCode(error, "LedgerDamaged")) throw error;
       store.invalidate();
-      return false;
+      return undefined;
     }
     // Meanwhile others may have been put in the place of what lies underneath.
     if (epoch !== this.#epoch) {
       opened.release();
-      return false;
+      return undefined;
     }
-    this.counts.adopted++;
-    this.#install(checkpoint.position, checkpoint.version, opened.runs);
-    return true;
+    const { position, version } = checkpoint;
+    return { position, version, runs: opened.runs, release: () => opened.release() };
   }
 
   /** Writes the closed overlays, and the newest runs as far as they are to be merged, as one run. */

@@ -48,6 +48,10 @@ const RESOLVED_BATCH = { bytesMax: 8 * 1024 * 1024, countMax: 4096 } as const;
 const READ_BYTES = { first: 16 * 1024, min: 512, max: 512 * 1024 } as const;
 /** Microtask turns that a flush waits while more commits keep arriving in the same macrotask. */
 const GATHER_TURNS_MAX = 16;
+/** How much of the ledger is read by a round that may leave the rest: that takes about a millisecond. */
+const GLANCE_BYTES = 64 * 1024;
+/** As often in a row something may be left; then all of it is followed, so that whoever reads at last does not have to catch up with hours. */
+const LEFT_BEHIND_MAX = 3;
 /** A look at the ledger's end that is younger serves a read. */
 const LOOK_MS = 1;
 const OWN_VERSIONS = 4096;
@@ -62,6 +66,8 @@ export interface Round {
 export interface EngineListener {
   /** True if nobody wants to know at present what commits do: then `applied` need not be called. */
   isIdle(): boolean;
+  /** False if it is enough to know what a row of commits has left, and nobody counts them. */
+  needsEach(): boolean;
   /** A commit took effect and is visible. `payload` is valid as long as anybody holds it. */
   applied(record: CommitRecord, version: number, changes: readonly Change[]): void;
   /** The state was built anew. `before` is the old one; versions can be compared if `sameLedger`. */
@@ -85,8 +91,15 @@ export interface EngineOptions {
   readonly fileWork: FileWork | undefined;
 }
 
+/**
+ * How a round may be shorter than the ledger's end is far. `skip`: what another process has published as its state may be taken instead of the commits
+ * that have led to it. `leave`: moreover, what lies far ahead may be left for later.
+ */
+export type Haste = "skip" | "leave";
+
 interface RoundRequest {
   readonly verify: boolean;
+  readonly haste: Haste | undefined;
   readonly resolve: (round: Round) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -98,6 +111,8 @@ interface DurableRequest {
 
 interface FollowState {
   invalidated: boolean;
+  /** Until it has been made use of. */
+  haste?: Haste | undefined;
   /** What kept some of the commits in flight from being appended: those not met are not tried again. */
   readonly error?: unknown;
 }
@@ -163,6 +178,8 @@ export class Engine {
   #ownCount = 0;
   /** monotonic() of the last time the end of the ledger was looked at. */
   #lastLook = -Infinity;
+  /** Hasty rounds in a row that have left something. */
+  #leftBehind = 0;
   readonly counts = {
     stumps: 0,
     lostBytes: 0,
@@ -174,6 +191,8 @@ export class Engine {
     rounds: 0,
     reloads: 0,
     rebuilds: 0,
+    /** Times that another process's state was taken over instead of following the commits up to it. */
+    skips: 0,
   };
 
   constructor(
@@ -320,9 +339,9 @@ export class Engine {
   }
 
   /** Follows to the end of the ledger. `verify`: makes sure first that it still is the ledger that was named. */
-  round(options: { readonly verify: boolean }): Promise<Round> {
+  round({ verify, haste }: { readonly verify: boolean; readonly haste?: Haste }): Promise<Round> {
     return this.promise((resolve, reject) => {
-      this.#rounds.push({ verify: options.verify, resolve, reject });
+      this.#rounds.push({ verify, haste, resolve, reject });
       this.#run();
     });
   }
@@ -956,7 +975,7 @@ export class Engine {
     this.#served = requests;
     this.#rounds = [];
     this.counts.rounds++;
-    const state: FollowState = { invalidated: false };
+    const state: FollowState = { invalidated: false, haste: commonHaste(requests) };
     try {
       await this.#follow(
         requests.some((request) => request.verify),
@@ -1004,7 +1023,8 @@ export class Engine {
       if (this.#indexDamaged) await this.#rebuild(state);
       const now = this.#state;
       let began = this.#environment.monotonic();
-      const read = this.session.read(now.position, { bytes: this.#readBytes.size, verify: check });
+      const bytes = state.haste === "leave" ? GLANCE_BYTES : this.#readBytes.size;
+      const read = this.session.read(now.position, { bytes, verify: check });
       const result = isPromise(read) ? await this.#own(read) : read;
       if (isPromise(read)) began = this.#environment.monotonic();
       if (result.notices !== undefined) this.note(now, result.notices);
@@ -1012,7 +1032,8 @@ export class Engine {
       if (!(isPromise(met) ? await met : met)) continue;
       now.position = result.next;
       if (result.state !== undefined) await this.#own(now.adopt(result.state));
-      if (result.status === "more") this.#readBytes.took(this.#environment.monotonic() - began);
+      if (result.status === "more" && bytes === this.#readBytes.size)
+        this.#readBytes.took(this.#environment.monotonic() - began);
       const relief = this.#checkpoint(now);
       if (relief !== undefined) await relief;
       if (result.status === "moved") await this.#move(state);
@@ -1020,11 +1041,30 @@ export class Engine {
         // Reads go on, commits wait.
         return this.#sealed();
       else if (result.status === "end") break;
+      else if (state.haste !== undefined && (await this.#shorten(now, state))) return;
       if (this.#pacer.due()) await this.#own(this.#pacer.rest());
     }
+    this.#leftBehind = 0;
     this.#lastLook = this.#environment.monotonic();
     // Commits that have to wait for it find that out themselves.
     void this.#keepState();
+  }
+
+  /** There is more to follow, and haste: true if the round may end here. */
+  async #shorten(now: EngineState, state: FollowState): Promise<boolean> {
+    const { haste } = state;
+    state.haste = undefined;
+    const maySkip = (): boolean => this.queue.inFlight.size === 0 && !this.#listener.needsEach();
+    // Where another request may take this one's place, nothing is to be exchanged by the one that was given up.
+    if (this.#turn !== undefined || this.#ledger.ordering !== "append" || !maySkip()) return false;
+    const skipped = await now.checkpointer?.skipAhead(maySkip);
+    if (skipped !== undefined) {
+      now.position = skipped;
+      this.counts.skips++;
+      this.#leftBehind = 0;
+      return haste === "leave";
+    }
+    return haste === "leave" && ++this.#leftBehind < LEFT_BEHIND_MAX;
   }
 
   #sealed(): void {
@@ -1322,6 +1362,12 @@ export class Engine {
       if (this.#pacer.due()) await this.#own(this.#pacer.rest());
     }
   }
+}
+
+/** What all of them agree to. */
+function commonHaste(requests: readonly RoundRequest[]): Haste | undefined {
+  if (requests.every(({ haste }) => haste === "leave")) return "leave";
+  return requests.every(({ haste }) => haste !== undefined) ? "skip" : undefined;
 }
 
 function unknownOutcome(message: string, cause?: unknown): KVError {

@@ -315,6 +315,7 @@ export class CoreKV {
         { ...parsed, ...this.#engineOptions, fileWork: this.#platform.fileWork },
         {
           isIdle: () => this.#watches.size === 0,
+          needsEach: () => !this.#autoSync || this.#watches.size > 0 || this.#emitter.count("sync") > 0,
           applied: (record, version, changes) => this.#watches.dispatch(record, version, changes),
           reloaded: (before, sameLedger) => this.#reloaded(engine as Engine, before, sameLedger),
           flushed: (round) => this.#flushed(round),
@@ -1311,7 +1312,7 @@ export class CoreKV {
 
   /** Follows, and leaves it to the next `sync` event to tell of it. */
   async #followUntold(engine: Engine, options: { readonly verify: boolean }): Promise<void> {
-    const round = await engine.round(options);
+    const round = await engine.round({ ...options, haste: "skip" });
     if (round.invalidated) this.#tellUnasked(engine, round);
   }
 
@@ -1400,7 +1401,7 @@ export class CoreKV {
     const engine = this.#open?.engine;
     if (engine === undefined || this.#state !== "open") return;
     try {
-      const round = await engine.round({ verify: true });
+      const round = await engine.round({ verify: true, haste: "leave" });
       this.#lastTimerError = undefined;
       this.#tell(engine, round);
       this.#vacuumIfDue();

@@ -161,6 +161,15 @@ export class Replica implements Layer {
     for (const run of before) if (!runs.includes(run)) run.release();
   }
 
+  /** Another state, of a later version, made of these runs and the snapshot. The holds on them become the replica's own. */
+  skipTo(version: number, runs: readonly HeldRun[]): void {
+    this.replace(this.#overlays, runs);
+    this.#overlays = [this.#newOverlay()];
+    this.#view = this.#makeView();
+    this.voidVersions.clear();
+    this.version = version;
+  }
+
   /** A new snapshot, which covers what it covers in all other layers. The hold on its run becomes the replica's own. */
   rebase(base: ReplicaBase): void {
     const before = this.#base;

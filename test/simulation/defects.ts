@@ -215,8 +215,8 @@ export const defects: readonly Defect[] = [
   }),
   defect("a checkpoint is adopted that reaches further than what was applied", {
     file: CHECKPOINTER,
-    find: " || checkpoint.position > position) {",
-    replace: ") {",
+    find: "position > this.#covered && position <= this.#host.position",
+    replace: "position > this.#covered",
   }),
   defect("what lies below a snapshot is seen in older layers", {
     file: "core/layers.ts",
