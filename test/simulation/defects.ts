@@ -39,8 +39,8 @@ const calm: Leaning = {
 export const defects: readonly Defect[] = [
   defect("a commit is acknowledged before it is followed", {
     file: ENGINE,
-    find: "await this.#follow(false, state);",
-    replace: `for (const pending of batch) pending.settle("applied", this.#state.position); await this.#follow(false, state);`,
+    find: "const state: FollowState = { invalidated: false, error };",
+    replace: `const state: FollowState = { invalidated: false, error }; for (const pending of batch) pending.settle("applied", this.#state.position);`,
   }),
   defect("two stumps are judged as one piece", {
     file: SCANNER,
