@@ -634,6 +634,9 @@ export class Engine {
     try {
       // Nobody could settle it: what the other one has sent may still arrive.
       if (this.session.abandon === undefined) throw new Error("the request that had sent it is gone");
+      // Whatever it says to that: nothing is on its way any more, and following meets what has arrived.
+      const appended = this.session.append([], this.#state.position);
+      if (isPromise(appended)) await this.#own(appended);
       await this.#follow(false, state);
       this.#unsettled = false;
       this.#before.clear();

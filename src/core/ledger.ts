@@ -401,8 +401,8 @@ export interface LedgerSession {
    * The calls under way (`read`, `append`, `reopen`, `keepState`) are over: the request that made them is gone, or so slow that another one takes
    * over. Only where `environment.isolated`; left out where calls answer at once. None of them may change the session or write anything any more,
    * whatever arrives for it later: as a rule what it awaits never settles. An append that may have been sent is kept as plain data, and the next
-   * `append` or `read` settles it before anything else, by sending the identical bytes to the same place. If it turns out to be in the ledger, the
-   * engine meets its commits there.
+   * `append`, of no commits, settles it before anything else, by sending the identical bytes to the same place. If it turns out to be in the ledger,
+   * the engine meets its commits there.
    */
   abandon?(): void;
 

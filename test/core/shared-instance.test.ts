@@ -1,0 +1,252 @@
+import { expect, test } from "vitest";
+import { objectLedger } from "../../src/adapters/object/ledger.ts";
+import { memoryStore } from "../../src/adapters/object/memory-store.ts";
+import type { CreateAnswer, ObjectStore } from "../../src/adapters/object/object-store.ts";
+import { CoreKV } from "../../src/core/kv.ts";
+import type { Ledger } from "../../src/core/ledger.ts";
+import type { KVOptions } from "../../src/core/options.ts";
+import { macrotask, settles, signal } from "../support/database.ts";
+import { Requests, type RunningRequest } from "../support/requests.ts";
+
+/** One instance in a module, requests that share it, and the bucket behind it. */
+class Isolate {
+  readonly requests = new Requests();
+  readonly bucket: ObjectStore = memoryStore();
+  readonly ledger: Ledger;
+  readonly db: CoreKV;
+  /** Names of slots, for each time that somebody has asked to create one. */
+  readonly creates: string[] = [];
+  /** What becomes of a create, if not what becomes of it in the bucket. */
+  onCreate: (key: string, create: () => Promise<CreateAnswer>) => Promise<CreateAnswer> = (_, create) => create();
+
+  constructor(options: KVOptions = {}) {
+    const create: ObjectStore["create"] = (key, bytes) => {
+      const now = (): Promise<CreateAnswer> => this.bucket.create(key, bytes);
+      if (!key.includes("/log/")) return now();
+      this.creates.push(key.replace(/.*0(?=\d)/, ""));
+      return this.onCreate(key, now);
+    };
+    const { bucket } = this;
+    const store: ObjectStore = {
+      name: bucket.name,
+      capabilities: bucket.capabilities,
+      get: async (key, range) => {
+        // Long enough for a request to be gone meanwhile.
+        await macrotask();
+        return bucket.get(key, range);
+      },
+      create,
+      replace: (key, bytes, etag) => bucket.replace(key, bytes, etag),
+      list: (prefix, listed) => bucket.list(prefix, listed),
+      delete: (keys) => bucket.delete(keys),
+    };
+    this.ledger = objectLedger(this.requests.bound(store));
+    this.db = this.instance(options);
+  }
+
+  instance(options: KVOptions = {}): CoreKV {
+    return new CoreKV(options, {
+      environment: this.requests.environment,
+      ledgerAt: () => {
+        throw new Error("there are no files");
+      },
+    });
+  }
+
+  /** A request, as every handler begins. */
+  request<T>(handle: (db: CoreKV) => Promise<T>): RunningRequest<T> {
+    return this.requests.begin(async () => handle(await this.db.open(this.ledger)));
+  }
+
+  /** What somebody reads who has nothing to do with this isolate. */
+  async stored(key: string): Promise<unknown> {
+    const other = await this.instance().open(objectLedger(this.bucket));
+    const value = await other.get([key]);
+    await other.close();
+    return value;
+  }
+
+  async serve<T>(handle: (db: CoreKV) => Promise<T>): Promise<T> {
+    const request = this.request(handle);
+    const value = await request.response;
+    // A response is the end of everything that its request has not awaited.
+    request.end();
+    return value;
+  }
+}
+
+const increment = (db: CoreKV): Promise<number> =>
+  db.transaction(async (transaction) => {
+    const value = ((await transaction.get<number>(["n"])) ?? 0) + 1;
+    transaction.set(["n"], value);
+    return value;
+  });
+
+test("one request after the other finds the instance as the last one has left it", async () => {
+  const isolate = new Isolate();
+  for (let i = 0; i < 5; i++) {
+    await isolate.serve((db) => db.set(["k", i], i));
+    expect(await isolate.serve((db) => db.count(["k"]))).toBe(i + 1);
+  }
+  expect(isolate.creates).toEqual(["1", "2", "3", "4", "5"]);
+});
+
+test("any number of requests open at once, and one that dies while it opens keeps nobody out", async () => {
+  const isolate = new Isolate();
+  const first = isolate.request((db) => db.set(["a"], 1));
+  await macrotask();
+  first.end();
+  const others = Array.from({ length: 10 }, (_, i) => isolate.serve((db) => db.set(["b", i], i)));
+  await Promise.all(others);
+  expect(await isolate.serve((db) => db.count([]))).toBe(10);
+});
+
+test("a ledger of another name is refused to whoever opens what is open", async () => {
+  const isolate = new Isolate();
+  await isolate.serve((db) => db.set(["a"], 1));
+  const other = isolate.requests.begin(() => isolate.db.open(objectLedger(isolate.bucket, { prefix: "other" })));
+  await expect(other.response).rejects.toMatchObject({ code: "AlreadyOpen" });
+});
+
+test("fifty requests share slots, and each is told of its own commit", async () => {
+  const isolate = new Isolate();
+  await isolate.serve((db) => db.set(["first"], 0));
+  isolate.creates.length = 0;
+  const results = await Promise.all(Array.from({ length: 50 }, (_, i) => isolate.serve((db) => db.set(["k", i], i))));
+  expect(new Set(results.map(({ version }) => version)).size).toBe(50);
+  expect(isolate.creates.length).toBeLessThan(10);
+  expect(await isolate.serve((db) => db.count(["k"]))).toBe(50);
+});
+
+test("concurrent increments in requests of one isolate are exact", async () => {
+  const isolate = new Isolate();
+  const values = await Promise.all(Array.from({ length: 20 }, () => isolate.serve(increment)));
+  expect(values.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  expect(await isolate.stored("n")).toBe(20);
+});
+
+/** Parks the first create of a slot; `lands`: it reaches the bucket, and only the answer is missing. */
+function parkFirstCreate(isolate: Isolate, { lands }: { readonly lands: boolean }): Promise<void> {
+  const parked = signal();
+  let first = true;
+  isolate.onCreate = async (_, create) => {
+    if (!first) return create();
+    first = false;
+    if (lands) await create();
+    parked.give();
+    return new Promise(() => undefined);
+  };
+  return parked.given;
+}
+
+for (const lands of [true, false]) {
+  const what = lands ? "whose slot was written" : "whose slot was never written";
+
+  test(`a request that dies in mid-create, ${what}, breaks nobody`, async () => {
+    const isolate = new Isolate();
+    await isolate.serve((db) => db.set(["a"], 0));
+    isolate.creates.length = 0;
+    const parked = parkFirstCreate(isolate, { lands });
+    const dying = isolate.request((db) => db.set(["dying"], 1));
+    await parked;
+    dying.end();
+    const others = Array.from({ length: 10 }, (_, i) => isolate.serve((db) => db.set(["k", i], i)));
+    await Promise.all(others);
+    expect(await isolate.stored("dying")).toBe(1);
+    expect(await isolate.serve((db) => db.count(["k"]))).toBe(10);
+    expect(await settles(dying.response)).toBe(false);
+    // The same slot once more, with the same bytes, and one for everybody else.
+    expect(isolate.creates).toEqual(["2", "2", "3"]);
+  });
+
+  test(`increments of a request that dies in mid-create, ${what}, are neither lost nor doubled`, async () => {
+    const isolate = new Isolate();
+    await isolate.serve(increment);
+    const parked = parkFirstCreate(isolate, { lands });
+    const dying = isolate.request(async (db) => Promise.all([increment(db), db.atomic().sum(["s"], 1).commit()]));
+    await parked;
+    dying.end();
+    await Promise.all(Array.from({ length: 5 }, () => isolate.serve((db) => db.atomic().sum(["s"], 1).commit())));
+    await isolate.serve(increment);
+    expect(await isolate.stored("s")).toBe(6);
+    expect(await isolate.serve((db) => db.get(["s"]))).toBe(6);
+  });
+}
+
+test("a request that is slow, and not gone, is told what another one has found out", async () => {
+  const isolate = new Isolate();
+  await isolate.serve((db) => db.set(["a"], 0));
+  const parked = signal();
+  const go = signal();
+  let first = true;
+  isolate.onCreate = async (_, create) => {
+    if (!first) return create();
+    first = false;
+    parked.give();
+    await go.given;
+    return create();
+  };
+  const slow = isolate.serve((db) => db.set(["slow"], 1));
+  await parked.given;
+  const other = await isolate.serve((db) => db.set(["other"], 2));
+  const { version } = await slow;
+  expect(version).toBeLessThan(other.version as number);
+  go.give();
+  await macrotask();
+  await isolate.serve((db) => db.set(["later"], 3));
+  expect(await isolate.serve((db) => db.count([]))).toBe(4);
+  expect(await isolate.stored("slow")).toBe(1);
+});
+
+test("a read follows though the request that followed before has died on the way", async () => {
+  const isolate = new Isolate({ syncIntervalMs: 1 });
+  await isolate.serve((db) => db.set(["a"], 0));
+  const other = await isolate.instance().open(objectLedger(isolate.bucket));
+  await other.set(["a"], 1);
+  await other.close();
+  const dying = isolate.request((db) => db.get(["a"], { consistency: "strong" }));
+  await macrotask();
+  dying.end();
+  expect(await isolate.serve((db) => db.get(["a"], { consistency: "strong" }))).toBe(1);
+});
+
+test("a watch that is awaited in one request gets what another one commits", async () => {
+  const isolate = new Isolate();
+  const watching = isolate.request(async (db) => {
+    const watch = db.watch(["w"]);
+    const { value } = await watch.next();
+    await watch.return?.();
+    return value as unknown;
+  });
+  await macrotask();
+  await isolate.serve(async (db) => {
+    while (db.stats().watches === 0) await macrotask();
+    await db.set(["w"], "news");
+  });
+  expect(await watching.response).toMatchObject({ key: ["w"], value: "news" });
+});
+
+test("commits that nobody awaits are told to waitUntil", async () => {
+  const told: Promise<unknown>[] = [];
+  const isolate = new Isolate({ waitUntil: (promise) => void told.push(promise) });
+  const request = isolate.request(async (db) => {
+    for (let i = 0; i < 10; i++) void db.set(["k", i], i);
+  });
+  await request.response;
+  await Promise.all(told);
+  request.end();
+  expect(told).toHaveLength(10);
+  expect(await isolate.stored("k")).toBe(null);
+  expect(await isolate.serve((db) => db.count(["k"]))).toBe(10);
+  expect(isolate.creates).toEqual(["1"]);
+});
+
+test("what may wait is bounded by 32 MiB", async () => {
+  const isolate = new Isolate();
+  const request = isolate.request(async (db) => {
+    const value = new Uint8Array(7 * 1024 * 1024);
+    const sets = Array.from({ length: 5 }, (_, i) => db.set(["k", i], value));
+    return (await Promise.allSettled(sets)).map(({ status }) => status);
+  });
+  expect((await request.response).filter((status) => status === "rejected")).toHaveLength(1);
+});
