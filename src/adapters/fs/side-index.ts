@@ -184,7 +184,12 @@ export class SideIndex implements CheckpointStore {
   }
 
   invalidate(): void {
-    this.#host.replacing.unlink(this.#path);
+    const { replacing, calls, environment, directory } = this.#host;
+    const bytes = readWhole(calls, this.#path, MANIFEST_BYTES_MAX);
+    replacing.unlink(this.#path);
+    // With its runs: whoever has them open and has not met the damage yet must not publish them again.
+    const manifest = bytes === undefined ? undefined : undamaged(() => decodeManifest(bytes, environment.crc32));
+    for (const { name } of manifest?.runs ?? []) if (this.#isRunName(name)) replacing.unlink(`${directory}/${name}`);
   }
 
   discard(runs: readonly StoredRun[]): void {
@@ -210,13 +215,8 @@ export class SideIndex implements CheckpointStore {
     const { file, generation } = open;
     const bytes = readWhole(calls, this.#path, MANIFEST_BYTES_MAX);
     if (bytes === undefined) return "missing";
-    let manifest: Manifest;
-    try {
-      manifest = decodeManifest(bytes, environment.crc32);
-    } catch (error) {
-      if (error instanceof MalformedBytes) return "damaged";
-      throw error;
-    }
+    const manifest = undamaged(() => decodeManifest(bytes, environment.crc32));
+    if (manifest === undefined) return "damaged";
     const { ledgerId, nonce } = generation.header;
     if (manifest.ledgerId !== ledgerId || manifest.nonce !== nonce) return "stale";
     if (manifest.upTo - generation.delta > file.status().size) return "cut";
@@ -224,14 +224,19 @@ export class SideIndex implements CheckpointStore {
     return equalBytes(header, manifest.lastHeader) ? manifest : "stale";
   }
 
+  /** What a manifest names may be anything. */
+  #isRunName(name: string): boolean {
+    const prefix = `${this.#host.name}.idx-`;
+    return name.startsWith(prefix) && /^[0-9a-f]+$/.test(name.slice(prefix.length));
+  }
+
   /** All or none: undefined if one of them is gone or not as long as it should be. */
   #openAll(runs: readonly ManifestRun[]): StoredRun[] | undefined {
-    const { calls, directory, name } = this.#host;
+    const { calls, directory } = this.#host;
     const opened: StoredRun[] = [];
     for (const run of runs) {
       const path = `${directory}/${run.name}`;
-      const isOurs = run.name.startsWith(`${name}.idx-`) && /^[0-9a-f]+$/.test(run.name.slice(name.length + 5));
-      const file = isOurs ? openOrNothing(calls, path) : undefined;
+      const file = this.#isRunName(run.name) ? openOrNothing(calls, path) : undefined;
       if (file === undefined || file.status().size !== run.bytes) {
         file?.close();
         for (const each of opened) each.close();
@@ -300,6 +305,15 @@ function encodeManifest(manifest: Manifest, crc32: Crc32): Uint8Array {
   }
   writer.u32(crc32(writer.view()));
   return writer.take();
+}
+
+function undamaged<T>(decode: () => T): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof MalformedBytes) return undefined;
+    throw error;
+  }
 }
 
 function decodeManifest(bytes: Uint8Array, crc32: Crc32): Manifest {

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { KV } from "../../../src/index.node.ts";
 import type { SyncEvent } from "../../../src/index.node.ts";
+import type { CheckpointStore } from "../../../src/core/ledger.ts";
+import { openSession } from "../../support/generations.ts";
 import { inFolder } from "../../support/folder.ts";
 
 /** Enough commits that the index is saved on the way. */
@@ -67,6 +69,23 @@ describe("a state built anew because its saved index is damaged", () => {
 });
 
 describe("a damaged saved index", () => {
+  it("is not published again by a process that has it open and has not met the damage", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await indexed(path);
+      const [late, finder] = [await openSession(path), await openSession(path)];
+      const store = late.openCheckpoints?.() as CheckpointStore;
+      const loaded = await store.load();
+      if (typeof loaded === "string") throw new Error(loaded);
+      finder.openCheckpoints?.()?.invalidate();
+      expect(await store.publish(loaded)).toBe("superseded");
+      expect(await finder.openCheckpoints?.()?.load()).toBe("missing");
+      expect(readdirSync(folder)).toEqual(["a.db"]);
+      for (const run of loaded.runs) run.close();
+      await late.close();
+      await finder.close();
+    }));
+
   it("is built anew by a vacuum, a backup or a scan that meets it, which then go on", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
