@@ -80,7 +80,7 @@ describe("a damaged saved index", () => {
       finder.openCheckpoints?.()?.invalidate();
       expect(await store.publish(loaded)).toBe("superseded");
       expect(await finder.openCheckpoints?.()?.load()).toBe("missing");
-      expect(readdirSync(folder)).toEqual(["a.db"]);
+      for (const { id } of loaded.runs) expect(readdirSync(folder)).not.toContain(id);
       for (const run of loaded.runs) run.close();
       await late.close();
       await finder.close();
