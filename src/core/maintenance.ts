@@ -40,12 +40,17 @@ export interface BackupResult {
   readonly version: number;
 }
 
+/** Work of a request that makes no progress for so long is taken for dead, and its turn for over. */
+const DEAD_MS = 30_000;
+
 type Parsed<K extends "vacuum" | "backup" | "repair"> = ReturnType<typeof parseOptions<K>>;
 
 /** Vacuums, backups and repairs of one instance, one at a time. */
 export class Maintenance {
   readonly #context: MaintenanceContext;
   #running: Promise<unknown> = Promise.resolve();
+  /** Where requests share the instance: the work under way, and when it last made progress. */
+  #shared: { progressAt: number } | undefined;
   #progress: VacuumProgress | undefined;
   #last: VacuumResult | undefined;
 
@@ -101,7 +106,15 @@ export class Maintenance {
 
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> {
-    await this.#running;
+    const { engine, environment } = this.#context;
+    const { waits } = engine;
+    if (waits === undefined) {
+      await this.#running;
+      return;
+    }
+    const isFree = (): boolean =>
+      this.#shared === undefined || environment.monotonic() - this.#shared.progressAt >= DEAD_MS;
+    while (!isFree()) await waits.until(isFree);
   }
 
   /** A call while another is under way begins when that one has ended. */
@@ -109,15 +122,19 @@ export class Maintenance {
     { onProgress, signal }: Pick<Parsed<"vacuum">, "onProgress" | "signal">,
     work: (control: Pick<VacuumContext, "progress" | "check">) => Promise<T>,
   ): Promise<T> {
+    const now = (): number => this.#context.environment.monotonic();
+    const own = { progressAt: now() };
     const progress = (progressed: VacuumProgress): void => {
       this.#progress = progressed;
       onProgress?.(progressed);
     };
     const check = (): void => {
+      own.progressAt = now();
       if (signal?.aborted === true) throw signal.reason;
       this.#context.check();
     };
-    const result = this.#running.then(async () => {
+    const result = this.idle().then(async () => {
+      this.#shared = own;
       check();
       try {
         return await work({ progress, check });
@@ -131,10 +148,11 @@ export class Maintenance {
       return work({ progress, check });
     });
     // Whoever comes next waits for the end, whatever it is; and how far this one came is no news any more.
-    this.#running = result.then(
-      () => (this.#progress = undefined),
-      () => (this.#progress = undefined),
-    );
+    const ended = (): void => {
+      this.#progress = undefined;
+      if (this.#shared === own) this.#shared = undefined;
+    };
+    this.#running = result.then(ended, ended);
     return result;
   }
 }
