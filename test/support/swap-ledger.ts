@@ -34,6 +34,7 @@ export function swapLedger({ isQuiet = false }: { readonly isQuiet?: boolean } =
       },
       append: async (commits, position) => {
         appends.push(commits);
+        if (options.readOnly) return session.append(commits, position);
         await macrotask();
         await swap.before(commits);
         const behind = hasNews?.call(session, position) === true;
@@ -42,10 +43,9 @@ export function swapLedger({ isQuiet = false }: { readonly isQuiet?: boolean } =
           ? commits
           : commits.slice(0, swap.takes);
         const nothing = { status: "appended", versions: [], places: [], next: position } as const;
-        const refused = taken.length === 0 && !options.readOnly;
         const result: AppendResult = behind
           ? { status: "behind" }
-          : refused
+          : taken.length === 0
             ? nothing
             : await session.append(taken, position);
         await swap.after(commits, result);
