@@ -103,6 +103,7 @@ describe("packages", () => {
     expect(imported).toEqual([
       "src/adapters/s3-fetch/store.ts: aws4fetch",
       "src/adapters/s3/store.ts: @aws-sdk/client-s3",
+      "src/adapters/unstorage/store.ts: unstorage",
       "src/core/value.ts: cbor-x/index-no-eval",
       "src/unstorage/driver.ts: unstorage",
     ]);
@@ -133,6 +134,7 @@ describe("what the package exports", () => {
     "src/adapters/s3/index.ts",
     "src/adapters/s3-fetch/index.ts",
     "src/adapters/r2/index.ts",
+    "src/adapters/unstorage/index.ts",
     "src/testing/index.ts",
     "src/unstorage/index.ts",
   ];

@@ -1,6 +1,8 @@
 import { KV } from "../index.node.ts";
 import { type FoliokvDriver, type FoliokvDriverOptions, makeDriver } from "./driver.ts";
 
+export type { UnstorageStoreOptions } from "../adapters/unstorage/store.ts";
+export { unstorageLedger } from "./ledger.ts";
 export type { FoliokvDriver, FoliokvDriverOptions } from "./driver.ts";
 
 /**

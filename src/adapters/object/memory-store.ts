@@ -102,7 +102,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): ObjectStore {
 }
 
 /** Two FNV-1a hashes (http://www.isthe.com/chongo/tech/comp/fnv/), of which the second begins elsewhere, and the length. */
-function contentTag(bytes: Uint8Array): string {
+export function contentTag(bytes: Uint8Array): string {
   let first = 0x811c9dc5;
   let second = 0x01234567;
   for (const byte of bytes) {

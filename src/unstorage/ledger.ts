@@ -1,0 +1,13 @@
+import { objectLedger } from "../adapters/object/ledger.ts";
+import { unstorageStore, type UnstorageStoreOptions } from "../adapters/unstorage/index.ts";
+import type { Ledger } from "../core/ledger.ts";
+
+/**
+ * A ledger on a storage of unstorage, whatever its driver: for one writer at a time, and any number of readers. Drivers cannot tell whether somebody else
+ * was there first: a second writer is detected (`SecondWriterDetected`, itself or as the `cause`), after the two may have lost some of each other's commits.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
+ */
+export function unstorageLedger(options: UnstorageStoreOptions): Ledger {
+  return objectLedger(unstorageStore(options), { writers: "single" });
+}
