@@ -697,7 +697,8 @@ export class Engine {
     if (this.#astray) return this.#followFirst();
     if (this.#resolves) return this.#flushResolved();
     const batch = this.queue.take({ bytesMax: BATCH_BYTES_MAX, countMax: this.#batchCommits.size });
-    const began = this.#environment.monotonic();
+    const isFull = batch.length === this.#batchCommits.size;
+    const began = isFull ? this.#environment.monotonic() : 0;
     let result: MaybePromise<AppendResult>;
     try {
       result = this.session.append(
@@ -710,8 +711,7 @@ export class Engine {
     this.counts.batches++;
     if (!isPromise(result)) {
       const applied = this.#appended(batch, result);
-      if (!isPromise(applied) && batch.length === this.#batchCommits.size)
-        this.#batchCommits.took(this.#environment.monotonic() - began);
+      if (isFull && !isPromise(applied)) this.#batchCommits.took(this.#environment.monotonic() - began);
       return applied;
     }
     for (const pending of batch) this.queue.inFlight.set(pending.record.counter, pending);

@@ -28,7 +28,7 @@ import {
   headerFingerprint,
   PAYLOAD_BYTES_MAX,
   unmask,
-  writeFrame,
+  writeFrames,
 } from "./frame.ts";
 import { type Generation, readBeginning } from "./generation.ts";
 import { OpenFile } from "./open-file.ts";
@@ -407,8 +407,9 @@ export class FileSession implements LedgerSession {
     const current = this.#writable();
     this.#readTo = Math.max(this.#readTo, position);
     if (this.#seals?.winning !== undefined) return { status: "read-on" };
-    const { length, starts } = this.#frame(commits);
+    const length = this.#makeRoom(commits);
     const batch = this.#buffer.subarray(0, length);
+    const starts = writeFrames(batch, commits, this.#crc32);
     const written = this.#write(current, batch, commits, starts, position);
     if (this.#buffer.length > BUFFER_KEPT_BYTES) this.#buffer = new Uint8Array(4096);
     if (!this.#options.strict) return written;
@@ -438,8 +439,8 @@ export class FileSession implements LedgerSession {
     return current;
   }
 
-  /** Puts frames of all commits into the batch buffer. */
-  #frame(commits: readonly CommitRecord[]): { readonly length: number; readonly starts: readonly number[] } {
+  /** Bytes of the frames of all commits. The batch buffer has room for them then. */
+  #makeRoom(commits: readonly CommitRecord[]): number {
     let length = 0;
     for (const { payload } of commits) {
       if (payload.length > PAYLOAD_BYTES_MAX) {
@@ -450,13 +451,7 @@ export class FileSession implements LedgerSession {
       length += frameBytes(payload.length);
     }
     if (length > this.#buffer.length) this.#buffer = new Uint8Array(Math.max(length, 2 * this.#buffer.length));
-    const starts: number[] = [];
-    let at = 0;
-    for (const commit of commits) {
-      starts.push(at);
-      at = writeFrame(this.#buffer, at, FrameKind.commit, commit, this.#crc32);
-    }
-    return { length, starts };
+    return length;
   }
 
   /** One write, one fstat. After any trouble, reading on decides what is in. */
