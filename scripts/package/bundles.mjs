@@ -23,11 +23,13 @@ export async function checkBundles(checks, { consumer }) {
     });
   }
   await checks.check(
-    `bundle of core and R2 store for workerd: at most ${WORKER_BYTES_MAX / 1000} kB gzip`,
+    `bundle of core and a ledger on R2 for workerd: at most ${WORKER_BYTES_MAX / 1000} kB gzip`,
     async () => {
-      // By its file: the store is there, and no entry of the package exports it yet.
-      const store = join(consumer, "node_modules/foliokv/dist/adapters/r2/index.js");
-      const source = `export { KV } from "foliokv"; export { r2Store } from ${JSON.stringify(store)};`;
+      // By their files: no entry of the package exports them yet.
+      const file = (path) => JSON.stringify(join(consumer, "node_modules/foliokv/dist/adapters", path));
+      const source =
+        `export { KV } from "foliokv"; export { r2Store } from ${file("r2/index.js")};` +
+        `export { objectLedger } from ${file("object/ledger.js")};`;
       const { code, inputs, parts } = await bundle(consumer, { source, conditions: ["workerd"] });
       assertEqual(
         inputs.filter((path) => FILES_ONLY.test(path)),
@@ -57,7 +59,7 @@ export async function checkBundles(checks, { consumer }) {
 }
 
 /** What a Worker costs at most, as long as nobody has a reason to raise it: docs/decisions/ tells what weighs. */
-const WORKER_BYTES_MAX = 67_000;
+const WORKER_BYTES_MAX = 85_000;
 
 const FILES_ONLY =
   /core\/(?:file-work|checkpointer|memory-run|vacuum|backup|repair|salvage|seal-wait|auto-vacuum|snapshot-run)\.js/;
