@@ -47,6 +47,8 @@ export interface LedgerOpenOptions {
   readonly createIfMissing: boolean;
   /** Never writes: no creation, no repair, no help. Works on what may only be read. */
   readonly readOnly: boolean;
+  /** Where so much is damaged that nothing can be opened, do what can be done about that first, keeping the damaged original as a copy. */
+  readonly repair?: boolean;
   /** See `OpenOptions.allowNetworkFileSystem`; adapters that have no file ignore it. */
   readonly allowNetworkFileSystem: boolean;
   readonly environment: Environment;
@@ -291,6 +293,11 @@ export type ReopenResult =
 export interface LedgerSession {
   /** Current identity; changes with `reopen`. `undefined` while a read-only session waits for an empty ledger to be created. */
   readonly identity: LedgerIdentity | undefined;
+  /**
+   * Set if `repair` had to do something for the ledger to be opened: the name of the copy, and whether it is the same ledger still. Left out where that
+   * never is.
+   */
+  readonly restored?: { readonly copy: string; readonly isSame: boolean } | undefined;
   /** Position before the first commit that is not part of the snapshot. */
   readonly start: Position;
   /** The state at `start`, undefined where that is empty. Another one after `reopen` has said `continued`. */

@@ -21,6 +21,11 @@ export interface RepairReport {
   readonly copy: string | undefined;
   /** The generation that the ledger is in now. */
   readonly generation: number;
+  /**
+   * What became of the header, of which there are two copies. `restored`: both were damaged, and other parts of the ledger tell the same. `new`: nothing
+   * did, so that it is another ledger now, with an id of its own.
+   */
+  readonly header: "whole" | "restored" | "new";
   /** All that for a person to read. */
   readonly text: string;
 }
@@ -43,15 +48,35 @@ const READ_BYTES = 512 * 1024;
 export async function runRepair(context: RepairContext): Promise<RepairReport> {
   const { engine, ledger } = context;
   if (engine.isReadOnly) throw new KVError("ReadOnly", `${ledger.name} was opened with readOnly`);
+  let restored: Restored = { header: "whole", copy: undefined };
   for (let tries = 0; tries < TRIES_MAX; tries++) {
-    const done = await tryRepair(context);
-    if (done !== undefined) return done;
+    try {
+      const done = await tryRepair(context, restored);
+      if (done !== undefined) return done;
+    } catch (error) {
+      if (restored.header !== "whole" || !hasCode(error, "LedgerDamaged")) throw error;
+      restored = await restore(context);
+      if (restored.header === "whole") throw error;
+    }
   }
   throw new KVError("LedgerSealed", `${ledger.name} could not be repaired: others were always quicker`);
 }
 
+/** If the ledger cannot even be opened any more, that comes first. */
+async function restore({ engine, ledger, environment, allowNetworkFileSystem }: RepairContext): Promise<Restored> {
+  const options = { createIfMissing: false, readOnly: false, repair: true, allowNetworkFileSystem, environment };
+  const session = await ledger.open(options);
+  const { restored } = session;
+  await session.close();
+  if (restored === undefined) return { header: "whole", copy: undefined };
+  if (!restored.isSame) await engine.round({ verify: true });
+  return { header: restored.isSame ? "restored" : "new", copy: restored.copy };
+}
+
+type Restored = Pick<RepairReport, "header" | "copy">;
+
 /** Undefined if another generation has come first: then that is what there may be to repair. */
-async function tryRepair(context: RepairContext): Promise<RepairReport | undefined> {
+async function tryRepair(context: RepairContext, restored: Restored): Promise<RepairReport | undefined> {
   const { engine, ledger, environment, check } = context;
   const notes = new DamageNotes();
   const session = await ledger.open({
@@ -79,9 +104,10 @@ async function tryRepair(context: RepairContext): Promise<RepairReport | undefin
       if (context.pacer.due()) await context.pacer.rest();
     }
     if (notes.dropped.length === 0 && !isSealed)
-      return report({ dropped: [], commits, copy: undefined, generation: generation() });
+      return report({ dropped: [], commits, ...restored, generation: generation() });
     const rest = (): Promise<void> | undefined => (context.pacer.due() ? context.pacer.rest() : undefined);
-    const copy = await engine.session.keepCopy?.({ rest, check });
+    // Of what was there before anything was done about it, there is one already.
+    const copy = restored.copy ?? (await engine.session.keepCopy?.({ rest, check }));
     const { replica, source, position } = state;
     const request = {
       position,
@@ -100,7 +126,7 @@ async function tryRepair(context: RepairContext): Promise<RepairReport | undefin
       check,
     };
     if (!(await isRepaired(engine, request, source.session.identity?.nonce))) return undefined;
-    return report({ dropped: notes.dropped, commits, copy, generation: generation() });
+    return report({ dropped: notes.dropped, commits, header: restored.header, copy, generation: generation() });
   } finally {
     state.retire();
   }
@@ -165,7 +191,12 @@ function report(facts: Omit<RepairReport, "text">): RepairReport {
   return { ...facts, text: describe(facts) };
 }
 
-function describe({ dropped, commits, copy, generation }: Omit<RepairReport, "text">): string {
+const HEADERS = {
+  restored: "Both copies of the header were damaged, and restored.",
+  new: "Both copies of the header were damaged, and nothing tells what they said: it is another ledger now, with a new id.",
+} as const;
+
+function describe({ dropped, commits, copy, generation, header }: Omit<RepairReport, "text">): string {
   if (dropped.length === 0 && copy === undefined) return `Nothing is damaged: ${commits} commits are whole.`;
   const lines = dropped.map(({ part, from, to }) =>
     part === "ledger"
@@ -175,6 +206,7 @@ function describe({ dropped, commits, copy, generation }: Omit<RepairReport, "te
   return [
     `Kept are ${commits} commits and what was whole of the snapshot; the ledger goes on as generation ${generation}.`,
     dropped.length === 0 ? "Nothing of it was lost." : `These could not be kept:\n${lines.join("\n")}`,
+    ...(header === "whole" ? [] : [HEADERS[header]]),
     ...(copy === undefined ? [] : [`The damaged original was kept as ${copy}.`]),
   ].join("\n");
 }

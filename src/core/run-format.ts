@@ -179,6 +179,14 @@ export function writeFooter(writer: ByteWriter, footer: Footer, crc32: Crc32): v
   writer.u8(PIECE_END);
 }
 
+/** Where the next tail begins, or something that looks like one; -1 if nothing does. */
+export function indexOfTail(bytes: Uint8Array, from: number): number {
+  for (let at = bytes.indexOf(MAGIC[0], from + 4); at >= 0; at = bytes.indexOf(MAGIC[0], at + 1)) {
+    if (readTail(bytes.subarray(at - 4, at - 4 + TAIL_BYTES)) !== undefined) return at - 4;
+  }
+  return -1;
+}
+
 /** The length of the footer, which lies directly before the tail; undefined if the bytes are no tail of a run. */
 export function readTail(tail: Uint8Array): number | undefined {
   if (tail.length !== TAIL_BYTES || tail[TAIL_BYTES - 1] !== PIECE_END) return undefined;

@@ -5,6 +5,7 @@ import type { FileHandle, FileSystemCalls } from "./file.ts";
 import { denoFileSystem } from "./file-deno.ts";
 import { nodeFileSystem } from "./file-node.ts";
 import { type Beginning, encodeNewLedger, readBeginning } from "./generation.ts";
+import { type Restored, restoreHeader } from "./restore.ts";
 import { FileSession, type SessionOptions } from "./session.ts";
 
 /** Options of `fsLedger`. */
@@ -80,6 +81,16 @@ async function openFile(
     const real = calls.resolve(calls.replacing?.realPath(path) ?? path);
     // What a power failure must not take: the names of the file and of every directory made for it.
     const named = [...made.map((each) => calls.resolve(each).directory), real.directory];
+    let restored: Restored | undefined;
+    if (options.repair === true && !options.readOnly && calls.replacing !== undefined) {
+      if (readBeginning(file, path, options.environment.crc32).is === "damaged") {
+        const { environment } = options;
+        const host = { calls, replacing: calls.replacing, environment, file, ...real, realPath: real.path };
+        restored = await restoreHeader(host);
+        file.close();
+        file = calls.open(path, { write: true, create: false });
+      }
+    }
     const beginning = await beginningOf(calls, file, { path, named }, create, options);
     const generation = beginning.is === "ledger" ? beginning.generation : undefined;
     const session = {
@@ -95,6 +106,7 @@ async function openFile(
       directory: real.directory,
       name: real.name,
       networkFileSystemChecked,
+      restored,
     };
     return new FileSession(session, file, generation);
   } catch (error) {
@@ -126,9 +138,13 @@ async function beginningOf(
   if (beginning.is === "ledger" || (beginning.is === "blank" && readOnly)) return beginning;
   if (beginning.is === "blank") throw new KVError("LedgerMissing", `${path} is empty: there is no ledger in it`);
   if (beginning.is === "damaged")
-    throw new KVError("LedgerDamaged", `${path} is a ledger whose header is damaged, both copies of it`, {
-      ranges: [{ from: 0, to: 0 }],
-    });
+    throw new KVError(
+      "LedgerDamaged",
+      `${path} is a ledger whose header is damaged, both copies of it; open it with repair`,
+      {
+        ranges: [{ from: 0, to: 0 }],
+      },
+    );
   throw new KVError(
     "NotALedger",
     `${path} is not a foliokv ledger: ${guess(beginning.beginning)}; nothing was written to it`,

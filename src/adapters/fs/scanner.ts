@@ -1,6 +1,6 @@
 import type { Environment } from "../../core/environment.ts";
 import { indexOfMarker, MARKER } from "../../core/mask.ts";
-import { type FileHandle, readAt } from "./file.ts";
+import { type ReadableFile, readAt } from "./file.ts";
 import {
   FRAME_BYTES_MAX,
   type FrameHeader,
@@ -40,7 +40,7 @@ const NOTHING: Scanned = { found: "nothing" };
  * views of it.
  */
 export class Scanner {
-  readonly #file: FileHandle;
+  readonly #file: ReadableFile;
   readonly #size: number;
   readonly #windowBytes: number;
   readonly #crc32: Environment["crc32"];
@@ -48,7 +48,7 @@ export class Scanner {
   #windowAt = 0;
 
   /** `size`: where reading ends, whatever is appended meanwhile. */
-  constructor(file: FileHandle, size: number, windowBytes: number, crc32: Environment["crc32"]) {
+  constructor(file: ReadableFile, size: number, windowBytes: number, crc32: Environment["crc32"]) {
     this.#file = file;
     this.#size = size;
     this.#windowBytes = windowBytes;

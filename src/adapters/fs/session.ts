@@ -35,6 +35,7 @@ import { OpenFile } from "./open-file.ts";
 import { Notifier } from "./notify.ts";
 import type { ReplacingCalls } from "./replacing.ts";
 import { QuickSyncs } from "./quick-syncs.ts";
+import type { Restored } from "./restore.ts";
 import { Seals } from "./seals.ts";
 import { SideIndex } from "./side-index.ts";
 import { snapshotOf, Succession } from "./succession.ts";
@@ -61,6 +62,8 @@ export interface SessionOptions {
   readonly directory: string;
   readonly name: string;
   readonly networkFileSystemChecked: boolean;
+  /** Set if the header had to be restored for this session to be opened. */
+  readonly restored?: Restored | undefined;
 }
 
 /** Where the path leads, compared with the file that is open. */
@@ -133,6 +136,10 @@ export class FileSession implements LedgerSession {
     return header === undefined
       ? undefined
       : { ledgerId: header.ledgerId, generation: header.generation, nonce: header.nonce };
+  }
+
+  get restored(): Restored | undefined {
+    return this.#options.restored;
   }
 
   get start(): number {
@@ -694,12 +701,14 @@ export class FileSession implements LedgerSession {
 
   stats(): Readonly<Record<string, number | string | boolean>> {
     const current = this.#current;
+    const { restored } = this.#options;
     return {
       path: this.#options.path,
       bytes: current === undefined ? 0 : current.file.status().size,
       durability: this.#options.strict ? "strict" : "relaxed",
       sealed: this.#seals?.winning !== undefined,
       networkFileSystemChecked: this.#options.networkFileSystemChecked,
+      ...(restored === undefined ? {} : { header: restored.isSame ? "restored" : "new", damagedCopy: restored.copy }),
       ...this.#counts,
     };
   }

@@ -9,7 +9,7 @@ import type {
   StoredRun,
 } from "../../core/ledger.ts";
 import { fromSystem } from "./errors.ts";
-import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
+import { type FileHandle, type FileSystemCalls, type ReadableFile, readAt } from "./file.ts";
 import { HEADER_BYTES } from "./frame.ts";
 import type { OpenFile } from "./open-file.ts";
 import { readRun } from "./run-file.ts";
@@ -246,6 +246,19 @@ export class SideIndex implements CheckpointStore {
     }
     return opened;
   }
+}
+
+/** Whose index lies beside a file of a first generation, if it is that file's. */
+export function identityInIndex(
+  { calls, environment, realPath }: Pick<SideIndexHost, "calls" | "environment" | "realPath">,
+  file: ReadableFile,
+): { readonly ledgerId: string; readonly nonce: string } | undefined {
+  const bytes = readWhole(calls, `${realPath}.idx`, MANIFEST_BYTES_MAX);
+  const manifest = bytes === undefined ? undefined : undamaged(() => decodeManifest(bytes, environment.crc32));
+  if (manifest === undefined) return undefined;
+  // There addresses are offsets.
+  const isOf = equalBytes(readAt(file, manifest.version, HEADER_BYTES), manifest.lastHeader);
+  return isOf ? { ledgerId: manifest.ledgerId, nonce: manifest.nonce } : undefined;
 }
 
 function storedRun(id: string, file: FileHandle | WritableFile, length: number): StoredRun {
