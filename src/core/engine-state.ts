@@ -10,6 +10,7 @@ import { Replica, type ReplicaBase } from "./replica.ts";
 import { Run } from "./run.ts";
 import type { DamageNotes } from "./salvage.ts";
 import { type Snapshot, Source } from "./source.ts";
+import { StateKeeper } from "./state-keeper.ts";
 
 export interface EngineStateOptions {
   readonly environment: Environment;
@@ -23,17 +24,14 @@ export interface EngineStateOptions {
   readonly sideIndex: boolean;
   /** Left out where ledgers have no side index: what lies in memory stays there as it is. */
   readonly Checkpointer: typeof Checkpointer | undefined;
+  /** See `KVOptions.compaction` and `waitUntil`, of ledgers that keep states themselves. */
+  readonly compaction: boolean;
+  readonly waitUntil: ((promise: Promise<unknown>) => void) | undefined;
   /** Whether a state may be saved at present, if it is not damaged. */
   readonly saves: () => boolean;
   readonly problem: (error: KVError) => void;
   /** A run of the saved index cannot be read: the state has to be built anew. */
   readonly indexDamaged: () => void;
-}
-
-/** Lets a ledger that keeps the state itself write it down. */
-export interface StateKeeper {
-  /** To be called where the state is that at its position. A promise if commits have to wait. */
-  keep(): MaybePromise<void>;
 }
 
 /** What was opened, and what was made of it so far: the session, the state at a position, and who saves it. */
@@ -75,8 +73,12 @@ export class EngineState {
       base?.run.release();
       return;
     }
-    if (options.Checkpointer === undefined || begin.isKept === true) return;
     const { replica } = this;
+    if (begin.isKept === true) {
+      this.keeper = this.#makeKeeper(session);
+      return;
+    }
+    if (options.Checkpointer === undefined) return;
     const state = (): { readonly position: Position; readonly store: CheckpointStore | undefined } => ({
       position: this.position,
       store: options.saves() && this.damage.length === 0 ? this.#store : undefined,
@@ -98,6 +100,23 @@ export class EngineState {
       },
       this.position,
     );
+  }
+
+  #makeKeeper(session: LedgerSession): StateKeeper {
+    const { source, replica } = this;
+    const position = (): Position => this.position;
+    const saves = (): boolean => this.#options.saves() && this.damage.length === 0;
+    const host = {
+      ...this.#options,
+      session,
+      source,
+      replica,
+      saves,
+      get position() {
+        return position();
+      },
+    };
+    return new StateKeeper(host, this.position);
   }
 
   /** Before anything is known: what a session starts with has yet to be loaded. */
@@ -152,6 +171,7 @@ export class EngineState {
 
   /** Takes over a newer state that the ledger keeps, of a version that was applied here. The runs become its own. */
   async adopt(checkpoint: Checkpoint): Promise<void> {
+    if (this.keeper !== undefined) return this.keeper.adopt(checkpoint);
     for (const stored of checkpoint.runs) stored.close();
   }
 
@@ -232,6 +252,7 @@ export class EngineState {
   /** Nobody applies anything to it any more. What was frozen of it stays readable. */
   retire(): void {
     this.checkpointer?.abandon();
+    this.keeper?.abandon();
     this.replica.release();
     this.source.retire();
   }
@@ -270,7 +291,6 @@ function openRun(
   options: { readonly rebuildable: boolean },
 ): MaybePromise<HeldRun> {
   const { crc32 } = environment;
-  return whenLoaded(
-    () => new HeldRun(Run.open(stored, { cache, crc32, name, length: stored.length }), stored, options),
-  );
+  const { length, openFrom } = stored;
+  return whenLoaded(() => new HeldRun(Run.open(stored, { cache, crc32, name, length, openFrom }), stored, options));
 }

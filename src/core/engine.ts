@@ -87,6 +87,8 @@ export interface EngineOptions {
   /** Of the instance, for all that is read on demand; the session was given it too. */
   readonly cache: BlockCache;
   readonly sideIndex: boolean;
+  readonly compaction: boolean;
+  readonly waitUntil: ((promise: Promise<unknown>) => void) | undefined;
   /** Left out by entries that know no files. */
   readonly fileWork: FileWork | undefined;
 }
@@ -217,6 +219,8 @@ export class Engine {
       index: options.index,
       sideIndex: options.sideIndex,
       Checkpointer: options.fileWork?.Checkpointer,
+      compaction: options.compaction,
+      waitUntil: options.waitUntil,
       saves: () => !options.readOnly && this.#stopped === undefined,
       problem: (error) => listener.problem(error),
       // A failure is met, and told of, by the next poll.
@@ -508,6 +512,7 @@ export class Engine {
    */
   async stop(options: { readonly patient: boolean } = { patient: true }): Promise<void> {
     if (options.patient) await this.#state.checkpointer?.stop();
+    if (options.patient) await this.#state.keeper?.stop();
     this.#stopped ??= new KVError("Closed", "The database was closed", { outcome: "not committed" });
     this.queue.rejectWaiting(this.#stopped);
     this.#sealWait?.stop();
@@ -1301,6 +1306,7 @@ export class Engine {
     const nonce = this.identity?.nonce;
     // Nothing of it is to be published any more.
     this.#state.checkpointer?.abandon();
+    this.#state.keeper?.abandon();
     await this.#reload({ load: false });
     this.#indexDamaged = false;
     this.counts.rebuilds++;

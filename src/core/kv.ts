@@ -171,7 +171,10 @@ export class CoreKV {
   readonly #purgeAfterMs: number;
   readonly #autoVacuum: AutoVacuum | undefined;
   readonly #pinnedBytesMax: number;
-  readonly #engineOptions: Pick<EngineOptions, "index" | "pendingBytesMax" | "cache" | "sideIndex">;
+  readonly #engineOptions: Pick<
+    EngineOptions,
+    "index" | "pendingBytesMax" | "cache" | "sideIndex" | "compaction" | "waitUntil"
+  >;
   readonly #snapshots = new Set<Snapshot>();
   readonly #iterators = new Set<OpenIterator>();
   readonly #droppedIterators: DroppedNet<OpenIterator>;
@@ -207,11 +210,11 @@ export class CoreKV {
     this.#autoSync = parsed.autoSync;
     this.#syncIntervalMs = parsed.syncIntervalMs;
     this.#index = !parsed.disableIndex;
-    const { cacheBytesMax, sideIndex } = parsed;
+    const { cacheBytesMax, sideIndex, compaction, waitUntil } = parsed;
     const isolated = this.#environment.isolated === true;
     const pendingBytesMax =
       parsed.pendingBytesMax ?? (isolated ? PENDING_BYTES_MAX.isolated : PENDING_BYTES_MAX.process);
-    this.#waitUntil = parsed.waitUntil;
+    this.#waitUntil = waitUntil;
     if (isolated) this.#openWaits = new Waits(this.#environment);
     this.#purgeAfterMs = parsed.purgeAfterMs;
     this.#pinnedBytesMax = parsed.pinnedBytesMax;
@@ -219,7 +222,8 @@ export class CoreKV {
     const { AutoVacuum } = platform.fileWork ?? {};
     if (AutoVacuum !== undefined && parsed.autoVacuum && this.#index)
       this.#autoVacuum = new AutoVacuum(this.#environment);
-    this.#engineOptions = { index: this.#index, pendingBytesMax, cache: new BlockCache(cacheBytesMax), sideIndex };
+    const cache = new BlockCache(cacheBytesMax);
+    this.#engineOptions = { index: this.#index, pendingBytesMax, cache, sideIndex, compaction, waitUntil };
     this.#pacer = new Pacer(this.#environment);
     this.#droppedIterators = new DroppedNet(this.#environment, (open) => this.#letGo(open));
     this.#droppedHistories = new DroppedNet(this.#environment, (open) => open.state?.retire());

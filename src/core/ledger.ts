@@ -77,6 +77,8 @@ export interface StoredRun extends BytesAt {
   readonly length: number;
   /** True if all of it takes up memory. */
   readonly isInMemory?: boolean;
+  /** Where what is read first begins, if that is known: the top of the index, the footer, and what else of the end is of use. */
+  readonly openFrom?: number;
   /** No more reads follow. */
   close(): void;
 }
@@ -250,21 +252,27 @@ export type AppendResult =
   /** Compare-and-swap only: somebody else was first, nothing was appended. Follow, resolve again, try again. */
   | { readonly status: "behind" };
 
-/** What the engine hands to a ledger that keeps states itself. Runs are made from a frozen state, values inline, and are whole in memory. */
+/** A run that is whole in memory, to be stored. */
+export interface BuiltState {
+  readonly bytes: Uint8Array;
+  /** From here to the end is what opening it reads: see `StoredRun.openFrom`. */
+  readonly openFrom: number;
+}
+
+/** What the engine hands to a ledger that keeps states itself. Runs are made from a frozen state, values inline. */
 export interface StateRequest {
   /** Where the engine has read to, with everything before it applied. */
   readonly position: Position;
   readonly version: Version;
-  /** The run of what the commits behind the newest state have changed, up to `position`. `extra` goes into its footer. */
-  buildDelta(extra: Uint8Array): Promise<Uint8Array>;
+  /** Large merges are worth their while here: the process was opened to do them. */
+  readonly compaction: boolean;
+  /** The run of what the commits with versions above `since`, up to `version`, have changed. `since` is that of the newest state, or of a newer one. */
+  buildDelta(since: Version): Promise<BuiltState>;
   /**
-   * One run instead of several neighbouring ones, newest first. `lowest`: there is nothing older, so that tombstones may be left out. `extra` is told
-   * the footers' extras of the runs, newest first, and gives that of the new one.
+   * One run instead of several neighbouring ones, newest first. `lowest`: there is nothing older, so that tombstones may be left out. The runs are closed in the
+   * end, whatever comes of it.
    */
-  buildMerged(
-    runs: readonly StoredRun[],
-    options: { readonly lowest: boolean; readonly extra: (extras: readonly Uint8Array[]) => Uint8Array },
-  ): Promise<Uint8Array>;
+  buildMerged(runs: readonly StoredRun[], options: MergeOptions): Promise<BuiltState>;
   /** These runs, newest first, are the state now: the same as `ReadResult.state`, at once. */
   adopt(state: Checkpoint): void;
   /** Something to report that belongs to no call. */
@@ -273,6 +281,20 @@ export interface StateRequest {
   rest(): MaybePromise<void>;
   /** Throws if the work is to be given up. */
   check(): void;
+}
+
+export interface MergeOptions {
+  readonly lowest: boolean;
+  /** Told how many bytes of the new run there are so far. */
+  readonly progress?: (bytes: number) => void;
+}
+
+/** Work on the state that is under way. */
+export interface StateWork {
+  /** Never rejects. */
+  readonly done: Promise<void>;
+  /** True while commits are to wait for it; may become so in its course. */
+  readonly commitsWait: boolean;
 }
 
 /** What a reopened session says. */
@@ -311,10 +333,10 @@ export interface LedgerSession {
   openState?(): MaybePromise<Checkpoint | undefined>;
   /**
    * Called after each own append and each round, when the engine has applied everything up to `request.position`. Where it is this session's turn to
-   * write down the state it does so, and removes what nobody needs. Undefined if there is nothing to wait for: such work goes on in the
-   * background, and failing it tells `request.problem`; a promise makes commits wait. Never called again before the last call's work has ended.
+   * write down the state it does so, and removes what nobody needs; what fails of it tells `request.problem`. Undefined if there is nothing to do.
+   * Never called again before the last call's work has ended, or was given up with the request that it was of.
    */
-  keepState?(request: StateRequest): { readonly done: Promise<void>; readonly commitsWait: boolean } | undefined;
+  keepState?(request: StateRequest): StateWork | undefined;
   /** Writes down the state whether it is due or not, and merges all of its runs into one. Left out where `vacuum` does that. */
   compactState?(request: StateRequest, progress: (progress: VacuumProgress) => void): Promise<void>;
   /** The whole payload of a commit that was handed up `isPartial`. Throws as `readValue` does. */

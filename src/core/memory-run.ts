@@ -24,7 +24,7 @@ function stored(bytes: Uint8Array): StoredRun {
   };
 }
 
-function concatenated(chunks: readonly Uint8Array[]): Uint8Array {
+export function concatenated(chunks: readonly Uint8Array[]): Uint8Array {
   const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
   let at = 0;
   for (const chunk of chunks) {

@@ -28,10 +28,15 @@ export interface KVOptions {
    * false. Needs `autoSync`.
    */
   readonly autoVacuum?: boolean;
+  /**
+   * On a bucket: merge large runs of the stored state too, in passing, so that `vacuum()` is needed less. For a process that stays and has the memory.
+   * Default false.
+   */
+  readonly compaction?: boolean;
   /** Bytes that iterators may keep from being freed before the oldest of them ends with `SnapshotExpired`. No bound by default. */
   readonly pinnedBytesMax?: number;
   /**
-   * Told of what goes on though nobody may await it: of each commit until its fate is known. For Workers, whose requests end, and all that is under way
+   * Told of what goes on though nobody may await it: of each commit until its fate is known, of the state being written down. For Workers, whose requests end, and all that is under way
    * in them, with their answer: the `waitUntil` of `cloudflare:workers`.
    */
   readonly waitUntil?: (promise: Promise<unknown>) => void;
@@ -240,6 +245,7 @@ const SPECS = {
     cacheBytesMax: number(32 * MIB, "a number of bytes", (v) => v >= 0),
     sideIndex: boolean(true),
     autoVacuum: boolean(false),
+    compaction: boolean(false),
     pinnedBytesMax: number(Infinity, "a number of bytes", (v) => v >= 0),
     waitUntil,
     purgeAfterMs: number(24 * 60 * 60 * 1000, "a number of milliseconds", (v) => v >= 0 && v < Infinity),

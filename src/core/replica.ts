@@ -170,6 +170,23 @@ export class Replica implements Layer {
     this.version = version;
   }
 
+  /** Closes all overlays and returns them, newest first: in those nothing changes any more. */
+  closeAll(): readonly Overlay[] {
+    const closed = this.#overlays;
+    this.#overlays = [this.#newOverlay(), ...closed];
+    this.#view = this.#makeView();
+    return closed;
+  }
+
+  /**
+   * Other runs instead of the present ones and of these closed overlays, of which `kept` holds what is newer than the runs. The holds on the runs become the
+   * replica's own.
+   */
+  adopt(closed: readonly Overlay[], kept: Overlay | undefined, runs: readonly HeldRun[]): void {
+    if (kept !== undefined) this.#overlays = [...this.#overlays, kept];
+    this.replace(closed, runs);
+  }
+
   /** A new snapshot, which covers what it covers in all other layers. The hold on its run becomes the replica's own. */
   rebase(base: ReplicaBase): void {
     const before = this.#base;
@@ -238,6 +255,12 @@ export class FrozenReplica implements Layer {
 
   cursor(): OrderedCursor<Row> {
     return this.#view.cursor();
+  }
+
+  /** What of it lies in memory, and in no run: all that has changed since the newest of them, and perhaps more. */
+  get changes(): Layer {
+    const [, ...closed] = this.#overlays;
+    return new LayeredView([this.#newest, ...closed], undefined);
   }
 
   /** What it reads from, and about how many bytes that takes. */

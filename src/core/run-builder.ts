@@ -34,6 +34,10 @@ export interface RunBuilderOptions {
   readonly lookup?: boolean;
   /** Whether there is to be a filter (10 bits an entry). By default where there is no lookup, or one too large to be kept in memory. */
   readonly filter?: boolean;
+  /** No filter in a run with fewer bytes of entries than this, whatever else is said. */
+  readonly filterBytesMin?: number;
+  /** Up to so many blocks the index is one node, which is read when the run is opened. 1,024 by default. */
+  readonly topBlocksMax?: number;
 }
 
 /** What a run covers, told at its end. */
@@ -51,6 +55,8 @@ export interface BuiltRun {
   readonly tombstones: number;
   /** CRC-32 of all its bytes. */
   readonly checksum: number;
+  /** See `StoredRun.openFrom`. */
+  readonly openFrom: number;
   /** Of the footer alone: `Run.checksum` gives the same. */
   readonly footerChecksum: number;
 }
@@ -81,6 +87,7 @@ export class RunBuilder {
   readonly #blockBytes: number;
   readonly #inlineBytesMax: number;
   readonly #offsetBits: number;
+  readonly #topBlocksMax: number;
   readonly #out = new ByteWriter(CHUNK_BYTES + CHUNK_BYTES / 4);
   #handedOut = 0;
   #checksum = 0;
@@ -111,6 +118,7 @@ export class RunBuilder {
     this.#crc32 = options.crc32;
     this.#blockBytes = options.blockBytes ?? BLOCK_BYTES;
     this.#inlineBytesMax = options.inlineBytesMax ?? INLINE_BYTES_MAX;
+    this.#topBlocksMax = options.topBlocksMax ?? TOP_BLOCKS_MAX;
     if (!(this.#blockBytes >= 256 && this.#blockBytes <= BLOCK_BYTES_MAX)) throw new RangeError("blockBytes");
     // An entry begins before twice the size at which a block is ended, or behind the longest key, which is a block's prefix then.
     this.#offsetBits = Math.max(OFFSET_BITS_MIN, 33 - Math.clz32(this.#blockBytes - 1));
@@ -162,7 +170,7 @@ export class RunBuilder {
     if (this.#entries.length > 0) this.#endBlock();
     const blocksEnd = this.length;
     const sections: Section[] = [];
-    yield* this.#writeSections(sections);
+    yield* this.#writeSections(sections, blocksEnd);
     if (this.#voids.length > 0) sections.push({ id: SectionId.voidVersions, ...this.#piece(this.#voids.view()) });
     const top = yield* this.#writeIndex();
     writeFooter(
@@ -192,6 +200,7 @@ export class RunBuilder {
       tombstones: this.#tombstones,
       checksum: this.#checksum,
       footerChecksum,
+      openFrom: openingPlace(sections, top),
     };
   }
 
@@ -288,7 +297,7 @@ export class RunBuilder {
     this.#indexed.push(entry);
     const { length } = this.#indexed;
     // The first leaves are made once it is clear that one node will not do.
-    if (this.#blocks <= TOP_BLOCKS_MAX || (this.#leaves.length > 0 && length < LEAF_BLOCKS)) return;
+    if (this.#blocks <= this.#topBlocksMax || (this.#leaves.length > 0 && length < LEAF_BLOCKS)) return;
     let at = 0;
     for (; at + LEAF_BLOCKS <= length; at += LEAF_BLOCKS) this.#makeLeaf(this.#indexed.slice(at, at + LEAF_BLOCKS));
     this.#indexed = this.#indexed.slice(at);
@@ -316,12 +325,14 @@ export class RunBuilder {
     return { place, length: this.length - place };
   }
 
-  *#writeSections(sections: Section[]): Generator<undefined> {
+  *#writeSections(sections: Section[], bytes: number): Generator<undefined> {
     const entries = this.#count;
     const worthwhile = entries >= SECTION_ENTRIES_MIN;
     // Beyond what a location can say, the index has to do.
     const lookup = (this.#options.lookup ?? worthwhile) && this.#locationMax < 2 ** LOCATION_BITS_MAX;
-    const filter = this.#options.filter ?? (worthwhile && (!lookup || entries >= FILTER_ENTRIES_MIN));
+    const { filterBytesMin = 0 } = this.#options;
+    const filter =
+      bytes >= filterBytesMin && (this.#options.filter ?? (worthwhile && (!lookup || entries >= FILTER_ENTRIES_MIN)));
     const place = (): { readonly crc32: Crc32; readonly place: number } => ({ crc32: this.#crc32, place: this.length });
     if (lookup) {
       const options = { ...place(), locationMax: this.#locationMax, offsetBits: this.#offsetBits };
@@ -376,4 +387,10 @@ interface SectionWriter {
   add(hash: number, location: number): void;
   /** Writes the head and returns its length. */
   end(): number;
+}
+
+/** Where the top of the index begins, or the head of a section that lies directly before it. */
+function openingPlace(sections: readonly Section[], top: PiecePlace): number {
+  const head = sections.find(({ place, length }) => place + length === top.place);
+  return head?.place ?? top.place;
 }

@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly name: string;
   /** Of the run, in bytes. */
   readonly length: number;
+  /** Where to begin to read; by default as far before the end as footer and top of the index take up as a rule. */
+  readonly openFrom?: number | undefined;
 }
 
 /** Reads the pieces of one run and checks them: what it returns is whole, what is not is `LedgerDamaged`. */

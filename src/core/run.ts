@@ -1,6 +1,6 @@
 import { type BlockCache, BUFFER_BYTES, type CacheSpace } from "./block-cache.ts";
 import { MalformedBytes, readU32 } from "./bytes.ts";
-import type { BytesAt } from "./bytes-at.ts";
+import { type BytesAt, NotLoaded } from "./bytes-at.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Row, ValueHome } from "./resolve.ts";
 import { RunBlock } from "./run-block.ts";
@@ -111,7 +111,7 @@ export class Run implements ValueHome {
   static open(bytes: BytesAt, options: RunOptions): Run {
     const { length, cache } = options;
     const pieces = new RunPieces(bytes, options);
-    const from = Math.max(0, length - OPEN_BYTES);
+    const from = options.openFrom ?? Math.max(0, length - OPEN_BYTES);
     const end = bytes.read(from, length - from);
     const tailFrom = length - TAIL_BYTES;
     const isWhole = tailFrom >= 0 && end.length === length - from;
@@ -129,7 +129,13 @@ export class Run implements ValueHome {
     if (typeof footer === "number") throw pieces.unsupported(footer, RUN_FORMAT);
     const topPiece = load(footer.top);
     const top = pieces.decode(footer.top, () => new IndexNode(topPiece));
-    return new Run(pieces, cache, footer, pieceChecksum(footerPiece), top);
+    const run = new Run(pieces, cache, footer, pieceChecksum(footerPiece), top);
+    const filter = run.#filterPlace;
+    // Read already: where each read is a round trip, asking for it later would be one more.
+    if (filter !== undefined && options.openFrom !== undefined && filter.place >= from) {
+      run.#filter = run.#makeFilter(filter, load(filter));
+    }
+    return run;
   }
 
   // --- reading -----------------------------------------------------------------------------------------------------
@@ -148,7 +154,7 @@ export class Run implements ValueHome {
     if (info.entries === 0 || key < info.smallestKey || key > info.largestKey) return undefined;
     if (this.#filterPlace !== undefined || this.#lookupPlace !== undefined) {
       const hash = hashKey(key);
-      if (this.#filterPlace !== undefined && !this.#openFilter(this.#filterPlace).mayHave(hash)) return undefined;
+      if (this.#filterPlace !== undefined && !this.#mayHave(this.#filterPlace, key, hash)) return undefined;
       if (this.#lookupPlace !== undefined) {
         const lookup = this.#openLookup(this.#lookupPlace);
         const found = lookup.find(hash);
@@ -352,6 +358,26 @@ export class Run implements ValueHome {
     return entry.row(bytes, base, home, number, offset);
   }
 
+  /** False if the filter says so. Where that has yet to arrive, the block that may hold the key is asked for as well: both take no longer than one. */
+  #mayHave(filter: PiecePlace, key: EncodedKey, hash: number): boolean {
+    try {
+      return this.#openFilter(filter).mayHave(hash);
+    } catch (error) {
+      if (!(error instanceof NotLoaded) || this.#lookupPlace !== undefined) throw error;
+      throw this.#askForBlock(key, error);
+    }
+  }
+
+  #askForBlock(key: EncodedKey, missing: NotLoaded): NotLoaded {
+    try {
+      this.#getByIndex(key);
+      return missing;
+    } catch (error) {
+      // Whatever is wrong with the block is told when it is needed.
+      return error instanceof NotLoaded ? new NotLoaded(Promise.all([missing.promise, error.promise])) : missing;
+    }
+  }
+
   #getByIndex(key: EncodedKey): Row | undefined {
     const number = this.findBlock(key);
     if (number < 0) return undefined;
@@ -378,14 +404,15 @@ export class Run implements ValueHome {
   }
 
   #openFilter(place: PiecePlace): Filter {
-    if (this.#filter !== undefined) return this.#filter;
-    const piece = this.#pieces.read(place);
+    return (this.#filter ??= this.#makeFilter(place, this.#pieces.read(place)));
+  }
+
+  #makeFilter(place: PiecePlace, head: Uint8Array): Filter {
     const cache = this.#filterCache;
     const filter: Filter = this.#pieces.decode(
       place,
-      () => new Filter(piece, (page) => cache.get(page) ?? this.#page(cache, page, filter.pagePlace(page))),
+      () => new Filter(head, (page) => cache.get(page) ?? this.#page(cache, page, filter.pagePlace(page))),
     );
-    this.#filter = filter;
     return filter;
   }
 

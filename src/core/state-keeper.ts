@@ -1,0 +1,219 @@
+import type { BlockCache } from "./block-cache.ts";
+import { whenLoaded } from "./bytes-at.ts";
+import { type Environment, type MaybePromise } from "./environment.ts";
+import { hasCode, KVError } from "./errors.ts";
+import { HeldRun, openRuns } from "./held-run.ts";
+import type { Checkpoint, LedgerSession, Position, StateRequest, StateWork, StoredRun } from "./ledger.ts";
+import type { VacuumProgress } from "./options.ts";
+import { Overlay } from "./overlay.ts";
+import type { Pacer } from "./pacer.ts";
+import type { FrozenReplica, Replica } from "./replica.ts";
+import { Run } from "./run.ts";
+import type { Source } from "./source.ts";
+import { buildDelta, buildMerged, type StateRunContext } from "./state-run.ts";
+
+/** Where requests end without a word (`Environment.isolated`), work that has taken so long is taken for dead. */
+const DEAD_MS = 60_000;
+/** Rows handled between two looks at the clock. */
+const SLICE_ROWS = 64;
+
+export interface StateKeeperHost {
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  readonly cache: BlockCache;
+  /** Of the ledger, for messages. */
+  readonly name: string;
+  readonly session: LedgerSession;
+  readonly source: Source;
+  readonly replica: Replica;
+  /** Up to where everything is applied. */
+  readonly position: Position;
+  /** Whether the state may be written down at present. */
+  readonly saves: () => boolean;
+  readonly compaction: boolean;
+  /** Told of what goes on in the background, where somebody has to know. */
+  readonly waitUntil: ((promise: Promise<unknown>) => void) | undefined;
+  readonly problem: (error: KVError) => void;
+}
+
+/**
+ * Has the state of a replica written down by a ledger that keeps it itself, and takes over what has been written: by this session, or by others. What
+ * the runs of a state cover is dropped from memory; what was frozen stays readable.
+ */
+export class StateKeeper {
+  readonly #host: StateKeeperHost;
+  #work: { readonly work: StateWork; readonly began: number } | undefined;
+  #adopting: Promise<void> = Promise.resolve();
+  /** Up to where the newest state reaches that was adopted, or is about to be. */
+  #adopted: Position;
+  #stopped = false;
+  /** Nothing of what is under way is needed any more. */
+  #abandoned = false;
+  readonly counts = { adopted: 0, deltasBuilt: 0, mergesBuilt: 0 };
+
+  /** `adopted`: up to where the replica's runs reach. */
+  constructor(host: StateKeeperHost, adopted: Position) {
+    this.#host = host;
+    this.#adopted = adopted;
+  }
+
+  /** To be called where the state is that at its position. A promise if commits have to wait. */
+  keep(): MaybePromise<void> {
+    const { environment, session, waitUntil } = this.#host;
+    const { isolated = false } = environment;
+    if (this.#stopped || session.keepState === undefined || !this.#host.saves()) return undefined;
+    if (this.#work !== undefined) {
+      const { work, began } = this.#work;
+      // Whoever waits for work of another request might wait for good.
+      if (!isolated) return work.commitsWait ? work.done : undefined;
+      if (environment.monotonic() - began < DEAD_MS) return undefined;
+    }
+    const request = this.#request();
+    const work = session.keepState(request);
+    if (work === undefined) {
+      request.release();
+      return undefined;
+    }
+    const own = { work, began: environment.monotonic() };
+    this.#work = own;
+    const done = work.done.then(() => {
+      request.release();
+      if (this.#work === own) this.#work = undefined;
+    });
+    waitUntil?.(done);
+    return work.commitsWait ? done : undefined;
+  }
+
+  /** Writes everything down and merges it into one run. */
+  async compact(progress: (progress: VacuumProgress) => void, check: () => void): Promise<void> {
+    await this.#work?.work.done;
+    const request = this.#request(check);
+    try {
+      await this.#host.session.compactState?.(request, progress);
+      await this.#adopting;
+    } finally {
+      request.release();
+    }
+  }
+
+  /** Takes over a newer state, of a version that was applied here. Its runs become the keeper's. Resolves when that is done; never rejects. */
+  adopt(checkpoint: Checkpoint): Promise<void> {
+    const { replica } = this.#host;
+    if (this.#abandoned || checkpoint.version > replica.version || checkpoint.position < this.#adopted) {
+      for (const stored of checkpoint.runs) stored.close();
+      return Promise.resolve();
+    }
+    this.#adopted = checkpoint.position;
+    this.#adopting = this.#adopting.then(async () => {
+      try {
+        await this.#replace(checkpoint);
+        this.counts.adopted++;
+      } catch (error) {
+        // What lies in memory serves as well, and the next state comes soon.
+        if (!hasCode(error, "SnapshotExpired")) this.#tell(error);
+      }
+    });
+    return this.#adopting;
+  }
+
+  /** Begins nothing new. Resolves when what is under way has ended. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#host.environment.isolated !== true) await this.#work?.work.done;
+  }
+
+  /** Gives up what is under way. */
+  abandon(): void {
+    this.#stopped = true;
+    this.#abandoned = true;
+  }
+
+  async #replace({ version, runs: stored }: Checkpoint): Promise<void> {
+    const { replica } = this.#host;
+    const { runs, release } = await openRuns(stored, replica.runs, (each) => this.#open(each));
+    if (this.#abandoned) return release();
+    const closed = replica.closeAll();
+    const kept = await this.#newer(closed, version);
+    if (this.#abandoned) return release();
+    replica.adopt(closed, kept, runs);
+  }
+
+  /** What of closed overlays, newest first, is newer than a version. */
+  async #newer(closed: readonly Overlay[], version: number): Promise<Overlay | undefined> {
+    const { environment, pacer } = this.#host;
+    const newest = closed.filter(({ rows }) => rows > 0);
+    const kept = new Overlay({ covers: true, seed: environment.random() * 2 ** 31 });
+    let count = 0;
+    for (const [i, overlay] of newest.entries()) {
+      const cursor = overlay.cursor();
+      for (let ok = cursor.seek(""); ok; ok = cursor.next()) {
+        const row = cursor.value;
+        const isKept = row.version > version && (i === 0 || kept.get(cursor.key) === undefined);
+        if (isKept) kept.put(cursor.key, row);
+        if (++count % SLICE_ROWS === 0 && pacer.due()) await pacer.rest();
+      }
+    }
+    return kept.rows > 0 ? kept : undefined;
+  }
+
+  #open(stored: StoredRun): MaybePromise<HeldRun> {
+    const { cache, environment, name } = this.#host;
+    return whenLoaded(() => openHeldRun(stored, { cache, crc32: environment.crc32, name }));
+  }
+
+  #request(check: () => void = () => undefined): StateRequest & { release(): void } {
+    const { replica, source, position, environment, pacer, name, compaction, problem } = this.#host;
+    const frozen: FrozenReplica = replica.freeze();
+    const unpin = source.session.pin?.();
+    source.pin();
+    const context: StateRunContext = {
+      environment,
+      pacer,
+      name,
+      source,
+      check: () => {
+        check();
+        if (this.#abandoned) throw new KVError("Closed", `${name} was closed`);
+      },
+    };
+    let released = false;
+    return {
+      position,
+      version: frozen.version,
+      compaction,
+      buildDelta: (since) => {
+        this.counts.deltasBuilt++;
+        return buildDelta(context, frozen.changes, { since, upto: frozen.version });
+      },
+      buildMerged: (runs, options) => {
+        this.counts.mergesBuilt++;
+        return buildMerged(context, runs, options);
+      },
+      adopt: (state) => void this.adopt(state),
+      problem,
+      rest: () => (pacer.due() ? pacer.rest() : undefined),
+      check: context.check,
+      release: () => {
+        if (released) return;
+        released = true;
+        frozen.release();
+        unpin?.();
+        source.unpin();
+      },
+    };
+  }
+
+  #tell(cause: unknown): void {
+    const message = `A newer state of ${this.#host.name} could not be taken over: ${(cause as Error).message}`;
+    this.#host.problem(new KVError(cause instanceof KVError ? cause.code : "InputOutput", message, { cause }));
+  }
+}
+
+/** Opens a run that nothing else could be built from. */
+function openHeldRun(
+  stored: StoredRun,
+  options: { readonly cache: BlockCache; readonly crc32: Environment["crc32"]; readonly name: string },
+): HeldRun {
+  const { length, openFrom } = stored;
+  return new HeldRun(Run.open(stored, { ...options, length, openFrom }), stored, { rebuildable: false });
+}
