@@ -63,9 +63,9 @@ export async function buildMerged(
   const cache = new BlockCache(MERGE_CACHE_BYTES);
   try {
     const opened = await Promise.all(
-      stored.map((run) => {
+      stored.map(async (run) => {
         const { length, openFrom } = run;
-        return whenLoaded(() => Run.open(run, { cache, crc32: environment.crc32, name, length, openFrom }));
+        return await whenLoaded(() => Run.open(run, { cache, crc32: environment.crc32, name, length, openFrom }));
       }),
     );
     const covered = { base: opened[opened.length - 1].info.base, upto: opened[0].info.upto };

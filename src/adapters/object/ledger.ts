@@ -1,5 +1,6 @@
 import { InvalidArgumentError, KVError } from "../../core/errors.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
+import { ObjectState } from "./checkpoint.ts";
 import { Confirmation } from "./confirmation.ts";
 import { countingStore } from "./counting-store.ts";
 import { Follower } from "./follow.ts";
@@ -9,11 +10,12 @@ import { OwnTurn } from "./own-turn.ts";
 import { parsePrefix } from "./names.ts";
 import { prefixedStore } from "./prefixed-store.ts";
 import { retryReads } from "./retry-reads.ts";
-import { RootObject } from "./root-object.ts";
+import { type FoundRoot, RootObject } from "./root-object.ts";
 import { ObjectSession } from "./session.ts";
 import type { Batch } from "./settle.ts";
 import { createAlone } from "./single-writer.ts";
 import type { Site } from "./site.ts";
+import { Tail } from "./tail.ts";
 
 export interface ObjectLedgerOptions {
   /**
@@ -94,16 +96,33 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
   const found = await findRoot(rootObject, turn.store, { ...options, environment: turn.environment, writers });
   const { nonce, ledgerId, checkpointSlot, checkpointHash, formers } = found.root;
   const site: Site = { name, store: turn.store, environment: turn.environment, nonce };
-  const confirmation = new Confirmation(rootObject, name, found, () => undefined);
+  let newest = found;
+  const saw = (root: FoundRoot): void => void (newest = root);
+  const confirmation = new Confirmation(rootObject, name, found, saw);
   const follower = new Follower(site, confirmation);
+  const valueSite: Site = { name, store: retryReads(counting, { environment }), environment, nonce };
+  const valueRoots = new RootObject(valueSite.store, environment);
+  const tail = new Tail();
+  const opened: { session?: ObjectSession } = {};
+  const state = new ObjectState({
+    site: valueSite,
+    rootObject: valueRoots,
+    graceMs: settings.graceMs,
+    found: () => newest,
+    took: (root) => {
+      saw(root);
+      // One that was written here tells no time, and confirms nothing for longer than the one before.
+      if (root.time !== undefined) confirmation.take(root);
+    },
+    facts: (slot) => tail.get(slot),
+    gone: () => opened.session?.gone(),
+  });
   try {
     await follower.prefetch(checkpointSlot + 1, FIRST_SLOTS);
   } catch (error) {
     throw needsListPermission(error, name, nonce, checkpointSlot + 1);
   }
-  const valueSite: Site = { name, store: retryReads(counting, { environment }), environment, nonce };
-  const valueRoots = new RootObject(valueSite.store, environment);
-  return new ObjectSession({
+  const session = new ObjectSession({
     site,
     values: { site: valueSite, confirmation: new Confirmation(valueRoots, name, found, () => undefined) },
     identity: { ledgerId, nonce, generation: formers.length + 1 },
@@ -113,10 +132,14 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
     turn,
     counting,
     cache,
+    tail,
+    state,
     start: checkpointSlot,
     startHash: checkpointHash,
     ...(writers === "single" ? { writeAlone } : {}),
   });
+  opened.session = session;
+  return session;
 
   function writeAlone(batch: Batch, predecessor: Uint8Array): ReturnType<typeof createAlone> {
     const before = batch.slot > found.root.firstSlot ? { slot: batch.slot - 1, hash: predecessor } : undefined;

@@ -25,7 +25,8 @@ export type RootAnswer =
 export type RootReplaceAnswer =
   | { readonly status: "replaced"; readonly found: FoundRoot }
   | { readonly status: "changed"; readonly found: FoundRoot }
-  | { readonly status: "absent" | "denied" }
+  | { readonly status: "absent" }
+  | { readonly status: "denied" }
   | { readonly status: "failed"; readonly error: KVError };
 
 /** How often the same replace is sent while the root stays what it was. */

@@ -27,10 +27,12 @@ const RUN_BYTES_MAX = 2 ** 40;
 
 /** One run of the checkpoint. */
 export interface RootRun extends RunName {
-  /** Of the whole, in bytes. */
+  /** Of the run, in bytes. The batch ids lie behind it. */
   readonly size: number;
-  /** Where its footer begins: from there to the end is what opening it needs first. */
+  /** Where what opening it needs begins, the footer and what belongs to it: from there on it is read. */
   readonly footerPlace: number;
+  /** How many of the newest slots that it covers have their batch ids behind it. */
+  readonly batchIds: number;
 }
 
 /** An incarnation that a repair has left behind, and the last slot of it that the repair took over. */
@@ -54,7 +56,7 @@ export interface Root {
   readonly runs: readonly RootRun[];
   /** The runs hold what the slots up to this one have left. `firstSlot - 1` in a ledger without a checkpoint. */
   readonly checkpointSlot: number;
-  /** That of the checkpoint before. The same as `checkpointSlot` as long as there was only one. */
+  /** That of the checkpoint before; `firstSlot - 1` as long as there was only one. */
   readonly previousCheckpointSlot: number;
   /** Version of the last commit of `checkpointSlot`, or of what was before; 0 for none. */
   readonly checkpointVersion: number;
@@ -127,11 +129,12 @@ export function encodeRoot({ root, writeId }: DecodedRoot, crc32: Crc32): Uint8A
   writer.varint(root.tailHint);
   writer.u8(VERDICTS.indexOf(root.verdict));
   writer.varint(root.runs.length);
-  for (const { epoch, from, to, random, size, footerPlace } of root.runs) {
+  for (const { epoch, from, to, random, size, footerPlace, batchIds } of root.runs) {
     for (const number of [epoch, from, to]) writer.varint(number);
     writer.bytes(fromHex(random));
     writer.varint(size);
     writer.varint(footerPlace);
+    writer.varint(batchIds);
   }
   writer.varint(root.formers.length);
   for (const { nonce, lastSlot } of root.formers) {
@@ -192,6 +195,7 @@ function decode(bytes: Uint8Array, crc32: Crc32, name: string): DecodedRoot {
     random: toHex(reader.bytes(NAME_RANDOM_BYTES)),
     size: reader.varint(),
     footerPlace: reader.varint(),
+    batchIds: reader.varint(),
   }));
   const formers = readList(reader, FORMERS_MAX, () => ({
     nonce: toHex(reader.bytes(ID_BYTES)),
@@ -245,6 +249,7 @@ function brokenRuns(runs: readonly RootRun[], { checkpointSlot, epoch, firstSlot
   for (const [i, run] of runs.entries()) {
     if (!isSlot(run.to) || run.from < 1 || run.from > run.to) return "a run over no slots";
     if (!isSlot(run.epoch) || run.epoch > epoch) return "a run of a later epoch";
+    if (run.batchIds > run.to - run.from + 1) return "more batch ids than slots";
     if (i > 0 && runs[i - 1].from !== run.to + 1) return "a gap between its runs";
     if (run.footerPlace >= run.size || run.size > RUN_BYTES_MAX) return "a run whose footer lies behind its end";
   }

@@ -3,6 +3,7 @@ import type { MaybePromise } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import type {
   AppendResult,
+  Checkpoint,
   CommitRecord,
   LedgerCommit,
   LedgerIdentity,
@@ -12,8 +13,11 @@ import type {
   ReadBudget,
   ReadResult,
   ReopenResult,
+  StateRequest,
+  StateWork,
 } from "../../core/ledger.ts";
 import { type BuiltBatch, buildBatch } from "./batch.ts";
+import type { ObjectState } from "./checkpoint.ts";
 import type { Confirmation } from "./confirmation.ts";
 import type { CountingStore } from "./counting-store.ts";
 import { Fairness } from "./fairness.ts";
@@ -26,7 +30,7 @@ import { pause, type Site } from "./site.ts";
 import { payloadOf } from "./slot.ts";
 import { type ReadSlot, readSlot } from "./slot-reader.ts";
 import { Stager } from "./staged.ts";
-import { Tail } from "./tail.ts";
+import type { Tail } from "./tail.ts";
 import { ValueReader } from "./value-reader.ts";
 
 /** One frame of a file: what a commit with all its values has at most, on every ledger. */
@@ -46,6 +50,8 @@ export interface SessionParts {
   readonly turn: OwnTurn;
   readonly counting: CountingStore;
   readonly cache: LedgerOpenOptions["cache"];
+  readonly tail: Tail;
+  readonly state: ObjectState;
   /** Where reading begins, and the hash of the slot there. */
   readonly start: Position;
   readonly startHash: Uint8Array;
@@ -71,7 +77,8 @@ export class ObjectSession implements LedgerSession {
   readonly #stager: Stager;
   readonly #fairness: Fairness;
   readonly #values: ValueReader;
-  readonly #tail = new Tail();
+  readonly #tail: Tail;
+  readonly #state: ObjectState;
   readonly #startHash: Uint8Array;
   /** Bytes that may be on their way to a slot: what became of them is found out before anything else is written. */
   #pending: BuiltBatch | undefined;
@@ -90,12 +97,14 @@ export class ObjectSession implements LedgerSession {
     this.#turn = parts.turn;
     this.#counting = parts.counting;
     this.#startHash = parts.startHash;
+    this.#tail = parts.tail;
+    this.#state = parts.state;
     const { writeAlone } = parts;
     const write = writeAlone && ((batch: Batch) => writeAlone(batch, this.#hashOf(batch.slot - 1)));
     this.#settler = new Settler(site, confirmation, write);
     this.#stager = new Stager(site);
     this.#fairness = new Fairness(site.environment);
-    const gone = (): void => void (this.#moved = true);
+    const gone = (): void => this.gone();
     this.#values = new ValueReader(parts.values.site, {
       confirmation: parts.values.confirmation,
       cache: parts.cache,
@@ -116,7 +125,9 @@ export class ObjectSession implements LedgerSession {
     }
     const commits: LedgerCommit[] = [];
     for (const read of followed.slots) this.#met(read, commits);
-    return { commits, next: position + followed.slots.length, status: followed.status };
+    const next = position + followed.slots.length;
+    const state = this.#state.newerState(next);
+    return { commits, next, status: followed.status, ...(state && { state }) };
   }
 
   /** A slot is handed up. */
@@ -125,7 +136,8 @@ export class ObjectSession implements LedgerSession {
     const pending = this.#pending;
     if (pending !== undefined && slot.slot >= pending.slot) this.#pending = undefined;
     const isOwn = pending !== undefined && slot.slot === pending.slot && equalBytes(pending.bytes, bytes);
-    if (!isOwn) this.#fairness.seen(slot.author);
+    if (isOwn) this.#state.wrote(slot.slot);
+    else this.#fairness.seen(slot.author);
     this.#figures.slotsRead++;
     this.#remember(slot.slot, { ...read, batchId: slot.batchId, author: slot.author, count: slot.commits.length });
     const places = placesOf(slot.slot, slot.commits);
@@ -230,6 +242,7 @@ export class ObjectSession implements LedgerSession {
     this.#figures.slotsWritten++;
     this.#fairness.won();
     this.#stager.settled();
+    this.#state.wrote(batch.slot);
     this.#remember(batch.slot, { ...batch, count: batch.versions.length, lastModified });
   }
 
@@ -246,7 +259,7 @@ export class ObjectSession implements LedgerSession {
   /** The slot is below the floor, or of an incarnation that is over: the runs that cover it remember whose it was. */
   async #toldByRuns(batch: BuiltBatch, position: Position): Promise<AppendResult> {
     this.#moved = true;
-    const batchId = await this.#batchIdOf(batch.slot);
+    const batchId = await this.#state.batchIdOf(batch.slot);
     if (batchId === undefined) {
       const message = `What became of slot ${batch.slot} of ${this.#site.name} is not known any more`;
       throw new KVError("CommitOutcomeUnknown", message, { outcome: "unknown" });
@@ -254,11 +267,6 @@ export class ObjectSession implements LedgerSession {
     if (!equalBytes(batchId, batch.batchId)) return { status: "behind" };
     this.#won(batch, undefined);
     return this.#appended(batch, position);
-  }
-
-  /** The batch id of a slot that a checkpoint covers; undefined if that is not known any more. */
-  async #batchIdOf(_slot: number): Promise<Uint8Array | undefined> {
-    return undefined;
   }
 
   /** Proves that there is nothing behind the position. */
@@ -305,6 +313,25 @@ export class ObjectSession implements LedgerSession {
     return this.#values.complete(commit);
   }
 
+  // --- the state ---------------------------------------------------------------------------------------------------
+
+  openState(): Checkpoint | undefined {
+    return this.#state.openState();
+  }
+
+  keepState(request: StateRequest): StateWork | undefined {
+    return this.#readOnly || this.#moved ? undefined : this.#state.keepState(request);
+  }
+
+  compactState(...[request, progress]: Parameters<ObjectState["compactState"]>): Promise<void> {
+    return this.#state.compactState(request, progress);
+  }
+
+  /** What was read here is not what everybody goes on with: the next read says so. */
+  gone(): void {
+    this.#moved = true;
+  }
+
   // --- the rest ----------------------------------------------------------------------------------------------------
 
   /** There is no way from one incarnation, or from what lies below the floor, to the next but by the checkpoint. What was appended here is settled. */
@@ -321,6 +348,7 @@ export class ObjectSession implements LedgerSession {
     const { root } = this.#confirmation.found;
     return {
       ...this.#figures,
+      ...this.#state.figures,
       getRequests: requests.get,
       createRequests: requests.create,
       replaceRequests: requests.replace,

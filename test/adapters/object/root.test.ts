@@ -25,8 +25,8 @@ const empty = emptyRoot({ ledgerId: LEDGER, nonce: NONCE, verdict: "suitable" })
 const grown: Root = {
   ...empty,
   runs: [
-    { epoch: 3, from: 41, to: 56, random: "0011223344556677", size: 5000, footerPlace: 4000 },
-    { epoch: 3, from: 1, to: 40, random: "8899aabbccddeeff", size: 50_000_000, footerPlace: 49_000_000 },
+    { epoch: 3, from: 41, to: 56, random: "0011223344556677", size: 5000, footerPlace: 4000, batchIds: 16 },
+    { epoch: 3, from: 1, to: 40, random: "8899aabbccddeeff", size: 50_000_000, footerPlace: 49_000_000, batchIds: 40 },
   ],
   checkpointSlot: 56,
   previousCheckpointSlot: 40,
@@ -42,7 +42,7 @@ const repaired: Root = {
   ...grown,
   nonce: OTHER,
   firstSlot: 101,
-  runs: [{ epoch: 4, from: 1, to: 100, random: "0011223344556677", size: 9, footerPlace: 1 }],
+  runs: [{ epoch: 4, from: 1, to: 100, random: "0011223344556677", size: 9, footerPlace: 1, batchIds: 0 }],
   checkpointSlot: 100,
   previousCheckpointSlot: 100,
   epoch: 4,
@@ -91,6 +91,7 @@ describe("the root's bytes", () => {
       { runs: [{ ...grown.runs[0], from: 42 }, grown.runs[1]] },
       { runs: [{ ...grown.runs[0], epoch: 4 }, grown.runs[1]] },
       { runs: [{ ...grown.runs[0], footerPlace: 5000 }, grown.runs[1]] },
+      { runs: [{ ...grown.runs[0], batchIds: 17 }, grown.runs[1]] },
       { previousCheckpointSlot: 57 },
       { floor: 41 },
       { swept: 34 },

@@ -1,0 +1,236 @@
+import { KVError } from "../../core/errors.ts";
+import type { Checkpoint, LedgerSession, Position, StateRequest, StateWork } from "../../core/ledger.ts";
+import { Garbage } from "./garbage.ts";
+import { BACKGROUND_SLOTS, DueSlot, isTurn, OVERDUE_SLOTS, RUNS_MAX, runsToMerge } from "./merge-plan.ts";
+import { type Published, Publisher } from "./publish.ts";
+import type { Root, RootRun } from "./root.ts";
+import { prefetch, readBatchIds, runObject } from "./run-object.ts";
+import { GaveUp, readRoot, type SeenRoot, type StateSite } from "./state-site.ts";
+
+/** Runs of at most so many bytes together are merged in passing. */
+const MERGE_BYTES_MAX = { process: 16 * 1024 * 1024, isolated: 4 * 1024 * 1024 } as const;
+/** Merges one after the other, each of what the one before has made. */
+const MERGES_MAX = 3;
+/** How often `vacuum` begins again because others have merged. */
+const COMPACTIONS_MAX = 8;
+
+type CompactProgress = Parameters<NonNullable<LedgerSession["compactState"]>>[1];
+
+/**
+ * The state of a ledger in an object store, for one session: where reading begins, what is taken over from others, and when it is this session's turn to
+ * write it down. Nothing here is needed for commits to be right; it bounds what an open has to read.
+ */
+export class ObjectState {
+  readonly #state: StateSite;
+  readonly #garbage: Garbage;
+  readonly #publisher: Publisher;
+  readonly #due = new DueSlot();
+  /** Slots that were written here since it was last found out whether it is this session's turn. */
+  #ownSlots: number[] = [];
+  #newestSlot = 0;
+  /** What the engine was last given. */
+  #given: { readonly slot: number; readonly epoch: number };
+  /** What was told of, so that it is told once. */
+  #told: string | undefined;
+  #isToldOfRuns = false;
+  /** What an open begins with. */
+  readonly #opened: Checkpoint | undefined;
+  readonly #figures = { checkpoints: 0, merges: 0 };
+
+  constructor(state: StateSite) {
+    this.#state = state;
+    this.#garbage = new Garbage(state);
+    this.#publisher = new Publisher(state, this.#garbage);
+    const { checkpointSlot, epoch } = state.found().root;
+    this.#given = { slot: checkpointSlot, epoch };
+    // What an open reads is asked for at once.
+    this.#opened = this.#stateOf(state.found().root);
+    for (const run of this.#opened?.runs ?? []) prefetch(run);
+  }
+
+  /** For `stats`. */
+  get figures(): Readonly<Record<string, number>> {
+    return { ...this.#figures, ...this.#garbage.figures };
+  }
+
+  /** See `LedgerSession.openState`. */
+  openState(): Checkpoint | undefined {
+    return this.#opened;
+  }
+
+  /** A state that is newer than what the engine was given, and does not reach beyond `position`. */
+  newerState(position: Position): Checkpoint | undefined {
+    const { root } = this.#state.found();
+    const isNewer = root.checkpointSlot > this.#given.slot || root.epoch > this.#given.epoch;
+    if (!isNewer || root.nonce !== this.#state.site.nonce || root.checkpointSlot > position) return undefined;
+    this.#given = { slot: root.checkpointSlot, epoch: root.epoch };
+    return this.#stateOf(root);
+  }
+
+  /** A slot was written here. */
+  wrote(slot: number): void {
+    this.#ownSlots.push(slot);
+    this.#newestSlot = slot;
+  }
+
+  /** The batch id of a slot that the checkpoint covers; undefined if that is not known any more. Throws what keeps it from being found out. */
+  async batchIdOf(slot: number): Promise<Uint8Array | undefined> {
+    const { root } = this.#state.found();
+    const run = root.runs.find(({ from, to }) => from <= slot && slot <= to);
+    if (root.nonce !== this.#state.site.nonce || run === undefined) return undefined;
+    const ids = await readBatchIds(run, this.#state);
+    return ids[slot - run.to - 1 + ids.length];
+  }
+
+  // --- in passing --------------------------------------------------------------------------------------------------
+
+  /** See `LedgerSession.keepState`. */
+  keepState(request: StateRequest): StateWork | undefined {
+    const { root } = this.#state.found();
+    const due = this.#due.find(root, request.position, (slot) => this.#state.facts(slot));
+    const own = this.#ownSlots;
+    this.#ownSlots = [];
+    const turn = due === undefined ? undefined : own.findLast((slot) => isTurn(slot, due));
+    if (due !== undefined && turn !== undefined) return this.#work(request, () => this.#checkpoint(request, root), due);
+    if (request.compaction && this.#mergeable(root, request) !== undefined) {
+      return this.#work(request, () => this.#mergeAll(request));
+    }
+    return this.#garbage.isDue ? this.#work(request, () => this.#garbage.pass()) : undefined;
+  }
+
+  #work(request: StateRequest, task: () => Promise<void>, due = Infinity): StateWork {
+    let isDone = false;
+    const done = task()
+      .then(
+        () => void (this.#told = undefined),
+        (error: unknown) => this.#failed(request, error, due),
+      )
+      .finally(() => (isDone = true));
+    const newest = (): number => Math.max(request.position, this.#newestSlot);
+    return {
+      done,
+      get commitsWait() {
+        return !isDone && newest() >= due + BACKGROUND_SLOTS;
+      },
+    };
+  }
+
+  /** Nobody needs a checkpoint for anything but speed: what fails is told once, and tried again at the next turn. */
+  #failed({ position, problem }: StateRequest, error: unknown, due: number): void {
+    if (error instanceof GaveUp) return;
+    const cause = error instanceof KVError ? error : undefined;
+    const code = cause?.code ?? "InputOutput";
+    // A value that is gone, or the session: others will do it.
+    if (code === "SnapshotExpired" || code === "Closed") return;
+    const isDenied = code === "AccessDenied";
+    if (isDenied && position < due + OVERDUE_SLOTS) return;
+    if (this.#told === code) return;
+    this.#told = code;
+    const { name } = this.#state.site;
+    const message = isDenied
+      ? `${name} has had no checkpoint for ${position - due} slots longer than it should: this credential may not write one`
+      : `The state of ${name} could not be written down: ${String(error)}`;
+    problem(new KVError(isDenied ? "CheckpointOverdue" : code, message, { cause: error }));
+  }
+
+  async #checkpoint(request: StateRequest, before: Root): Promise<void> {
+    const seen = await readRoot(this.#state);
+    const { root } = seen.found;
+    if (root.checkpointSlot !== before.checkpointSlot) return this.#giveNewer(request);
+    const published = await this.#publisher.delta(request, seen);
+    if (published === undefined) return this.#giveNewer(request);
+    this.#figures.checkpoints++;
+    this.#give(request, published);
+    await this.#garbage.sweep(await this.#merge(request, published.seen));
+  }
+
+  /** Merges as long as there is something to merge. Returns the newest root. */
+  async #merge(request: StateRequest, seen: SeenRoot): Promise<SeenRoot> {
+    let now = seen;
+    for (let merges = 0; merges < MERGES_MAX; merges++) {
+      const span = this.#mergeable(now.found.root, request);
+      if (span === undefined) break;
+      request.check();
+      const published = await this.#publisher.merge(request, now, span);
+      if (published === undefined) break;
+      this.#figures.merges++;
+      this.#give(request, published);
+      now = published.seen;
+    }
+    this.#tellOfRuns(request, now.found.root);
+    return now;
+  }
+
+  async #mergeAll(request: StateRequest): Promise<void> {
+    await this.#merge(request, await readRoot(this.#state));
+  }
+
+  #mergeable({ runs }: Root, { compaction }: StateRequest): ReturnType<typeof runsToMerge> {
+    const { isolated = false } = this.#state.site.environment;
+    const bytesMax = isolated ? MERGE_BYTES_MAX.isolated : MERGE_BYTES_MAX.process;
+    return runsToMerge(runs, compaction ? Infinity : bytesMax);
+  }
+
+  #tellOfRuns({ problem }: StateRequest, { runs }: Root): void {
+    const isTooMany = runs.length > RUNS_MAX;
+    if (isTooMany && !this.#isToldOfRuns) {
+      const message = `The state of ${this.#state.site.name} lies in ${runs.length} runs, which makes it slow to read: vacuum() merges them`;
+      problem(new KVError("CheckpointOverdue", message));
+    }
+    this.#isToldOfRuns = isTooMany;
+  }
+
+  // --- vacuum ------------------------------------------------------------------------------------------------------
+
+  /** See `LedgerSession.compactState`. */
+  async compactState(request: StateRequest, progress: CompactProgress): Promise<void> {
+    for (let tries = 0; tries < COMPACTIONS_MAX; tries++) {
+      request.check();
+      let seen: SeenRoot | undefined = await readRoot(this.#state);
+      if (seen.found.root.checkpointSlot < request.position) {
+        const published = await this.#publisher.delta(request, seen);
+        if (published === undefined) continue;
+        this.#figures.checkpoints++;
+        this.#give(request, published);
+        seen = published.seen;
+      }
+      const { runs } = seen.found.root;
+      if (runs.length > 1) {
+        const ofBytes = runs.reduce((sum, { size }) => sum + size, 0);
+        const told = (doneBytes: number): void => progress({ doneBytes, ofBytes });
+        const published = await this.#publisher.merge(request, seen, { first: 0, count: runs.length }, told);
+        if (published === undefined) continue;
+        this.#figures.merges++;
+        this.#give(request, published);
+        seen = published.seen;
+        progress({ doneBytes: published.run.size, ofBytes: published.run.size });
+      }
+      await this.#garbage.sweep(seen);
+      return;
+    }
+    throw new KVError("Contention", `Others have always merged the runs of ${this.#state.site.name} first`);
+  }
+
+  // --- what the engine is given ------------------------------------------------------------------------------------
+
+  #giveNewer(request: StateRequest): void {
+    const state = this.newerState(request.position);
+    if (state !== undefined) request.adopt(state);
+  }
+
+  #give(request: StateRequest, { seen, run, made }: Published): void {
+    const { root } = seen.found;
+    this.#given = { slot: root.checkpointSlot, epoch: root.epoch };
+    const state = this.#stateOf(root, { run, made });
+    if (state !== undefined) request.adopt(state);
+  }
+
+  /** The state that a root names, its runs not read yet, but for one that was made here. */
+  #stateOf(root: Root, own?: { readonly run: RootRun; readonly made: Uint8Array }): Checkpoint | undefined {
+    if (root.runs.length === 0) return undefined;
+    const runs = root.runs.map((run) =>
+      runObject(run, { ...this.#state, ...(own?.run.random === run.random && { made: own.made }) }),
+    );
+    return { position: root.checkpointSlot, version: root.checkpointVersion, runs };
+  }
+}

@@ -1,0 +1,271 @@
+import type { KVError } from "../../core/errors.ts";
+import { parseRunKey, parseStagedKey, runFolder, runKey, slotKey, stagedFolder, STAGED_SLOTS_MAX } from "./layout.ts";
+import type { ListedObject } from "./object-store.ts";
+import type { Root } from "./root.ts";
+import { readRoot, replaceRoot, type SeenRoot, type StateSite } from "./state-site.ts";
+
+/** Deleted in one pass, at most. */
+const DELETES_MAX = { process: 1000, isolated: 20 } as const;
+/** So long a run stays that another one has taken the place of: iterators may read from it. */
+const RUN_GRACE_MS = 3_600_000;
+/** The floor is raised in steps of a part of the grace: finding out how old slots are takes requests. */
+const STEPS_OF_GRACE = 8;
+/** A pass that came to nothing is not repeated sooner. */
+const PASS_MS = 60_000;
+/** Pages of a list that one pass goes through. */
+const PAGES_MAX = 4;
+
+/**
+ * Removes what nobody needs any more, in passing, for whoever writes down the state. The rules and their reasons: a slot may be read by everybody who
+ * has read a root whose floor was not above it, and such a root may be as old as the grace. So the floor is raised first, past slots that are old; then
+ * some answer has to show that it was in force at a time; and only when the grace has gone by since, slots below are deleted, and that is noted before the
+ * floor is raised again.
+ */
+export class Garbage {
+  readonly #state: StateSite;
+  /** Runs that were uploaded here: an answer that was lost may still put them into the root. */
+  readonly #own = new Set<string>();
+  /** This session writes down the state, and so it also tidies up. */
+  #isCollector = false;
+  /** The slot up to which the floor may be raised once it is old enough, where the store tells no time; and since when it is known here. */
+  #watched: { readonly slot: number; readonly since: number } | undefined;
+  /** Nothing below the floor's slot can be old enough before this time. */
+  #youngUntil = -Infinity;
+  /** When runs that a merge has replaced may be looked for, by the monotonic clock. */
+  #runsDue: number | undefined;
+  /** Since when runs are known to be named, where the store tells no time. */
+  readonly #namedSince = new Map<string, number>();
+  /** The latest time that was told, and when. */
+  #clock: { readonly at: number; readonly monotonic: number } | undefined;
+  #passedAt = -Infinity;
+  readonly figures = { slotsDeleted: 0, runsDeleted: 0, stagedDeleted: 0 };
+
+  constructor(state: StateSite) {
+    this.#state = state;
+  }
+
+  /** A run was uploaded here. */
+  uploaded(random: string): void {
+    this.#own.add(random);
+    this.#isCollector = true;
+  }
+
+  /** Runs were replaced by a merge of this session. */
+  merged(): void {
+    this.#runsDue = this.#monotonic + RUN_GRACE_MS * 1.01;
+  }
+
+  /** What a replace of this root, which is made anyway, is to change for the sake of what is to be removed. */
+  async changes(seen: SeenRoot): Promise<Pick<Root, "floor" | "floorAt">> {
+    const { root } = seen.found;
+    const { floor, floorAt, swept } = root;
+    this.#told(seen);
+    if (swept < floor) return { floor, floorAt: floorAt ?? seen.at };
+    const raised = await this.#raisedFloor(seen);
+    // When it was in force, nobody knows yet who only writes it.
+    return raised > floor ? { floor: raised, floorAt: undefined } : { floor, floorAt };
+  }
+
+  /** True if a pass may come to something, as far as is known without asking. */
+  get isDue(): boolean {
+    const now = this.#monotonic;
+    if (!this.#isCollector || now - this.#passedAt < PASS_MS) return false;
+    if (this.#runsDue !== undefined && now >= this.#runsDue) return true;
+    const { root } = this.#state.found();
+    const { floor, floorAt, swept } = root;
+    if (swept < floor) return floorAt === undefined || this.#estimate > floorAt + this.#state.graceMs;
+    if (root.previousCheckpointSlot <= floor) return false;
+    if (this.#watched !== undefined) return now - this.#watched.since >= this.#state.graceMs;
+    return this.#estimate >= this.#youngUntil;
+  }
+
+  /** Reads the root, removes what may go, and notes it. */
+  async pass(): Promise<void> {
+    this.#passedAt = this.#monotonic;
+    await this.sweep(await readRoot(this.#state));
+  }
+
+  /** As `pass`, with a root that was read just now. */
+  async sweep(seen: SeenRoot): Promise<void> {
+    this.#told(seen);
+    const { root } = seen.found;
+    const isAtRest = root.swept < root.floor && root.floorAt !== undefined;
+    const isSweeping = isAtRest && seen.at !== undefined && seen.at > (root.floorAt ?? 0) + this.#state.graceMs;
+    const changed = isSweeping ? { swept: await this.#deleteBelowFloor(root) } : await this.changes(seen);
+    if (isSweeping || (this.#runsDue !== undefined && this.#monotonic >= this.#runsDue)) await this.#deleteRuns(root);
+    const next = { ...root, ...changed };
+    if (next.swept === root.swept && next.floor === root.floor && next.floorAt === root.floorAt) return;
+    await replaceRoot(this.#state, seen, next);
+  }
+
+  // --- the floor ---------------------------------------------------------------------------------------------------
+
+  /** The floor as high as it may be: below the checkpoint before the last one, and above no slot that is young. */
+  async #raisedFloor(seen: SeenRoot): Promise<number> {
+    const { floor, previousCheckpointSlot } = seen.found.root;
+    const highest = previousCheckpointSlot - 1;
+    if (highest < floor || seen.at === undefined || seen.at < this.#youngUntil) return floor;
+    const { graceMs } = this.#state;
+    const written = await this.#writtenAt(floor);
+    if (written === undefined) return floor;
+    if (written === "untold") return this.#watch(highest, floor);
+    const oldestAge = seen.at - written;
+    if (oldestAge < graceMs) {
+      this.#youngUntil = written + graceMs;
+      return floor;
+    }
+    if (await this.#isOld(highest, seen.at)) return highest + 1;
+    if (oldestAge < graceMs + graceMs / STEPS_OF_GRACE) {
+      this.#youngUntil = written + graceMs + graceMs / STEPS_OF_GRACE;
+      return floor;
+    }
+    let old = floor;
+    for (let young = highest; young - old > 1;) {
+      const middle = (old + young) >>> 1;
+      if (await this.#isOld(middle, seen.at)) old = middle;
+      else young = middle;
+    }
+    return old + 1;
+  }
+
+  async #isOld(slot: number, at: number): Promise<boolean> {
+    const written = await this.#writtenAt(slot);
+    return typeof written === "number" && at - written >= this.#state.graceMs;
+  }
+
+  /** When a slot was written, by the store's clock; undefined if that cannot be found out now. */
+  async #writtenAt(slot: number): Promise<number | "untold" | undefined> {
+    const facts = this.#state.facts(slot);
+    if (facts?.lastModified !== undefined) return facts.lastModified;
+    const { store, nonce } = this.#state.site;
+    const answer = await store.get(slotKey(nonce, slot), { from: 0, length: 1 });
+    if (answer.status !== "found") return undefined;
+    return answer.time === undefined ? "untold" : (answer.lastModified ?? "untold");
+  }
+
+  /** Where the store tells no time: what this session has known for so long is so old at least. */
+  #watch(highest: number, floor: number): number {
+    const now = this.#monotonic;
+    const watched = this.#watched;
+    if (watched === undefined || watched.slot < floor) {
+      this.#watched = { slot: highest, since: now };
+      return floor;
+    }
+    if (now - watched.since < this.#state.graceMs) return floor;
+    this.#watched = undefined;
+    return watched.slot + 1;
+  }
+
+  // --- deleting ----------------------------------------------------------------------------------------------------
+
+  get #deletesMax(): number {
+    return this.#state.site.environment.isolated === true ? DELETES_MAX.isolated : DELETES_MAX.process;
+  }
+
+  /** Deletes slots and large values below the floor, as many as one pass may. Returns up to where all of it is gone. */
+  async #deleteBelowFloor({ swept, floor }: Root): Promise<number> {
+    const { site } = this.#state;
+    const upto = Math.min(floor, swept + Math.ceil(this.#deletesMax / 2));
+    const slots = Array.from({ length: upto - swept }, (_, i) => slotKey(site.nonce, swept + i));
+    await this.#delete(slots);
+    this.figures.slotsDeleted += slots.length;
+    if (upto < floor) return upto;
+    // The last slot is noted as deleted when nothing else is left.
+    return (await this.#deleteStaged(floor)) ? floor : floor - 1;
+  }
+
+  /** True if no large value is left that was meant for a slot so far below the floor that no slot may refer to it. */
+  async #deleteStaged(floor: number): Promise<boolean> {
+    const { site } = this.#state;
+    const limit = Math.ceil(this.#deletesMax / 4);
+    const answer = await site.store.list(stagedFolder(site.nonce), { limit });
+    if (answer.status !== "listed") throw answer.error;
+    const keys = answer.objects.map(({ key }) => key);
+    const old = keys.filter((key) => {
+      const staged = parseStagedKey(site.nonce, key);
+      return staged !== undefined && staged.slot + STAGED_SLOTS_MAX < floor;
+    });
+    await this.#delete(old);
+    this.figures.stagedDeleted += old.length;
+    return !answer.more || old.length < keys.length;
+  }
+
+  /** Deletes runs that are named no more, or never were, once what has taken their place is old enough. */
+  async #deleteRuns(root: Root): Promise<void> {
+    const { site } = this.#state;
+    const listed: ListedObject[] = [];
+    let time: number | undefined;
+    for (let page = 0, more = true; more && page < PAGES_MAX; page++) {
+      const after = listed.at(-1)?.key;
+      const answer = await site.store.list(runFolder(site.nonce), after === undefined ? {} : { after });
+      if (answer.status !== "listed") throw answer.error;
+      listed.push(...answer.objects);
+      ({ more, time } = answer);
+    }
+    const isOld = this.#namedLongAgo(root, listed, time);
+    const garbage = listed.filter(({ key }) => {
+      const run = parseRunKey(site.nonce, key);
+      if (run === undefined || this.#own.has(run.random)) return false;
+      if (root.runs.some(({ random }) => random === run.random)) return false;
+      // What is of a later epoch is being merged, and a run that reaches further may become the next checkpoint.
+      if (run.epoch > root.epoch || (run.epoch === root.epoch && run.to > root.checkpointSlot)) return false;
+      const covering = root.runs.filter(({ from, to }) => from <= run.to && to >= run.from);
+      const isCovered = run.to <= root.checkpointSlot && covering.length > 0;
+      return isCovered && covering.every(({ random }) => isOld.has(random));
+    });
+    const now = garbage.slice(0, Math.ceil(this.#deletesMax / 4)).map(({ key }) => key);
+    await this.#delete(now);
+    this.figures.runsDeleted += now.length;
+    // Runs whose time has not come yet are met again by whoever collects next.
+    this.#runsDue = now.length < garbage.length ? this.#monotonic : undefined;
+  }
+
+  /** The random parts of named runs that were written over an hour ago. */
+  #namedLongAgo(root: Root, listed: readonly ListedObject[], time: number | undefined): ReadonlySet<string> {
+    const { nonce } = this.#state.site;
+    const now = this.#monotonic;
+    const old = new Set<string>();
+    for (const run of root.runs) {
+      if (!this.#namedSince.has(run.random)) this.#namedSince.set(run.random, now);
+      const object = listed.find(({ key }) => key === runKey(nonce, run));
+      const isTold = time !== undefined && object?.lastModified !== undefined;
+      const age = isTold ? (time ?? 0) - (object?.lastModified ?? 0) : now - (this.#namedSince.get(run.random) ?? now);
+      if (age > RUN_GRACE_MS) old.add(run.random);
+    }
+    for (const random of this.#namedSince.keys()) {
+      if (!root.runs.some((run) => run.random === random)) this.#namedSince.delete(random);
+    }
+    return old;
+  }
+
+  /** Throws if not all of them are known to be gone. */
+  async #delete(keys: readonly string[]): Promise<void> {
+    const { store } = this.#state.site;
+    const { deleteKeysMax, parallel } = store.capabilities;
+    for (let at = 0; at < keys.length;) {
+      const parts: string[][] = [];
+      for (let i = 0; i < parallel && at < keys.length; i++, at += deleteKeysMax) {
+        parts.push(keys.slice(at, at + deleteKeysMax));
+      }
+      const answers = await Promise.all(parts.map((part) => store.delete(part)));
+      const failed = answers.find((answer) => answer.status !== "deleted") as { readonly error: KVError } | undefined;
+      if (failed !== undefined) throw failed.error;
+    }
+  }
+
+  // --- time --------------------------------------------------------------------------------------------------------
+
+  get #monotonic(): number {
+    return this.#state.site.environment.monotonic();
+  }
+
+  #told({ at }: SeenRoot): void {
+    if (at !== undefined) this.#clock = { at, monotonic: this.#monotonic };
+  }
+
+  /** About what a store's answer would tell now: tells when to ask, and nothing else. */
+  get #estimate(): number {
+    const clock = this.#clock;
+    return clock === undefined ? -Infinity : clock.at + (this.#monotonic - clock.monotonic);
+  }
+}
