@@ -1,7 +1,8 @@
 /**
  * `npm run bench [-- --entries 100000 --rounds 3 --rows set,get --peers lmdb --json file --markdown file]`: foliokv beside its peers on this machine.
- * Every measurement runs in a fresh process; within a round the peers take turns; the table shows medians and ratios to the best peer. Peers that
- * are packages are installed into this folder on first use. `--rows` takes names of rows, or their beginnings up to a colon.
+ * The library is measured as its users get it: built, which `npm run bench` does first. Every measurement runs in a fresh process; within a round
+ * the peers take turns; the table shows medians and ratios to the best peer. Peers that are packages are installed into this folder on first use.
+ * `--rows` takes names of rows, or their beginnings up to a colon.
  *
  * `npm run bench -- growth [--entries 1000000]`: how the cost of foliokv grows with the number of entries.
  */

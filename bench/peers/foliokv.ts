@@ -1,11 +1,21 @@
 import { join } from "node:path";
-import { KV } from "../../src/index.node.ts";
+import type * as library from "../../src/index.node.ts";
 import { type Entry, entryOf } from "../entries.ts";
 import type { Peer, PeerKind, PeerOptions } from "./peer.ts";
 
-export const foliokv: PeerKind = { name: "foliokv", shared: true, load: async () => open };
+/** The library as its users get it. */
+const BUILT = new URL("../../dist/index.node.js", import.meta.url).href;
 
-async function open(folder: string, { strict }: PeerOptions): Promise<Peer> {
+export const foliokv: PeerKind = {
+  name: "foliokv",
+  shared: true,
+  load: async () => {
+    const { KV } = (await import(BUILT)) as typeof library;
+    return (folder, options) => open(KV, folder, options);
+  },
+};
+
+async function open(KV: typeof library.KV, folder: string, { strict }: PeerOptions): Promise<Peer> {
   const db = await KV.open(join(folder, "bench.db"), { durability: strict ? "strict" : "relaxed" });
   return {
     set: (i) => db.set(["user", i], entryOf(i)),
