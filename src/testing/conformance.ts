@@ -14,6 +14,7 @@ import {
   text,
   WRITER,
 } from "./conformance-bench.ts";
+import { checkpointCases, vacuumCases } from "./generation-cases.ts";
 import { swapCases } from "./swap-cases.ts";
 
 /** What the caller's test runner offers: registers a test under a name. */
@@ -33,6 +34,10 @@ export interface ConformanceCapabilities {
   readonly persistent?: boolean;
   /** A storage that was never opened is empty, so that opening it without `createIfMissing` is `LedgerMissing`. Default true. */
   readonly canBeMissing?: boolean;
+  /** It can begin anew with a snapshot, in a next generation (`vacuum`). Default true. */
+  readonly vacuum?: boolean;
+  /** It keeps checkpoints (`openCheckpoints`). Default true. */
+  readonly checkpoints?: boolean;
 }
 
 /** What the suite needs: a way to register tests, a storage for each, and what those cannot do. */
@@ -52,6 +57,8 @@ export function ledgerConformance(options: ConformanceOptions): void {
   for (const [name, run] of Object.entries(cases)) {
     if (options.capabilities?.persistent === false && needsPersistence.has(name)) continue;
     if (options.capabilities?.canBeMissing === false && needsMissing.has(name)) continue;
+    if (options.capabilities?.vacuum === false && Object.hasOwn(vacuumCases, name)) continue;
+    if (options.capabilities?.checkpoints === false && Object.hasOwn(checkpointCases, name)) continue;
     options.test(name, async () => {
       const storage = await options.create();
       const resolves = storage.ledger().ordering === "compare-and-swap";
@@ -412,10 +419,16 @@ const cases: Readonly<Record<string, ConformanceCase>> = {
   },
 
   ...swapCases,
+  ...vacuumCases,
+  ...checkpointCases,
 };
 
-/** Of ledgers where anybody may append at any time. */
-const ofAppending: ReadonlySet<string> = new Set(["an append that is not at the end is not called adjacent"]);
+/** Of ledgers where anybody may append at any time. The others keep their states themselves, and go on for ever. */
+const ofAppending: ReadonlySet<string> = new Set([
+  "an append that is not at the end is not called adjacent",
+  ...Object.keys(vacuumCases),
+  ...Object.keys(checkpointCases),
+]);
 /** Of ledgers where an append succeeds only behind what its author has read. */
 const ofSwapping: ReadonlySet<string> = new Set(Object.keys(swapCases));
 const needsPersistence: ReadonlySet<string> = new Set(["what was appended is there for later sessions"]);

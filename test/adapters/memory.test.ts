@@ -10,5 +10,5 @@ ledgerConformance({
     const ledger = memoryLedger();
     return { ledger: () => ledger, dispose: async () => undefined };
   },
-  capabilities: { canBeMissing: false },
+  capabilities: { canBeMissing: false, vacuum: false, checkpoints: false },
 });

@@ -18,6 +18,7 @@ describe("the example's ledger", () => {
         dispose: async () => folder[Symbol.dispose](),
       };
     },
+    capabilities: { vacuum: false, checkpoints: false },
   });
 
   test("carries two databases that see each other", async () => {

@@ -113,7 +113,7 @@ export const defects: readonly Defect[] = [
       "for (let i = at.version % 7 === 0 ? 2 : 1; i > 0; i--) this.#listener.applied(record, at.version, resolution.changes);",
   }),
   defect("the last commit of a large batch is not written", {
-    file: SESSION,
+    file: "adapters/fs/frame.ts",
     find: "for (const commit of commits) {",
     replace: "for (const commit of commits.length > 3 ? commits.slice(0, -1) : commits) {",
   }),
