@@ -41,6 +41,11 @@ export class CommitBuilder {
     return this.#operations.length;
   }
 
+  /** Those that were added behind the first `count`. */
+  operationsFrom(count: number): readonly Operation[] {
+    return this.#operations.slice(count);
+  }
+
   check(check: Check): void {
     this.#checks.push(check);
   }

@@ -16,6 +16,8 @@ export class PendingCommit {
   #done = false;
   /** Its fate is known: it holds up no reads any more. */
   released = false;
+  /** Set where this keeps a place for commits that are not known yet, and touch these keys: nothing behind it is appended before they are. */
+  keeps: ((key: EncodedKey) => boolean) | undefined;
   #waiters: (() => void)[] | undefined;
 
   constructor(
@@ -73,6 +75,8 @@ export class CommitQueue {
   readonly #byKey = new Map<EncodedKey, PendingCommit>();
   /** Commits whose keys are not in there yet. */
   #unindexed: PendingCommit[] = [];
+  /** Places that are kept. */
+  readonly #kept = new Set<PendingCommit>();
   #bytes = 0;
   #count = 0;
   #last: PendingCommit | undefined;
@@ -107,6 +111,36 @@ export class CommitQueue {
       this.#unindexed = this.#unindexed.filter((each) => !each.released);
   }
 
+  /** True if there is something that can be appended. */
+  get canTake(): boolean {
+    return this.waiting > 0 && this.#waiting[this.#head].keeps === undefined;
+  }
+
+  /** Keeps a place behind everything that was added. */
+  keepPlace(place: PendingCommit): void {
+    this.add(place);
+    this.#kept.add(place);
+  }
+
+  /** Adds commits in the place that was kept for them. False if it was rejected meanwhile. */
+  fill(place: PendingCommit, commits: readonly PendingCommit[]): boolean {
+    this.#kept.delete(place);
+    const at = this.#waiting.indexOf(place, this.#head);
+    if (at < 0) return false;
+    this.#waiting.splice(at, 1, ...commits);
+    this.#index();
+    for (const pending of commits) {
+      this.#bytes += pending.record.payload.length;
+      this.#count++;
+      // What was added behind the place comes later.
+      for (const { key } of pending.commit.operations) {
+        const known = this.#byKey.get(key);
+        if (known === undefined || known.record.counter < pending.record.counter) this.#byKey.set(key, pending);
+      }
+    }
+    return true;
+  }
+
   /** Takes the oldest waiting commits to be appended, at least one, up to `bytesMax` of payload and `countMax` of them. */
   take(limits: { readonly bytesMax: number; readonly countMax: number }): PendingCommit[] {
     const batch = this.#takeUpTo(limits);
@@ -119,6 +153,7 @@ export class CommitQueue {
     let bytes = 0;
     const endMax = Math.min(this.#waiting.length, this.#head + countMax);
     while (end < endMax) {
+      if (this.#waiting[end].keeps !== undefined && countMax !== Infinity) break;
       bytes += this.#waiting[end].record.payload.length;
       if (bytes > bytesMax && end > this.#head) break;
       end++;
@@ -169,6 +204,7 @@ export class CommitQueue {
 
   reject(batch: readonly PendingCommit[], error: KVError): void {
     for (const pending of batch) {
+      this.#kept.delete(pending);
       this.release(pending);
       pending.reject(error);
     }
@@ -196,7 +232,9 @@ export class CommitQueue {
   touching(key: EncodedKey): PendingCommit | undefined {
     if (this.#count === 0) return undefined;
     this.#index();
-    return this.#byKey.get(key);
+    let latest = this.#byKey.get(key);
+    for (const place of this.#kept) if (isLater(place, latest) && place.keeps?.(key) === true) latest = place;
+    return latest;
   }
 
   /** The latest pending commit that touches anything that `query` matches. */
@@ -207,6 +245,8 @@ export class CommitQueue {
       if (latest !== undefined && latest.record.counter >= pending.record.counter) continue;
       if (query.matches(key)) latest = pending;
     }
+    // What they touch may be anything.
+    for (const place of this.#kept) if (isLater(place, latest)) latest = place;
     return latest;
   }
 
@@ -217,4 +257,8 @@ export class CommitQueue {
     }
     this.#unindexed.length = 0;
   }
+}
+
+function isLater(one: PendingCommit, other: PendingCommit | undefined): boolean {
+  return other === undefined || one.record.counter > other.record.counter;
 }

@@ -5,6 +5,7 @@ import { EngineState, type EngineStateOptions } from "./engine-state.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
+import type { EncodedKey } from "./key.ts";
 import type {
   AppendResult,
   CommitRecord,
@@ -55,6 +56,9 @@ const LEFT_BEHIND_MAX = 3;
 /** A look at the ledger's end that is younger serves a read. */
 const LOOK_MS = 1;
 const OWN_VERSIONS = 4096;
+/** Commits that a place in the queue can be kept for. */
+export const PLACE_COMMITS_MAX = 65_536;
+const NO_BYTES = new Uint8Array(0);
 
 /** What a follow round found. */
 export interface Round {
@@ -299,12 +303,60 @@ export class Engine {
         { outcome: "not committed" },
       );
     }
-    const record = { writer: this.#writer, counter: ++this.#counter, timestamp: this.#environment.now(), payload };
-    const pending = new PendingCommit(record, commit, settled, rejected);
+    const pending = new PendingCommit(this.#record(++this.#counter, payload), commit, settled, rejected);
     this.queue.add(pending);
     this.#sealWait?.commitsWait();
     this.#schedule();
     return pending;
+  }
+
+  #record(counter: number, payload: Uint8Array): CommitRecord {
+    return { writer: this.#writer, counter, timestamp: this.#environment.now(), payload };
+  }
+
+  /**
+   * Keeps a place in the queue for commits that touch these keys and are not known yet. Whatever comes of them, `fill` has to follow. Throws as
+   * `enqueue` does.
+   */
+  keepPlace(keeps: (key: EncodedKey) => boolean, rejected: (error: unknown) => void): PendingCommit {
+    const refusal = this.refusal();
+    if (refusal !== undefined) throw refusal;
+    const place = new PendingCommit(
+      this.#record(++this.#counter, NO_BYTES),
+      { checks: [], operations: [] },
+      () => undefined,
+      rejected,
+    );
+    place.keeps = keeps;
+    this.#counter += PLACE_COMMITS_MAX;
+    this.queue.keepPlace(place);
+    return place;
+  }
+
+  /** The commits that a place was kept for, at most `PLACE_COMMITS_MAX` of them. Reads that wait for the place wait until `settled` is called. */
+  fill(
+    place: PendingCommit,
+    commits: readonly {
+      readonly payload: Uint8Array;
+      readonly commit: Commit;
+      readonly settled: (verdict: Verdict, version: number) => void;
+      readonly rejected: (error: unknown) => void;
+    }[],
+  ): { settled(): void } {
+    const { counter } = place.record;
+    const pending = commits.map(
+      ({ payload, commit, settled, rejected }, i) =>
+        new PendingCommit(this.#record(counter + 1 + i, payload), commit, settled, rejected),
+    );
+    const isFilled = this.queue.fill(place, pending);
+    this.#run();
+    return {
+      settled: () => {
+        if (!isFilled) return;
+        this.queue.release(place);
+        place.settle("applied", this.replica.version);
+      },
+    };
   }
 
   /** Why nothing can be written now, if so. */
@@ -679,7 +731,7 @@ export class Engine {
   }
 
   #mayFlush(): boolean {
-    return this.queue.waiting > 0 && !this.#isSealed;
+    return this.queue.canTake && !this.#isSealed;
   }
 
   /** Flushes and rounds take turns, so that neither starves the other. */

@@ -518,44 +518,104 @@ export class CoreKV {
 
   /** As `deleteAll`, of rows that have yet to arrive: of what was frozen when it was called, and of what was pending then. */
   async #deleteAllLate(engine: Engine, query: CompiledQuery, atomic: boolean): Promise<number> {
-    const staged = this.#staged?.beginning === undefined ? this.#staged?.state : undefined;
-    const pending = staged === undefined ? this.#pendingNow(engine) : [];
+    const transaction = this.#staged;
+    if (transaction !== undefined) return this.#stageDeletesLate(engine, query, transaction);
+    const pending = this.#pendingNow(engine);
+    // Where another request may have to take over, nobody may be made wait for one that is gone.
+    const keepsPlace = engine.waits === undefined;
+    let failure: unknown;
+    const place = keepsPlace
+      ? engine.keepPlace(
+          (key) => query.matches(key),
+          (error) => (failure = error),
+        )
+      : undefined;
+    let builders: CommitBuilder[] = [];
+    let count = 0;
+    try {
+      const keys = await this.#keysLate(undefined, query);
+      for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
+      count = keys.size;
+      if (count > 0) builders = this.#deletes(engine, keys, atomic);
+      if (failure !== undefined) throw failure;
+    } catch (error) {
+      if (place !== undefined) engine.fill(place, []).settled();
+      throw notCommitted(this.#expired(error));
+    }
+    const commits: Promise<unknown>[] = [];
+    if (place === undefined) {
+      for (const builder of builders) commits.push(this.#commit(engine, builder));
+      return Promise.all(commits).then(() => count);
+    }
+    const filling = builders.map((builder) => {
+      let settled = NOTHING;
+      let rejected: (error: unknown) => void = NOTHING;
+      const done = new Promise<void>((resolve, reject) => {
+        settled = resolve;
+        rejected = reject;
+      });
+      commits.push(done);
+      return { ...builder.finish(), settled, rejected };
+    });
+    const filled = engine.fill(place, filling);
+    void Promise.allSettled(commits).then(() => filled.settled());
+    return Promise.all(commits).then(() => count);
+  }
+
+  async #stageDeletesLate(engine: Engine, query: CompiledQuery, transaction: OpenTransaction): Promise<number> {
+    const { state, builder, beginning } = transaction;
+    const pending = beginning === undefined ? [] : this.#pendingNow(engine);
+    const { size } = builder;
+    const keys = await this.#keysLate(beginning === undefined ? state : undefined, query);
+    for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
+    if (this.#staged !== transaction) {
+      const message = "The transaction ended before it was known what there was to delete: await deleteAll";
+      throw new KVError("NoTransaction", message, { outcome: "not committed" });
+    }
+    const count = keys.size;
+    // What was staged since comes later, and says itself what becomes of its keys.
+    for (const { key } of builder.operationsFrom(size)) keys.delete(key);
+    state.deleteEach([...keys]);
+    return count;
+  }
+
+  async #keysLate(staged: StagedState | undefined, query: CompiledQuery): Promise<Set<EncodedKey>> {
     const keys = new Set<EncodedKey>();
     const view = this.#view(staged);
     try {
       const listing = listRows(view.rows, query, { ...ALL, now: view.now });
       const step = (): boolean => listing.next();
       for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) keys.add(listing.key);
-    } catch (error) {
-      throw notCommitted(this.#expired(error));
     } finally {
       view.release();
     }
-    for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
-    if (this.#staged !== undefined) this.#staged.state.deleteEach([...keys]);
-    else if (keys.size > 0) return this.#deleteKeys(engine, [...keys], atomic);
-    return keys.size;
+    return keys;
   }
 
   #deleteKeys(engine: Engine, keys: readonly EncodedKey[], atomic: boolean): Promise<number> {
-    const commits: Promise<CommitResult>[] = [];
+    const commits = this.#deletes(engine, keys, atomic).map((builder) => this.#commit(engine, builder));
+    return Promise.all(commits).then(() => keys.length);
+  }
+
+  /** One commit, or as many as it takes. */
+  #deletes(engine: Engine, keys: Iterable<EncodedKey>, atomic: boolean): CommitBuilder[] {
     let builder = this.#builder(engine);
+    const builders = [builder];
     for (const key of keys) {
       try {
         builder.delete(key);
       } catch (error) {
         if (!hasCode(error, "CommitTooLarge") || builder.size === 0) throw error;
         if (atomic) {
-          const message = `${keys.length} keys do not fit into one commit; { atomic: false } deletes them in several`;
+          const message = "The keys do not fit into one commit; { atomic: false } deletes them in several";
           throw new KVError("CommitTooLarge", message, { outcome: "not committed", cause: error });
         }
-        commits.push(this.#commit(engine, builder));
         builder = this.#builder(engine);
+        builders.push(builder);
         builder.delete(key);
       }
     }
-    commits.push(this.#commit(engine, builder));
-    return Promise.all(commits).then(() => keys.length);
+    return builders;
   }
 
   /** The keys that match once everything queued so far has taken effect. */

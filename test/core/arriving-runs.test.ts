@@ -207,3 +207,52 @@ test("a read goes on with what it saw when the ledger is vacuumed while its byte
   expect(two).toMatchObject({ value: value(4) });
   expect(some).toHaveLength(5);
 });
+
+describe("deleteAll of rows that have yet to arrive", () => {
+  test("keeps its place among the calls around it, and reads behind it wait", async () => {
+    await using late = await openLate();
+    const { db, plain } = late;
+    const before = db.set(["k", 5000], "before");
+    const deleting = db.deleteAll(["k"]);
+    const after = [db.atomic().sum(["k", 10], 1).commit(), db.set(["k", 11], "after"), db.set(["other"], 1)];
+    const reads = [db.get(["k", 12]), db.get(["k", 10]), db.get(["k", 11]), db.count(["k"])];
+    expect(await deleting).toBe(KEYS + 1);
+    await Promise.all([before, ...after]);
+    expect(await Promise.all(reads)).toEqual([null, 1, "after", 2]);
+    await plain.sync();
+    expect((await plain.listAll(["k"])).map(({ key, value: found }) => [key[1], found])).toEqual([
+      [10, 1],
+      [11, "after"],
+    ]);
+    expect(db.stats().pending).toEqual({ commits: 0, bytes: 0 });
+    expect(await db.deleteAll(["nothing"])).toBe(0);
+    await db.set(["k", 1], "still writable");
+  });
+
+  test("in a transaction leaves alone what is staged after it, and says so if the transaction has ended", async () => {
+    await using late = await openLate();
+    const { db } = late;
+    await db.beginTransaction();
+    const deleting = db.deleteAll(["k", { from: 1, to: 20 }]);
+    void db.set(["k", 3], "staged");
+    expect(await deleting).toBe(20);
+    expect((await db.listAll(["k", { from: 1, to: 20 }])).map((entry) => entry.value)).toEqual(["staged"]);
+    await db.endTransaction();
+    expect(await db.count(["k"])).toBe(KEYS - 19);
+    await db.beginTransaction();
+    const tooLate = db.deleteAll(["k"]);
+    tooLate.catch(() => undefined);
+    await db.endTransaction();
+    await expect(tooLate).rejects.toMatchObject({ code: "NoTransaction", outcome: "not committed" });
+    expect(await db.count(["k"])).toBe(KEYS - 19);
+  });
+
+  test("is waited for by close", async () => {
+    await using late = await openLate();
+    const deleting = late.db.deleteAll(["k"]);
+    await late.db.close();
+    expect(await deleting).toBe(KEYS);
+    await late.plain.sync();
+    expect(await late.plain.count(["k"])).toBe(0);
+  });
+});
