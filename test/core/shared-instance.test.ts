@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { objectLedger } from "../../src/adapters/object/ledger.ts";
 import { memoryStore } from "../../src/adapters/object/memory-store.ts";
-import type { CreateAnswer, ObjectStore } from "../../src/adapters/object/object-store.ts";
+import type { CreateAnswer, GetAnswer, ObjectStore } from "../../src/adapters/object/object-store.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import type { Ledger } from "../../src/core/ledger.ts";
 import type { KVOptions } from "../../src/core/options.ts";
@@ -16,13 +16,17 @@ class Isolate {
   readonly db: CoreKV;
   /** Names of slots, for each time that somebody has asked to create one. */
   readonly creates: string[] = [];
-  /** What becomes of a create, if not what becomes of it in the bucket. */
+  /** What becomes of a read of a slot, likewise. */
+  onGet: (get: () => Promise<GetAnswer>) => Promise<GetAnswer> = (get) => get();
+  /** What becomes of a create of anything else. */
+  onStage: (create: () => Promise<CreateAnswer>) => Promise<CreateAnswer> = (create) => create();
+  /** What becomes of a create of a slot, if not what becomes of it in the bucket. */
   onCreate: (key: string, create: () => Promise<CreateAnswer>) => Promise<CreateAnswer> = (_, create) => create();
 
   constructor(options: KVOptions = {}) {
     const create: ObjectStore["create"] = (key, bytes) => {
       const now = (): Promise<CreateAnswer> => this.bucket.create(key, bytes);
-      if (!key.includes("/log/")) return now();
+      if (!key.includes("/log/")) return this.onStage(now);
       this.creates.push(key.replace(/.*0(?=\d)/, ""));
       return this.onCreate(key, now);
     };
@@ -33,7 +37,8 @@ class Isolate {
       get: async (key, range) => {
         // Long enough for a request to be gone meanwhile.
         await macrotask();
-        return bucket.get(key, range);
+        const now = (): Promise<GetAnswer> => bucket.get(key, range);
+        return key.includes("/log/") ? this.onGet(now) : now();
       },
       create,
       replace: (key, bytes, etag) => bucket.replace(key, bytes, etag),
@@ -196,6 +201,63 @@ test("a request that is slow, and not gone, is told what another one has found o
   await isolate.serve((db) => db.set(["later"], 3));
   expect(await isolate.serve((db) => db.count([]))).toBe(4);
   expect(await isolate.stored("slow")).toBe(1);
+});
+
+test("a request that is slow before it has sent anything sends nothing once another one has taken over", async () => {
+  const isolate = new Isolate();
+  await isolate.serve((db) => db.set(["a"], 0));
+  isolate.creates.length = 0;
+  const parked = signal();
+  const go = signal();
+  let first = true;
+  isolate.onStage = async (create) => {
+    if (first) {
+      first = false;
+      parked.give();
+      await go.given;
+    }
+    return create();
+  };
+  isolate.onCreate = async (_, create) => {
+    // The slow one goes on right before the other one's slot is there.
+    go.give();
+    for (let i = 0; i < 20; i++) await macrotask();
+    return create();
+  };
+  const large = new Uint8Array(300 * 1024);
+  const slow = isolate.serve((db) => db.atomic().set(["large"], large).sum(["s"], 1).commit());
+  await parked.given;
+  await isolate.serve((db) => db.atomic().sum(["s"], 1).commit());
+  await slow;
+  expect(isolate.creates).toEqual(["2"]);
+  expect(await isolate.stored("s")).toBe(2);
+});
+
+test("those who wait for the round of a request that is gone are served by the next", async () => {
+  const isolate = new Isolate();
+  await isolate.serve((db) => db.set(["a"], 0));
+  const parked = signal();
+  const go = signal();
+  isolate.onCreate = async (_, create) => {
+    parked.give();
+    await go.given;
+    return create();
+  };
+  const writing = isolate.serve((db) => db.set(["b"], 1));
+  await parked.given;
+  const reads = Array.from({ length: 3 }, () => isolate.serve((db) => db.get(["a"], { consistency: "strong" })));
+  await macrotask();
+  await macrotask();
+  let first = true;
+  isolate.onGet = (get) => {
+    if (!first) return get();
+    first = false;
+    return new Promise(() => undefined);
+  };
+  go.give();
+  await writing;
+  expect(await Promise.all(reads)).toEqual([0, 0, 0]);
+  expect(first).toBe(false);
 });
 
 test("a read follows though the request that followed before has died on the way", async () => {

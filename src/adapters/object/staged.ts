@@ -10,6 +10,8 @@ import type { Hole } from "./slot.ts";
 export const STAGED_BYTES_MIN: number = 16 * 1024;
 /** What a commit may carry inline before its large values are put elsewhere. */
 export const INLINE_BYTES_MAX: number = 256 * 1024;
+/** The first byte of a value stays with its commit: it says that the value is no number, which nobody could decode a commit without. */
+const TYPE_BYTES = 1;
 /** What comes to pass within this time is no reason to give up an upload. */
 const UPLOAD_MS = 30_000;
 const WAIT_MS = { first: 50, max: 2000 } as const;
@@ -24,9 +26,10 @@ interface Part {
 export function partsToStage(payload: Uint8Array): readonly Part[] {
   if (payload.length < INLINE_BYTES_MAX) return [];
   const values: Part[] = [];
-  for (const { kind, valueOffset, valueLength } of decodeCommit(payload).operations) {
-    if (kind !== ItemKind.set || valueLength < STAGED_BYTES_MIN) continue;
-    values.push({ offset: valueOffset + VALUE_HEADER_BYTES, length: valueLength });
+  for (const { kind, valueOffset, valueLength, numeric } of decodeCommit(payload).operations) {
+    if (kind !== ItemKind.set || valueLength < STAGED_BYTES_MIN || numeric !== undefined) continue;
+    const offset = valueOffset + VALUE_HEADER_BYTES + TYPE_BYTES;
+    values.push({ offset, length: valueLength - TYPE_BYTES });
   }
   values.sort((a, b) => b.length - a.length);
   const chosen: Part[] = [];
