@@ -61,6 +61,13 @@ export class Bucket {
     if (replaced.status !== "replaced") throw new Error(replaced.status);
   }
 
+  /** As if a run, which nobody can read, covered the slots up to this one. They need not exist any more with `isFloor`. */
+  async pretendCheckpoint(slot: number, options: { readonly isFloor: boolean }): Promise<void> {
+    const run = { epoch: 0, from: 1, to: slot, random: "0".repeat(16), size: 100, footerPlace: 10, batchIds: 0 };
+    const floor = options.isFloor ? { previousCheckpointSlot: slot, floor: slot } : {};
+    await this.changeRoot(() => ({ runs: [run], checkpointSlot: slot, tailHint: slot, ...floor }));
+  }
+
   async root(): Promise<Root> {
     const found = await new RootObject(this.store, this.environment).read();
     if (found.status !== "found") throw new Error("there is no root");

@@ -7,6 +7,10 @@ const RIVALS_MS = 5000;
 const LOSS_MS = 30;
 /** Whoever has won lets others have a turn: at least so long, or longer the more they are. */
 const YIELD_MS = { min: 500, eachRival: 120 } as const;
+/** Whoever writes without a break, and hears of nobody, makes one after so long: others may be there who always come too late. */
+const ALONE_MS = { first: 1000, max: 5000 } as const;
+/** Every so many slots one is left to those who have lost so many in a row: long enough for a slow upload. */
+const RESERVED = { every: 16, losses: 4, ms: 700 } as const;
 /** A writer gives up after so many slots lost, or so long without any success. */
 const LOSSES_MAX = 20;
 const CONTENTION_MS = 30_000;
@@ -14,7 +18,7 @@ const CONTENTION_MS = 30_000;
 /**
  * Takes care that of several writers each gets its share. A store lets the first one win, and the first one is always the one who is nearest: it
  * knows first that the slot before is taken. So who has lost waits a little, ever longer; and who has won while others were there waits much
- * longer.
+ * longer. Who always wins never hears of those who always lose: so it makes a break now and then, in which they can make themselves heard.
  */
 export class Fairness {
   readonly #environment: Environment;
@@ -25,6 +29,12 @@ export class Fairness {
   /** When the first of the losses in a row was. */
   #losingSince = 0;
   #yieldUntil = -Infinity;
+  #wonAt = -Infinity;
+  /** When the newest slot was seen, or written. */
+  #slotAt = -Infinity;
+  /** Since when there was no break long enough for somebody else to write. */
+  #aloneSince = 0;
+  #aloneMs: number = ALONE_MS.first;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -35,6 +45,7 @@ export class Fairness {
     const now = this.#environment.monotonic();
     for (const [rival, at] of this.#rivals) if (now - at > RIVALS_MS) this.#rivals.delete(rival);
     this.#rivals.set(toHex(author), now);
+    this.#slotAt = now;
   }
 
   /** Somebody else was first. */
@@ -43,24 +54,47 @@ export class Fairness {
     if (this.#losses++ === 0) this.#losingSince = this.#lostAt;
   }
 
+  /** There is something to write. */
+  begin(): void {
+    const now = this.#environment.monotonic();
+    if (now - this.#wonAt < YIELD_MS.min) return;
+    this.#aloneSince = now;
+    this.#aloneMs = ALONE_MS.first;
+  }
+
   won(): void {
     const now = this.#environment.monotonic();
-    const rivals = [...this.#rivals.values()].filter((at) => now - at <= RIVALS_MS).length;
-    const isContested = rivals > 0 || now - this.#lostAt <= RIVALS_MS;
+    this.#wonAt = now;
+    this.#slotAt = now;
     this.#losses = 0;
-    if (!isContested) return;
+    const { rivals } = this;
+    if (!this.#isContested && now - this.#aloneSince < this.#aloneMs) return;
     const mean = Math.max(YIELD_MS.min, YIELD_MS.eachRival * rivals);
     this.#yieldUntil = now + mean * (0.5 + this.#environment.random());
+    this.#aloneSince = this.#yieldUntil;
+    this.#aloneMs = Math.min(this.#aloneMs * 2, ALONE_MS.max);
   }
 
-  /** How long to let others have their turn before the next try. */
-  get yieldMs(): number {
-    return Math.max(0, this.#yieldUntil - this.#environment.monotonic());
+  /** How long to let others have their turn before trying to write this slot. */
+  yieldMs(slot: number): number {
+    const now = this.#environment.monotonic();
+    const isForOthers = slot % RESERVED.every === 0 && this.#losses < RESERVED.losses && this.#isContested;
+    return Math.max(0, this.#yieldUntil - now, isForOthers ? this.#slotAt + RESERVED.ms - now : 0);
   }
 
-  /** How long to wait, after having read what others have written, before the next try. Another one each time. */
+  /** How long to wait, after a slot was lost, before reading what others have written and trying again. Another one each time. */
   drawWaitMs(): number {
     return this.#losses * LOSS_MS * this.#environment.random();
+  }
+
+  /** Other writers, of late. */
+  get rivals(): number {
+    const now = this.#environment.monotonic();
+    return [...this.#rivals.values()].filter((at) => now - at <= RIVALS_MS).length;
+  }
+
+  get #isContested(): boolean {
+    return this.rivals > 0 || this.#environment.monotonic() - this.#lostAt <= RIVALS_MS;
   }
 
   /** True if others were faster so often that it is time to say so. */

@@ -4,7 +4,7 @@ import { ObjectState } from "./checkpoint.ts";
 import { Confirmation } from "./confirmation.ts";
 import { countingStore } from "./counting-store.ts";
 import { Follower } from "./follow.ts";
-import type { ObjectStore } from "./object-store.ts";
+import type { CreateAnswer, ObjectStore } from "./object-store.ts";
 import { findRoot, needsListPermission, type Writers } from "./opening.ts";
 import { OwnTurn } from "./own-turn.ts";
 import { parsePrefix } from "./names.ts";
@@ -141,8 +141,11 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
   opened.session = session;
   return session;
 
-  function writeAlone(batch: Batch, predecessor: Uint8Array): ReturnType<typeof createAlone> {
+  function writeAlone(
+    batch: Batch,
+    { predecessor, mayBeWritten }: { readonly predecessor: Uint8Array; readonly mayBeWritten: boolean },
+  ): Promise<CreateAnswer> {
     const before = batch.slot > found.root.firstSlot ? { slot: batch.slot - 1, hash: predecessor } : undefined;
-    return createAlone(site, batch, before);
+    return createAlone(site, batch, { before, mayBeWritten });
   }
 }

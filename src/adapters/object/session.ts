@@ -25,7 +25,7 @@ import type { Follower } from "./follow.ts";
 import type { CreateAnswer } from "./object-store.ts";
 import type { OwnTurn } from "./own-turn.ts";
 import { placesOf, versionOf } from "./place.ts";
-import { type Batch, type Fate, Settler } from "./settle.ts";
+import { type Batch, type Fate, Settler, type WriteSlot } from "./settle.ts";
 import { pause, type Site } from "./site.ts";
 import { payloadOf } from "./slot.ts";
 import { type ReadSlot, readSlot } from "./slot-reader.ts";
@@ -55,8 +55,11 @@ export interface SessionParts {
   /** Where reading begins, and the hash of the slot there. */
   readonly start: Position;
   readonly startHash: Uint8Array;
-  /** Writes a slot where the store would overwrite one: `predecessor` is the hash of the one before. */
-  readonly writeAlone?: (batch: Batch, predecessor: Uint8Array) => Promise<CreateAnswer>;
+  /** Writes a slot where the store would overwrite one: `predecessor` is the hash of the one before, `mayBeWritten` says of these bytes that they may be there. */
+  readonly writeAlone?: (
+    batch: Batch,
+    context: { readonly predecessor: Uint8Array; readonly mayBeWritten: boolean },
+  ) => Promise<CreateAnswer>;
 }
 
 /**
@@ -82,6 +85,8 @@ export class ObjectSession implements LedgerSession {
   readonly #startHash: Uint8Array;
   /** Bytes that may be on their way to a slot: what became of them is found out before anything else is written. */
   #pending: BuiltBatch | undefined;
+  /** Somebody has taken over from whoever was at it, and nobody has been told yet what became of `#pending`. */
+  #isAbandoned = false;
   /** What was read is not what everybody goes on with. */
   #moved = false;
   readonly #figures = { slotsRead: 0, slotsWritten: 0, slotsLost: 0, settledLater: 0 };
@@ -100,7 +105,9 @@ export class ObjectSession implements LedgerSession {
     this.#tail = parts.tail;
     this.#state = parts.state;
     const { writeAlone } = parts;
-    const write = writeAlone && ((batch: Batch) => writeAlone(batch, this.#hashOf(batch.slot - 1)));
+    const write: WriteSlot | undefined =
+      writeAlone &&
+      ((batch, mayBeWritten) => writeAlone(batch, { predecessor: this.#hashOf(batch.slot - 1), mayBeWritten }));
     this.#settler = new Settler(site, confirmation, write);
     this.#stager = new Stager(site);
     this.#fairness = new Fairness(site.environment);
@@ -115,6 +122,7 @@ export class ObjectSession implements LedgerSession {
   // --- reading -----------------------------------------------------------------------------------------------------
 
   async read(position: Position, budget: ReadBudget): Promise<ReadResult> {
+    if (this.#pending !== undefined && this.#isAbandoned) await this.#settleFirst(this.#pending, position);
     if (this.#moved) return { commits: [], next: position, status: "moved" };
     if (budget.verify) this.#follower.lookAnew();
     const predecessor = this.#hashOf(position);
@@ -194,6 +202,7 @@ export class ObjectSession implements LedgerSession {
 
   /** What an earlier call has left. Nothing new was sent yet. */
   async #settleFirst(pending: BuiltBatch, position: Position): Promise<AppendResult> {
+    this.#isAbandoned = false;
     if (pending.slot <= position) {
       this.#pending = undefined;
       return { status: "behind" };
@@ -227,7 +236,11 @@ export class ObjectSession implements LedgerSession {
     this.#pending = undefined;
     if (fate.status === "other") {
       this.#lost(fate.read);
-      if (!this.#fairness.isContended) return { status: "behind" };
+      if (!this.#fairness.isContended) {
+        // Before the others' slots are read, not behind that: what is read last has to be fresh.
+        await pause(this.#site.environment, this.#fairness.drawWaitMs());
+        return { status: "behind" };
+      }
       this.#fairness.gaveUp();
       throw new KVError("Contention", `Others were always faster to write to ${this.#site.name}`, {
         outcome: "not committed",
@@ -286,15 +299,14 @@ export class ObjectSession implements LedgerSession {
   /** Lets others write where it is their turn. False if they have: their slots are to be read first. */
   async #waitForTurn(position: Position): Promise<boolean> {
     const { environment } = this.#site;
+    this.#fairness.begin();
     for (;;) {
       if (this.#follower.peek(position + 1) !== undefined) return false;
-      const { yieldMs } = this.#fairness;
+      const yieldMs = this.#fairness.yieldMs(position + 1);
       if (yieldMs === 0) break;
       await pause(environment, Math.min(yieldMs, YIELD_LOOK_MS));
       if ((await this.#confirmEnd(position)).status !== "appended") return false;
     }
-    const ms = this.#fairness.drawWaitMs();
-    if (ms > 0) await pause(environment, ms);
     return true;
   }
 
@@ -341,6 +353,7 @@ export class ObjectSession implements LedgerSession {
 
   abandon(): void {
     this.#turn.takeOver();
+    this.#isAbandoned = true;
   }
 
   stats(): Readonly<Record<string, number | string | boolean>> {

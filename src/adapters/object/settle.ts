@@ -2,6 +2,7 @@ import { equalBytes } from "../../core/bytes.ts";
 import { KVError } from "../../core/errors.ts";
 import type { Confirmation } from "./confirmation.ts";
 import { slotKey } from "./layout.ts";
+import type { CreateAnswer } from "./object-store.ts";
 import { pause, type Site } from "./site.ts";
 import { type ReadSlot, readSlot, type SlotAnswer, slotName } from "./slot-reader.ts";
 
@@ -28,6 +29,9 @@ export type Fate =
   | { readonly status: "other"; readonly read: ReadSlot }
   | { readonly status: "moved" };
 
+/** Makes one attempt to write a slot, and says what the store says. `mayBeWritten`: an earlier one may have reached the store. */
+export type WriteSlot = (batch: Batch, mayBeWritten: boolean) => Promise<CreateAnswer>;
+
 /** How one attempt went. `contradicted`: the store has said that there is something, and then that there is not. */
 type Attempt =
   | { readonly status: "done"; readonly fate: Fate }
@@ -42,13 +46,12 @@ type Attempt =
 export class Settler {
   readonly #site: Site;
   readonly #confirmation: Confirmation;
-  /** Makes one attempt to write, and says no more than the store does. */
-  readonly #create: (batch: Batch) => ReturnType<Site["store"]["create"]>;
+  readonly #write: WriteSlot;
 
-  constructor(site: Site, confirmation: Confirmation, create?: (batch: Batch) => ReturnType<Site["store"]["create"]>) {
+  constructor(site: Site, confirmation: Confirmation, write?: WriteSlot) {
     this.#site = site;
     this.#confirmation = confirmation;
-    this.#create = create ?? (({ slot, bytes }) => site.store.create(slotKey(site.nonce, slot), bytes));
+    this.#write = write ?? (({ slot, bytes }) => site.store.create(slotKey(site.nonce, slot), bytes));
   }
 
   async settle(batch: Batch): Promise<Fate> {
@@ -68,7 +71,10 @@ export class Settler {
     const wasAmbiguous = batch.ambiguous;
     // Until the answer is there, nobody knows: who is interrupted here leaves it so.
     batch.ambiguous = true;
-    const answer = await this.#create(batch);
+    const answer = await this.#write(batch, wasAmbiguous).catch((error: unknown) => {
+      if (error instanceof KVError && error.outcome === "not committed") batch.ambiguous = false;
+      throw error;
+    });
     if (answer.status === "created")
       return await this.#final(batch, answer, { status: "mine", lastModified: answer.time });
     if (answer.status === "denied" || answer.status === "refused") {

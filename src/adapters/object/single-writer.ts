@@ -12,20 +12,26 @@ import type { Site } from "./site.ts";
 export async function createAlone(
   site: Site,
   batch: Batch,
-  before: { readonly slot: number; readonly hash: Uint8Array } | undefined,
+  context: {
+    /** The slot before, which is one's own or was read. */
+    readonly before: { readonly slot: number; readonly hash: Uint8Array } | undefined;
+    /** An earlier attempt may have written these bytes. */
+    readonly mayBeWritten: boolean;
+  },
 ): Promise<CreateAnswer> {
   const { store, nonce, name, environment } = site;
+  const { before, mayBeWritten } = context;
   if (before !== undefined) {
     const own = await store.get(slotKey(nonce, before.slot));
-    if (own.status === "unavailable") return { status: "ambiguous", error: own.error, time: own.time };
+    if (own.status === "unavailable") return { status: "conflict", time: own.time };
     const isOwn = own.status === "found" && equalBytes(await environment.sha256(own.bytes), before.hash);
-    if (!isOwn) throw second(name, before.slot, batch.ambiguous);
+    if (!isOwn) throw second(name, before.slot, mayBeWritten);
   }
   const key = slotKey(nonce, batch.slot);
   const there = await store.get(key);
-  if (there.status === "unavailable") return { status: "ambiguous", error: there.error, time: there.time };
+  if (there.status === "unavailable") return { status: "conflict", time: there.time };
   if (there.status === "found") {
-    if (!equalBytes(there.bytes, batch.bytes)) throw second(name, batch.slot, batch.ambiguous);
+    if (!equalBytes(there.bytes, batch.bytes)) throw second(name, batch.slot, mayBeWritten);
     return { status: "created", etag: there.etag, time: there.time };
   }
   const answer = await store.create(key, batch.bytes);

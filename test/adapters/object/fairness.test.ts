@@ -1,0 +1,111 @@
+import { describe, expect, test } from "vitest";
+import { countingStore } from "../../../src/adapters/object/counting-store.ts";
+import { objectLedger } from "../../../src/adapters/object/ledger.ts";
+import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
+import { hasCode } from "../../../src/core/errors.ts";
+import type { LedgerSession } from "../../../src/core/ledger.ts";
+import { FaultyStore } from "../../../src/testing/faulty-store.ts";
+import { SimulatedTime } from "../../support/simulated-time.ts";
+
+const MINUTES_5 = 5 * 60_000;
+
+interface Share {
+  commits: number;
+  contentions: number;
+}
+
+/** Writers that always have something to commit, each with its own way to the store, in ms there and back; `uploadMs`: so much more for each write. */
+async function race(
+  writers: readonly { readonly latencyMs: number; readonly uploadMs?: number }[],
+  seed = 1,
+): Promise<{ readonly shares: readonly Share[]; readonly requestsPerCommit: number }> {
+  const time = new SimulatedTime(seed);
+  const store = memoryStore({ now: time.now });
+  const countings = writers.map(({ latencyMs, uploadMs = 0 }) =>
+    countingStore(
+      new FaultyStore(store, {
+        environment: time,
+        fate: ({ kind }) => {
+          const wobble = (): number => (latencyMs / 2) * (0.8 + 0.4 * time.random());
+          return { delayMs: { there: wobble() + (kind === "create" ? uploadMs : 0), back: wobble() } };
+        },
+      }),
+    ),
+  );
+  const options = { createIfMissing: true, readOnly: false, allowNetworkFileSystem: false, environment: time };
+  await time.until(objectLedger(store).open(options));
+  const sessions = await time.until(Promise.all(countings.map((each) => objectLedger(each).open(options))));
+  const before = requests();
+  const end = time.now() + MINUTES_5;
+  const shares = sessions.map((): Share => ({ commits: 0, contentions: 0 }));
+  await time.until(Promise.all(sessions.map((session, i) => write(session, i, shares[i]))));
+  const commits = shares.reduce((sum, share) => sum + share.commits, 0);
+  return { shares, requestsPerCommit: (requests() - before) / commits };
+
+  function requests(): number {
+    return countings
+      .map((each) => Object.values(each.counts().requests).reduce((sum, count) => sum + count, 0))
+      .reduce((sum, count) => sum + count, 0);
+  }
+
+  async function write(session: LedgerSession, i: number, share: Share): Promise<void> {
+    const writer = new Uint8Array(12).fill(i + 1);
+    let position = session.start;
+    for (let counter = 1; time.now() < end; counter++) {
+      const commit = { writer, counter, timestamp: time.now(), payload: Uint8Array.of(1) };
+      try {
+        const result = await session.append([commit], position);
+        if (result.status === "appended") {
+          position = result.next;
+          share.commits++;
+          continue;
+        }
+      } catch (error) {
+        if (!hasCode(error, "Contention")) throw error;
+        share.contentions++;
+      }
+      for (let status = "more"; status === "more";) {
+        const read = await session.read(position, { bytes: 1 << 20, verify: false });
+        position = read.next;
+        status = read.status;
+      }
+    }
+  }
+}
+
+function report(name: string, { shares, requestsPerCommit }: Awaited<ReturnType<typeof race>>): readonly number[] {
+  const total = shares.reduce((sum, { commits }) => sum + commits, 0);
+  const relative = shares.map(({ commits }) => (commits * shares.length) / total);
+  const [least, most] = [Math.min(...relative), Math.max(...relative)].map((each) => each.toFixed(2));
+  const contentions = shares.reduce((sum, share) => sum + share.contentions, 0);
+  console.info(
+    `${name}: ${(total / 300).toFixed(1)} slots/s, shares ${least} to ${most} of an equal one, ` +
+      `${requestsPerCommit.toFixed(2)} requests a commit, ${contentions} contentions`,
+  );
+  return relative;
+}
+
+describe("several writers that always want to write", () => {
+  test.each([2, 8, 50])(
+    "%i of them with equal latencies: nobody gets less than a quarter of a share",
+    async (count) => {
+      const result = await race(Array.from({ length: count }, () => ({ latencyMs: 50 })));
+      const shares = report(`${count} equal`, result);
+      expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.25);
+      expect(result.requestsPerCommit).toBeLessThan(4 + 2 * count);
+    },
+  );
+
+  test.each([2, 8, 50])("%i of them at 20 to 120 ms: nobody gets less than a tenth of a share", async (count) => {
+    const writers = Array.from({ length: count }, (_, i) => ({ latencyMs: 20 + (100 * i) / (count - 1) }));
+    const result = await race(writers);
+    const shares = report(`${count} unequal`, result);
+    expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.1);
+  });
+
+  test.each([2, 8])("one of %i with slow uploads gets its tenth too", async (count) => {
+    const writers = Array.from({ length: count }, (_, i) => ({ latencyMs: 40, uploadMs: i === 0 ? 300 : 0 }));
+    const shares = report(`${count}, one slow`, await race(writers));
+    expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.1);
+  });
+});
