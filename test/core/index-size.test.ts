@@ -12,7 +12,7 @@ describe("stats", () => {
       await db.transaction((transaction) => {
         for (let i = 0; i < 40_000; i++) transaction.set(["item", i], i);
       });
-      await expect.poll(() => db.stats().index.runs).toBe(1);
+      await expect.poll(() => db.stats().index.runs, { timeout: 30_000 }).toBe(1);
       const { runBytes, runBytesInMemory, overlayBytes } = db.stats().index;
       expect(runBytesInMemory).toBe(runBytes);
       expect(overlayBytes).toBeLessThan(runBytes);
