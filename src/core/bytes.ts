@@ -215,15 +215,15 @@ export class ByteWriter {
   }
 }
 
+const double = new DataView(new ArrayBuffer(8));
+
 /** Reads what `ByteWriter` wrote. Throws `MalformedBytes` rather than read beyond the end. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #data: DataView;
   #offset = 0;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.#data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   get offset(): number {
@@ -239,22 +239,26 @@ export class ByteReader {
   }
 
   u16(): number {
-    return this.#data.getUint16(this.#advance(2), true);
+    const at = this.#advance(2);
+    return this.#bytes[at] | (this.#bytes[at + 1] << 8);
   }
 
   u32(): number {
-    return this.#data.getUint32(this.#advance(4), true);
+    return readU32(this.#bytes, this.#advance(4));
   }
 
   uint53(): number {
     const at = this.#advance(8);
-    const high = this.#data.getUint32(at + 4, true);
+    const high = readU32(this.#bytes, at + 4);
     if (high >= 2 ** 21) throw new MalformedBytes("an integer above 2^53");
-    return high * TWO_32 + this.#data.getUint32(at, true);
+    return high * TWO_32 + readU32(this.#bytes, at);
   }
 
   f64(): number {
-    return this.#data.getFloat64(this.#advance(8), true);
+    const at = this.#advance(8);
+    double.setUint32(0, readU32(this.#bytes, at), true);
+    double.setUint32(4, readU32(this.#bytes, at + 4), true);
+    return double.getFloat64(0, true);
   }
 
   varint(): number {
@@ -271,6 +275,11 @@ export class ByteReader {
       scale *= 0x80;
     }
     throw new MalformedBytes("an integer above 2^53");
+  }
+
+  /** Passes the next bytes, and tells where they begin. */
+  skip(length: number): number {
+    return this.#advance(length);
   }
 
   /** The next bytes, as a view. */
@@ -295,10 +304,19 @@ export class ByteReader {
 
 /** Some engines limit the number of arguments of one call. */
 const ARGUMENTS_MAX = 4096;
+/** Up to so many characters are put together in groups: quicker than a call with an array. */
+const GROUPED_MAX = 24;
+const character = String.fromCharCode;
 
 /** Each byte as a character. */
 export function toBinaryString(bytes: Uint8Array, from = 0, to: number = bytes.length): string {
   let text = "";
+  if (to - from <= GROUPED_MAX) {
+    let at = from;
+    for (; at + 4 <= to; at += 4) text += character(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+    for (; at < to; at++) text += character(bytes[at]);
+    return text;
+  }
   for (let at = from; at < to; at += ARGUMENTS_MAX) {
     text += String.fromCharCode.apply(
       null,

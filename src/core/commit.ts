@@ -180,7 +180,7 @@ export function writePurge(writer: ByteWriter, purge: Purge): Operation {
  */
 export function decodeCommit(payload: Uint8Array): Commit {
   try {
-    return decodeItems(new ByteReader(payload));
+    return decodeItems(payload, new ByteReader(payload));
   } catch (error) {
     if (error instanceof MalformedBytes) {
       throw new KVError("LedgerDamaged", `A commit's payload is malformed: ${error.message}`, { cause: error });
@@ -189,7 +189,7 @@ export function decodeCommit(payload: Uint8Array): Commit {
   }
 }
 
-function decodeItems(reader: ByteReader): Commit {
+function decodeItems(payload: Uint8Array, reader: ByteReader): Commit {
   let checks: Check[] | undefined;
   const operations: Operation[] = [];
   while (reader.remaining > 0) {
@@ -208,7 +208,7 @@ function decodeItems(reader: ByteReader): Commit {
       if (operations.length > 0) throw new MalformedBytes("a check behind an operation");
       (checks ??= []).push({ key: readKey(reader), version: reader.varint() });
     } else {
-      operations.push(readOperation(reader, kind, expires));
+      operations.push(readOperation(payload, reader, kind, expires));
     }
   }
   return { checks: checks ?? NO_CHECKS, operations };
@@ -219,7 +219,7 @@ function flagsOf(kind: number): number {
   return kind === ItemKind.sum || kind === ItemKind.min || kind === ItemKind.max ? FLAG_EXPIRES : 0;
 }
 
-function readOperation(reader: ByteReader, kind: number, expires: number): Operation {
+function readOperation(payload: Uint8Array, reader: ByteReader, kind: number, expires: number): Operation {
   if (kind === ItemKind.purge) return new Operation(kind, "", 0, 0, 0, undefined, readPurge(reader));
   const key = readKey(reader);
   if (kind === ItemKind.delete) return new Operation(kind, key, 0, 0, 0, undefined);
@@ -233,10 +233,12 @@ function readOperation(reader: ByteReader, kind: number, expires: number): Opera
   if (kind === ItemKind.set) {
     const valueOffset = reader.offset;
     reader.u32();
-    const numeric = decodeNumeric(reader.bytes(length));
+    const from = reader.skip(length);
+    const numeric = decodeNumeric(payload, from, from + length);
     return new Operation(kind, key, expireIn, valueOffset, length, numeric, undefined, expiresAt);
   }
-  const operand = decodeNumeric(reader.bytes(length));
+  const from = reader.skip(length);
+  const operand = decodeNumeric(payload, from, from + length);
   if (operand === undefined || operand !== operand) throw new MalformedBytes("an operand that is no number");
   return new Operation(kind, key, expireIn, 0, 0, operand);
 }

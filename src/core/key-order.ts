@@ -7,6 +7,10 @@
  */
 
 const NODE_MAX = 64;
+/** What is built anew has room for more. */
+const NODE_FILLED = 48;
+/** Keys are merged with all others at once if they are no less than a part of them, one in so many. */
+const MERGE_FRACTION = 16;
 
 interface Leaf {
   readonly leaf: true;
@@ -30,6 +34,7 @@ export class KeyOrder {
   /** The leaf with the highest keys: keys often come in order. */
   #last = this.#root as Leaf;
   #changes = 0;
+  #count = 0;
 
   /** Grows with every change. */
   get changes(): number {
@@ -39,6 +44,7 @@ export class KeyOrder {
   /** Adds a key that is not there. */
   add(key: string, id: number): void {
     this.#changes++;
+    this.#count++;
     const last = this.#last;
     const count = last.keys.length;
     if (count > 0 && count < NODE_MAX && key > last.keys[count - 1]) {
@@ -53,9 +59,59 @@ export class KeyOrder {
     this.#root = { leaf: false, keys: ["", right.keys[0]], children: [root, right] };
   }
 
+  /** Adds keys that are not there, in ascending order, numbered alike. */
+  addAll(keys: readonly string[], ids: readonly number[]): void {
+    if (keys.length * MERGE_FRACTION < this.#count || keys.length < NODE_MAX) {
+      for (let i = 0; i < keys.length; i++) this.add(keys[i], ids[i]);
+      return;
+    }
+    this.#changes++;
+    this.#count += keys.length;
+    const leaves = this.#merged(keys, ids);
+    this.#last = leaves[leaves.length - 1];
+    let nodes: Node[] = leaves;
+    while (nodes.length > 1) {
+      const branches: Branch[] = [];
+      for (let from = 0; from < nodes.length; from += NODE_FILLED) {
+        const children = nodes.slice(from, from + NODE_FILLED);
+        branches.push({ leaf: false, keys: children.map((child) => child.keys[0]), children });
+      }
+      nodes = branches;
+    }
+    this.#root = nodes[0];
+  }
+
+  /** New leaves with all keys. */
+  #merged(keys: readonly string[], ids: readonly number[]): Leaf[] {
+    const leaves: Leaf[] = [];
+    let leaf = emptyLeaf();
+    const push = (key: string, id: number): void => {
+      if (leaf.keys.length === NODE_FILLED) {
+        leaves.push(leaf);
+        const next = emptyLeaf();
+        next.previous = leaf;
+        leaf.next = next;
+        leaf = next;
+      }
+      leaf.keys.push(key);
+      leaf.ids.push(id);
+    };
+    let at = 0;
+    for (let old: Leaf | undefined = this.leafOf(""); old !== undefined; old = old.next) {
+      for (let i = 0; i < old.keys.length; i++) {
+        for (; at < keys.length && keys[at] < old.keys[i]; at++) push(keys[at], ids[at]);
+        push(old.keys[i], old.ids[i]);
+      }
+    }
+    for (; at < keys.length; at++) push(keys[at], ids[at]);
+    leaves.push(leaf);
+    return leaves;
+  }
+
   /** Removes a key that is there. */
   remove(key: string): void {
     this.#changes++;
+    this.#count--;
     this.#remove(this.#root, key);
     let top = this.#root;
     while (!top.leaf && top.children.length === 1) top = top.children[0];

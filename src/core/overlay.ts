@@ -4,6 +4,7 @@ import { KeyOrder, OrderCursor } from "./key-order.ts";
 import { hashKey, KeyTable } from "./key-table.ts";
 import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { CommitPlace, Row } from "./resolve.ts";
+import { sortedPlaces } from "./sort-keys.ts";
 import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
 
 /**
@@ -180,25 +181,26 @@ export class Overlay implements OrderedView<Row> {
     const unordered = this.#unordered;
     if (unordered.length === 0) return;
     this.#unordered = [];
-    let last = "";
+    const keys: EncodedKey[] = [];
+    const ids: number[] = [];
     let ascending = true;
-    let kept = 0;
     for (const id of unordered) {
       if (!slab.isUsed(id)) {
         slab.release(id);
         continue;
       }
       const key = slab.key(id);
-      ascending &&= last < key;
-      last = key;
-      unordered[kept++] = id;
-    }
-    unordered.length = kept;
-    if (!ascending) unordered.sort((a, b) => (slab.key(a) < slab.key(b) ? -1 : 1));
-    for (const id of unordered) {
-      this.#order.add(slab.key(id), id);
+      ascending &&= keys.length === 0 || keys[keys.length - 1] < key;
+      keys.push(key);
+      ids.push(id);
       slab.markOrdered(id);
     }
+    if (ascending) return this.#order.addAll(keys, ids);
+    const places = Array.from(sortedPlaces(keys));
+    this.#order.addAll(
+      places.map((place) => keys[place]),
+      places.map((place) => ids[place]),
+    );
   }
 
   // --- frozen versions ---------------------------------------------------------------------------------------------

@@ -257,7 +257,7 @@ export class EntryView {
           home,
         );
       case EntryKind.numeric: {
-        const numeric = decodeNumeric(bytes.subarray(this.valueFrom, this.valueFrom + valueLength));
+        const numeric = decodeNumeric(bytes, this.valueFrom, this.valueFrom + valueLength);
         if (numeric === undefined) throw new MalformedBytes("a number that is none");
         return new Row(version, this.order, timestamp, expiresAt, false, -1, valueLength, -1, numeric);
       }

@@ -91,13 +91,13 @@ export function encodeNumeric(value: number | bigint): Uint8Array {
   return encoder.encode(value);
 }
 
-/** The number or bigint that `bytes` encode, or undefined if they encode something else. Throws `MalformedBytes`. */
-export function decodeNumeric(bytes: Uint8Array): number | bigint | undefined {
-  const first = bytes[0];
+/** The number or bigint that [from, to) of `bytes` encode, or undefined if they encode something else. Throws `MalformedBytes`. */
+export function decodeNumeric(bytes: Uint8Array, from = 0, to: number = bytes.length): number | bigint | undefined {
+  const first = from < to ? bytes[from] : NaN;
   const isInteger = first <= 0x1b || (first >= 0x20 && first <= 0x3b);
   // Half and single floats are never written; bignums are tags 2 and 3.
   if (!isInteger && first !== 0xfb && first !== 0xc2 && first !== 0xc3) return undefined;
-  const value = decodeValue(bytes);
+  const value = decodeValue(bytes, from, to);
   return typeof value === "number" || typeof value === "bigint" ? value : undefined;
 }
 

@@ -113,22 +113,35 @@ function writeU32(target: Uint8Array, at: number, value: number): void {
 export function readHeader(bytes: Uint8Array, at: number, crc32: Crc32): FrameHeader | undefined {
   if (bytes.length - at < HEADER_BYTES || !isMarkerAt(bytes, at)) return undefined;
   const mask = readU32(bytes, at + MASK_AT);
-  let header = bytes.subarray(at, at + HEADER_BYTES);
+  let header = bytes;
+  let from = at;
   if (mask !== 0) {
-    header = header.slice();
+    header = bytes.slice(at, at + HEADER_BYTES);
+    from = 0;
     xorMask(header, KIND_AT, HEADER_END_AT, KIND_AT, mask);
   }
-  if (header[HEADER_END_AT] !== HEADER_END) return undefined;
-  if (crc32(header.subarray(KIND_AT, HEADER_CHECKSUM_AT)) !== readU32(header, HEADER_CHECKSUM_AT)) return undefined;
-  const data = new DataView(header.buffer, header.byteOffset, HEADER_BYTES);
+  if (header[from + HEADER_END_AT] !== HEADER_END) return undefined;
+  const checksum = checksumWithin(crc32, header, from + KIND_AT, from + HEADER_CHECKSUM_AT);
+  if (checksum !== readU32(header, from + HEADER_CHECKSUM_AT)) return undefined;
+  const counterHigh = header[from + COUNTER_AT + 4] | (header[from + COUNTER_AT + 5] << 8);
+  for (let i = 0; i < doubleBytes.length; i++) doubleBytes[i] = header[from + TIMESTAMP_AT + i];
   return {
-    kind: header[KIND_AT],
-    payloadBytes: readU32(header, LENGTH_AT),
-    writer: header.slice(WRITER_AT, WRITER_AT + WRITER_BYTES),
-    counter: data.getUint32(COUNTER_AT, true) + data.getUint16(COUNTER_AT + 4, true) * 2 ** 32,
-    timestamp: data.getFloat64(TIMESTAMP_AT, true),
+    kind: header[from + KIND_AT],
+    payloadBytes: readU32(header, from + LENGTH_AT),
+    writer: writerAt(header, from + WRITER_AT),
+    counter: readU32(header, from + COUNTER_AT) + counterHigh * 2 ** 32,
+    timestamp: double.getFloat64(0, true),
     mask,
   };
+}
+
+let lastWriter = new Uint8Array(WRITER_BYTES);
+
+/** Frames of one writer often follow each other: they share it. */
+function writerAt(bytes: Uint8Array, at: number): Uint8Array {
+  for (let i = 0; i < WRITER_BYTES; i++)
+    if (bytes[at + i] !== lastWriter[i]) return (lastWriter = bytes.slice(at, at + WRITER_BYTES));
+  return lastWriter;
 }
 
 /**
@@ -138,14 +151,16 @@ export function readHeader(bytes: Uint8Array, at: number, crc32: Crc32): FrameHe
 export function readPayload(bytes: Uint8Array, at: number, header: FrameHeader, crc32: Crc32): Uint8Array | undefined {
   const trailer = HEADER_BYTES + header.payloadBytes;
   if (bytes[at + trailer + 4] !== FRAME_END) return undefined;
-  let frame = bytes.subarray(at, at + trailer + TRAILER_BYTES);
+  let frame = bytes;
+  let from = at;
   if (header.mask !== 0) {
-    frame = frame.slice();
+    frame = bytes.slice(at, at + trailer + TRAILER_BYTES);
+    from = 0;
     xorMask(frame, KIND_AT, HEADER_END_AT, KIND_AT, header.mask);
     xorMask(frame, HEADER_BYTES, trailer + 4, HEADER_BYTES, header.mask);
   }
-  if (crc32(frame.subarray(KIND_AT, trailer)) !== readU32(frame, trailer)) return undefined;
-  return frame.subarray(HEADER_BYTES, trailer);
+  if (checksumWithin(crc32, frame, from + KIND_AT, from + trailer) !== readU32(frame, from + trailer)) return undefined;
+  return frame.subarray(from + HEADER_BYTES, from + trailer);
 }
 
 /** Undoes the mask on bytes that begin `offset` bytes into a frame. Not for its end bytes, which are stored as they are. */

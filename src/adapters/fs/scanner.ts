@@ -72,16 +72,17 @@ export class Scanner {
   }
 
   #frame(offset: number, size: number): Scanned | undefined {
-    const beginning = this.#bytes(offset, Math.min(HEADER_BYTES, size - offset), size);
-    const header = readHeader(beginning, 0, this.#crc32);
+    const at = this.#locate(offset, Math.min(HEADER_BYTES, size - offset), size);
+    const header = readHeader(this.#window, at, this.#crc32);
     if (header === undefined) return undefined;
+    const fingerprint = headerFingerprint(this.#window, at);
     const length = frameBytes(header.payloadBytes);
     // The length is trusted, for the header's checksum held; still nothing larger than a frame is ever allocated.
     if (length > FRAME_BYTES_MAX || offset + length > size) return undefined;
-    const payload = readPayload(this.#bytes(offset, length, size), 0, header, this.#crc32);
-    return payload === undefined
-      ? undefined
-      : { found: "frame", header, payload, end: offset + length, fingerprint: headerFingerprint(beginning, 0) };
+    // Where the window is another one now, it may be shorter than asked for, if the file was cut.
+    const from = this.#locate(offset, length, size);
+    const payload = readPayload(this.#window, from, header, this.#crc32);
+    return payload === undefined ? undefined : { found: "frame", header, payload, end: offset + length, fingerprint };
   }
 
   #judge(offset: number, size: number): Judged {
@@ -126,13 +127,17 @@ export class Scanner {
 
   /** `length` bytes at `offset`, which lie before `size`; fewer if the file was cut meanwhile. */
   #bytes(offset: number, length: number, size: number): Uint8Array {
-    const from = offset - this.#windowAt;
-    if (from < 0 || from + length > this.#window.length) {
-      this.#window = this.#readWindow(offset, length, size);
-      this.#windowAt = offset;
-      return this.#window.subarray(0, length);
-    }
+    const from = this.#locate(offset, length, size);
     return this.#window.subarray(from, from + length);
+  }
+
+  /** Where these bytes begin in the window. */
+  #locate(offset: number, length: number, size: number): number {
+    const from = offset - this.#windowAt;
+    if (from >= 0 && from + length <= this.#window.length) return from;
+    this.#window = this.#readWindow(offset, length, size);
+    this.#windowAt = offset;
+    return 0;
   }
 
   #readWindow(offset: number, length: number, size: number): Uint8Array {
