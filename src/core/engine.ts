@@ -27,6 +27,7 @@ import { resolveLoaded } from "./resolve-loaded.ts";
 import type { DamageNotes } from "./salvage.ts";
 import type { FileWork } from "./file-work.ts";
 import type { Snapshot, Source } from "./source.ts";
+import type { CompactOptions } from "./state-keeper.ts";
 import { Turn } from "./turn.ts";
 import { type Step, Waits } from "./waits.ts";
 
@@ -551,6 +552,11 @@ export class Engine {
   async catchUp(): Promise<void> {
     this.#state = await EngineState.begin(this.session, this.#stateOptions);
     await this.round({ verify: false });
+  }
+
+  /** Writes the state down, and merges what it lies in, where the ledger keeps it itself. Throws what keeps it from being done. */
+  async compact(options: Omit<CompactOptions, "follow">): Promise<void> {
+    await this.#state.keeper?.compact({ ...options, follow: () => this.round({ verify: true }) });
   }
 
   /** Resolves when nothing is queued or under way. */

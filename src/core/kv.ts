@@ -1563,8 +1563,8 @@ export class CoreKV {
         await this.#tellReloaded(after, watches, key, row);
       }
     } catch (error) {
-      // A damaged index is nobody's concern: the state that it was of cannot be told any more, and that is all.
-      if (!(error instanceof IndexDamaged)) this.#emitter.emit("error", error);
+      // A damaged index is nobody's concern, nor that a bucket keeps runs for a while only: what the old state was cannot be told any more, and that is all.
+      if (!(error instanceof IndexDamaged) && !hasCode(error, "SnapshotExpired")) this.#emitter.emit("error", error);
       watches.reset(after.version);
     } finally {
       after.release();

@@ -5,8 +5,9 @@ import { IndexDamaged } from "./held-run.ts";
 import type { Ledger } from "./ledger.ts";
 import type { parseOptions, VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
-import { KVError } from "./errors.ts";
+import { InvalidArgumentError, KVError } from "./errors.ts";
 import type { FileWork } from "./file-work.ts";
+import { purgeExpired } from "./purge.ts";
 import type { RepairReport } from "./repair.ts";
 import type { VacuumContext, VacuumResult } from "./vacuum.ts";
 
@@ -68,21 +69,42 @@ export class Maintenance {
       const { engine, ledger } = this.#context;
       const refusal = engine.refusal();
       if (refusal !== undefined) throw refusal;
+      const purge = async (entries: Parameters<CommitBuilder["purge"]>[1]): Promise<void> => {
+        const purging = builder();
+        purging.purge(purgeAfterMs, entries);
+        await commit(purging);
+      };
+      if (engine.session.compactState !== undefined) return await this.#compact(keepHistory, { ...control, purge });
       if (engine.session.vacuum === undefined)
         throw new KVError("VacuumRefused", `${ledger.name} is of a kind that cannot be vacuumed`);
       const result = await this.#files("vacuum")({
         ...this.#context,
         ...control,
         keepHistory,
-        purge: async (entries) => {
-          const purge = builder();
-          purge.purge(purgeAfterMs, entries);
-          await commit(purge);
-        },
+        purge,
       });
       this.#last = result;
       return result;
     });
+  }
+
+  /** The vacuum of a ledger that keeps its state itself: what led to it goes by itself, in time. */
+  async #compact(
+    keepHistory: Parsed<"vacuum">["keepHistory"],
+    control: Pick<VacuumContext, "progress" | "check" | "purge">,
+  ): Promise<VacuumResult> {
+    const { engine, ledger } = this.#context;
+    if (keepHistory !== undefined) {
+      const message = `vacuum: keepHistory is for files; how long ${ledger.name} keeps its history is an option of the ledger`;
+      throw new InvalidArgumentError("InvalidOption", message);
+    }
+    const bytes = (): number => Number(engine.session.stats?.().bytes ?? 0);
+    await engine.round({ verify: true });
+    const bytesBefore = bytes();
+    const purged = await purgeExpired({ ...this.#context, ...control });
+    await engine.compact(control);
+    const generation = engine.identity?.generation ?? 0;
+    return (this.#last = { generation, author: true, purged, bytesBefore, bytesAfter: bytes() });
   }
 
   backup(path: string, { newLedgerId, ...options }: Parsed<"backup">): Promise<BackupResult> {

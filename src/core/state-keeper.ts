@@ -36,6 +36,13 @@ export interface StateKeeperHost {
   readonly problem: (error: KVError) => void;
 }
 
+export interface CompactOptions {
+  readonly follow: () => Promise<unknown>;
+  readonly progress: (progress: VacuumProgress) => void;
+  /** Throws if it is to be given up. */
+  readonly check: () => void;
+}
+
 /**
  * Has the state of a replica written down by a ledger that keeps it itself, and takes over what has been written: by this session, or by others. What
  * the runs of a state cover is dropped from memory; what was frozen stays readable.
@@ -43,6 +50,8 @@ export interface StateKeeperHost {
 export class StateKeeper {
   readonly #host: StateKeeperHost;
   #work: { readonly work: StateWork; readonly began: number } | undefined;
+  /** Begins a compaction, at a moment at which the state is that at its position. */
+  #wanted: (() => Promise<void>) | undefined;
   #adopting: Promise<void> = Promise.resolve();
   /** Up to where the newest state reaches that was adopted, or is about to be. */
   #adopted: Position;
@@ -68,29 +77,60 @@ export class StateKeeper {
       if (!isolated) return work.commitsWait ? work.done : undefined;
       if (environment.monotonic() - began < DEAD_MS) return undefined;
     }
+    if (this.#wanted !== undefined) {
+      const compacting = this.#wanted().catch(() => undefined);
+      void this.#begin({ done: compacting, commitsWait: false }, () => undefined);
+      return undefined;
+    }
     const request = this.#request();
     const work = session.keepState(request);
     if (work === undefined) {
       request.release();
       return undefined;
     }
-    const own = { work, began: environment.monotonic() };
-    this.#work = own;
-    const done = work.done.then(() => {
-      request.release();
-      if (this.#work === own) this.#work = undefined;
-    });
+    const done = this.#begin(work, () => request.release());
     waitUntil?.(done);
     return work.commitsWait ? done : undefined;
   }
 
-  /** Writes everything down and merges it into one run. */
-  async compact(progress: (progress: VacuumProgress) => void, check: () => void): Promise<void> {
+  /** Resolves when the work has ended. */
+  #begin(work: StateWork, ended: () => void): Promise<void> {
+    const own = { work, began: this.#host.environment.monotonic() };
+    this.#work = own;
+    return work.done.then(() => {
+      ended();
+      if (this.#work === own) this.#work = undefined;
+    });
+  }
+
+  /**
+   * Writes everything down and merges it into one run. `follow` follows the ledger to its end, so that `keep` is called. Throws what keeps it from being
+   * done.
+   */
+  async compact({ follow, progress, check }: CompactOptions): Promise<void> {
     await this.#work?.work.done;
+    let begun: Promise<void> | undefined;
+    this.#wanted = () => {
+      this.#wanted = undefined;
+      begun = this.#compact(progress, check);
+      // Whoever asked for it awaits it once the ledger was followed.
+      begun.catch(() => undefined);
+      return begun;
+    };
+    try {
+      await follow();
+    } finally {
+      this.#wanted = undefined;
+    }
+    if (begun === undefined) throw new KVError("VacuumRefused", `${this.#host.name} cannot be written to at present`);
+    await begun;
+    await this.#adopting;
+  }
+
+  async #compact(progress: CompactOptions["progress"], check: () => void): Promise<void> {
     const request = this.#request(check);
     try {
       await this.#host.session.compactState?.(request, progress);
-      await this.#adopting;
     } finally {
       request.release();
     }
@@ -173,7 +213,7 @@ export class StateKeeper {
       source,
       check: () => {
         check();
-        if (this.#abandoned) throw new KVError("Closed", `${name} was closed`);
+        if (this.#abandoned) throw new KVError("SnapshotExpired", `The state of ${name} is another one by now`);
       },
     };
     let released = false;

@@ -80,6 +80,8 @@ export class Author {
   readonly session: LedgerSession;
   readonly writer: Uint8Array;
   position: number;
+  /** Of the last commit before the position. */
+  lastVersion = 0;
   /** What was read. */
   readonly commits: LedgerCommit[] = [];
   readonly #bucket: Bucket;
@@ -100,7 +102,10 @@ export class Author {
   /** One append, as it is answered. */
   async append(...commits: readonly CommitRecord[]): Promise<AppendResult> {
     const result = await this.#bucket.environment.until(Promise.resolve(this.session.append(commits, this.position)));
-    if (result.status === "appended") this.position = result.next;
+    if (result.status === "appended") {
+      this.position = result.next;
+      this.lastVersion = result.versions.at(-1) ?? this.lastVersion;
+    }
     return result;
   }
 
@@ -121,6 +126,7 @@ export class Author {
       );
       this.commits.push(...read.commits);
       this.position = read.next;
+      this.lastVersion = read.commits.at(-1)?.version ?? this.lastVersion;
       if (read.status !== "more") return read.status;
     }
   }

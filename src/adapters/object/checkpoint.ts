@@ -53,6 +53,11 @@ export class ObjectState {
     return { ...this.#figures, ...this.#garbage.figures };
   }
 
+  /** The newest one that is known. */
+  get root(): Root {
+    return this.#state.found().root;
+  }
+
   /** See `LedgerSession.openState`. */
   openState(): Checkpoint | undefined {
     return this.#opened;

@@ -358,7 +358,7 @@ export class ObjectSession implements LedgerSession {
 
   stats(): Readonly<Record<string, number | string | boolean>> {
     const { requests, bytesSent, bytesReceived } = this.#counting.counts();
-    const { root } = this.#confirmation.found;
+    const root = this.#state.root;
     return {
       ...this.#figures,
       ...this.#state.figures,
@@ -372,6 +372,7 @@ export class ObjectSession implements LedgerSession {
       checkpointSlot: root.checkpointSlot,
       floor: root.floor,
       runs: root.runs.length,
+      bytes: root.runs.reduce((sum, { size }) => sum + size, 0),
       hasUnsettledSlot: this.#pending !== undefined,
     };
   }
