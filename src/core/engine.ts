@@ -19,6 +19,7 @@ import type {
   VacuumRequest,
 } from "./ledger.ts";
 import { type Outcome, resolveBatch } from "./outcomes.ts";
+import { readToSeal } from "./left-behind.ts";
 import type { Pacer } from "./pacer.ts";
 import { Portion } from "./portion.ts";
 import type { Replica } from "./replica.ts";
@@ -1365,10 +1366,32 @@ export class Engine {
     // Nothing of it is to be published any more.
     this.#state.checkpointer?.abandon();
     this.#state.keeper?.abandon();
-    await this.#reload({ load: false });
-    this.#indexDamaged = false;
-    this.counts.rebuilds++;
-    if (this.identity?.nonce !== nonce) state.invalidated = true;
+    const { source, position } = this.#state;
+    source.pin();
+    try {
+      await this.#reload({ load: false });
+      this.#indexDamaged = false;
+      this.counts.rebuilds++;
+      if (this.identity?.nonce === nonce) return;
+      state.invalidated = true;
+      await this.#settleLeftBehind(source.session, position, state);
+    } finally {
+      source.unpin();
+    }
+  }
+
+  /** The state built anew begins in a later generation: what it has not met of own commits is looked for in the one that was left. */
+  async #settleLeftBehind(session: LedgerSession, position: Position, state: FollowState): Promise<void> {
+    if (this.queue.inFlight.size === 0 || session.identity?.ledgerId !== this.identity?.ledgerId) return;
+    const isOver = await readToSeal(session, position, (commit) => {
+      const own = this.#ownCommit(commit);
+      // It is there, and only what can do one thing alone tells without a state what it did.
+      if (own !== undefined && isPlain(own.commit)) return this.#settle(own, "applied", commit.version);
+      if (own === undefined) return;
+      this.queue.inFlight.delete(own.record.counter);
+      this.queue.reject([own], unknownOutcome(`What the commit did in ${this.#ledger.name} cannot be told any more`));
+    });
+    if (isOver) this.#tryAgain(state);
   }
 
   /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */

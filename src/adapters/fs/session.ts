@@ -193,7 +193,7 @@ export class FileSession implements LedgerSession {
     const commits: LedgerCommit[] = [];
     const notices: LedgerNotice[] = [...this.#copyNotice(generation)];
     const begin = offset;
-    if (this.#seals?.winning !== undefined) {
+    if (this.#seals?.winning !== undefined && from >= this.#seals.sealedAt) {
       this.#readBehindSeal(scanner);
       return this.#atSeal(commits, from, notices);
     }

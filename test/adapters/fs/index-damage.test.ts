@@ -1,10 +1,11 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
 import type { SyncEvent } from "../../../src/index.node.ts";
 import type { CheckpointStore } from "../../../src/core/ledger.ts";
-import { openSession } from "../../support/generations.ts";
+import { changingFiles, nextGeneration, openSession } from "../../support/generations.ts";
 import { inFolder } from "../../support/folder.ts";
 
 /** Enough commits that the index is saved on the way. */
@@ -170,5 +171,36 @@ describe("damage in what a saved index covers", () => {
         expect(entries).toBe(2 * (MANY - 1000));
       }
       expect(problems).toMatchObject([{ code: "LedgerDamaged" }]);
+    }));
+});
+
+describe("commits in flight when the index is found damaged and the path has moved", () => {
+  it("are in the next generation once, whatever the old one holds behind its seal", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await indexed(path);
+      let move: (() => void) | undefined;
+      const calls = changingFiles((file) => ({
+        append: (bytes) => {
+          move?.();
+          move = undefined;
+          return file.append(bytes);
+        },
+      }));
+      await using db = await KV.open(createFsLedger(path, {}, calls), { autoSync: false });
+      await using other = await KV.open(path, { autoSync: false, sideIndex: false });
+      // What db meets first behind its position needs what the index holds.
+      await other.atomic().sum(["item", 3], 1).commit();
+      damageRuns(folder);
+      const next = await nextGeneration(path);
+      move = () => {
+        next.seal();
+        next.replace();
+      };
+      const { version } = await db.set(["own"], 1);
+      expect(db.stats()).toMatchObject({ generation: 2, counts: { rebuilds: 1 } });
+      await other.sync();
+      expect(await other.getEntry(["own"])).toMatchObject({ value: 1, version });
+      expect(await db.get(["item", 3])).toBe(4);
     }));
 });
