@@ -622,7 +622,7 @@ export class Engine {
     this.#running = true;
     try {
       while (this.#hasWork) {
-        const step = this.#pacer.due() ? this.#pacer.rest() : this.#step();
+        const step = !this.#isGlance && this.#pacer.due() ? this.#pacer.rest() : this.#step();
         if (isPromise(step)) {
           void step.then(this.#resume, this.#crash);
           return;
@@ -642,6 +642,12 @@ export class Engine {
 
   get #hasWork(): boolean {
     return this.#unsettled || this.#rounds.length > 0 || this.#durables.length > 0 || this.#mayFlush();
+  }
+
+  /** All there is to do is a poll that may leave what is far ahead. A macrotask after it would be another turn of an idle program's event loop. */
+  get #isGlance(): boolean {
+    if (this.#rounds.length !== 1 || this.#rounds[0].haste !== "leave") return false;
+    return !this.#unsettled && this.#durables.length === 0 && !this.#mayFlush();
   }
 
   /** As `#run`, one step in the request of the one who calls, unless another one is at it and makes progress. */
