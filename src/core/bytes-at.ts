@@ -92,14 +92,27 @@ export class ArrivingBytes implements BytesAt {
       if (--arrived.claims === 0) this.#arrived.delete(name);
       return arrived.bytes;
     }
-    let promise = this.#isolated ? undefined : this.#arriving.get(name);
+    let promise = this.#arriving.get(name);
     if (promise === undefined) {
-      promise = this.#fetch(name, place, length);
-      // Whoever asked may have given up by the time it fails.
-      promise.catch(() => undefined);
+      promise = this.#begin(name, place, length);
       if (!this.#isolated) this.#arriving.set(name, promise);
+    } else if (this.#isolated) {
+      this.#arriving.delete(name);
     }
     throw new NotLoaded(promise);
+  }
+
+  /** Begins to load what the caller is going to read. */
+  expect(place: number, length: number): void {
+    const name = `${place}+${length}`;
+    if (!this.#arriving.has(name)) this.#arriving.set(name, this.#begin(name, place, length));
+  }
+
+  #begin(name: string, place: number, length: number): Promise<void> {
+    const promise = this.#fetch(name, place, length);
+    // Whoever asked may have given up by the time it fails.
+    promise.catch(() => undefined);
+    return promise;
   }
 
   async #fetch(name: string, place: number, length: number): Promise<void> {

@@ -55,6 +55,8 @@ const GATHER_TURNS_MAX = 16;
 const GLANCE_BYTES = 64 * 1024;
 /** As often in a row something may be left; then all of it is followed, so that whoever reads at last does not have to catch up with hours. */
 const LEFT_BEHIND_MAX = 3;
+/** Writing down the state takes longer than what one request to a store does. */
+const KEEP_MS = 5000;
 /** A look at the ledger's end that is younger serves a read. */
 const LOOK_MS = 1;
 const OWN_VERSIONS = 4096;
@@ -847,6 +849,12 @@ export class Engine {
 
   async #flushResolved(): Promise<void> {
     const { queue } = this;
+    const kept = this.#keepsFirst ? this.#keepState() : undefined;
+    if (isPromise(kept)) {
+      this.#turn?.allow(KEEP_MS);
+      await this.#own(kept);
+      this.#turn?.end();
+    }
     const state = this.#state;
     for (const pending of queue.take(RESOLVED_BATCH)) queue.inFlight.set(pending.record.counter, pending);
     let outcomes: Outcome[];
@@ -971,8 +979,16 @@ export class Engine {
   #endAppend(state: EngineState, { next }: { readonly next: Position }): MaybePromise<void> {
     state.position = next;
     this.#listener.flushed({ invalidated: false });
-    const kept = this.#keepState();
+    const kept = this.#keepsFirst ? undefined : this.#keepState();
     return isPromise(kept) ? this.#own(kept) : this.#checkpoint(state);
+  }
+
+  /**
+   * Nothing goes on in the background of a request that ends with its answer, where there is no `waitUntil`: the state is written down before the
+   * next commit, whose author waits.
+   */
+  get #keepsFirst(): boolean {
+    return this.waits !== undefined && this.#stateOptions.waitUntil === undefined;
   }
 
   /** Where the ledger keeps the state itself: it may be this session's turn. A promise if commits have to wait for that. */
@@ -1120,7 +1136,7 @@ export class Engine {
     this.#leftBehind = 0;
     this.#lastLook = this.#environment.monotonic();
     // Commits that have to wait for it find that out themselves.
-    void this.#keepState();
+    if (!this.#keepsFirst || this.#state.keeper?.isWanted === true) void this.#keepState();
   }
 
   /** There is more to follow, and haste: true if the round may end here. */

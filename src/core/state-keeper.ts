@@ -10,6 +10,7 @@ import type { Pacer } from "./pacer.ts";
 import type { FrozenReplica, Replica } from "./replica.ts";
 import { Run } from "./run.ts";
 import type { Source } from "./source.ts";
+import { Waits } from "./waits.ts";
 import { buildDelta, buildMerged, type StateRunContext } from "./state-run.ts";
 
 /** Where requests end without a word (`Environment.isolated`), work that has taken so long is taken for dead. */
@@ -53,6 +54,8 @@ export class StateKeeper {
   /** Begins a compaction, at a moment at which the state is that at its position. */
   #wanted: (() => Promise<void>) | undefined;
   #adopting: Promise<void> = Promise.resolve();
+  /** Counts them. */
+  #adoption = 0;
   /** Up to where the newest state reaches that was adopted, or is about to be. */
   #adopted: Position;
   #stopped = false;
@@ -72,10 +75,10 @@ export class StateKeeper {
     const { isolated = false } = environment;
     if (this.#stopped || session.keepState === undefined || !this.#host.saves()) return undefined;
     if (this.#work !== undefined) {
-      const { work, began } = this.#work;
+      const { work } = this.#work;
       // Whoever waits for work of another request might wait for good.
       if (!isolated) return work.commitsWait ? work.done : undefined;
-      if (environment.monotonic() - began < DEAD_MS) return undefined;
+      if (!this.#isFree) return undefined;
     }
     if (this.#wanted !== undefined) {
       const compacting = this.#wanted().catch(() => undefined);
@@ -90,10 +93,21 @@ export class StateKeeper {
     }
     const done = this.#begin(work, () => request.release());
     waitUntil?.(done);
-    return work.commitsWait ? done : undefined;
+    const isForeground = isolated && waitUntil === undefined;
+    return work.commitsWait || isForeground ? done : undefined;
   }
 
   /** Resolves when the work has ended. */
+  /** Somebody waits for everything to be written down. */
+  get isWanted(): boolean {
+    return this.#wanted !== undefined;
+  }
+
+  /** False while work is under way, if it is not taken for dead. */
+  get #isFree(): boolean {
+    return this.#work === undefined || this.#host.environment.monotonic() - this.#work.began >= DEAD_MS;
+  }
+
   #begin(work: StateWork, ended: () => void): Promise<void> {
     const own = { work, began: this.#host.environment.monotonic() };
     this.#work = own;
@@ -108,7 +122,9 @@ export class StateKeeper {
    * done.
    */
   async compact({ follow, progress, check }: CompactOptions): Promise<void> {
-    await this.#work?.work.done;
+    const { environment } = this.#host;
+    if (environment.isolated === true) await new Waits(environment).until(() => this.#isFree);
+    else await this.#work?.work.done;
     let begun: Promise<void> | undefined;
     this.#wanted = () => {
       this.#wanted = undefined;
@@ -144,7 +160,9 @@ export class StateKeeper {
       return Promise.resolve();
     }
     this.#adopted = checkpoint.position;
-    this.#adopting = this.#adopting.then(async () => {
+    // Where another request is at it, which may be gone, it is overtaken.
+    const before = this.#host.environment.isolated === true ? Promise.resolve() : this.#adopting;
+    this.#adopting = before.then(async () => {
       try {
         await this.#replace(checkpoint);
         this.counts.adopted++;
@@ -170,11 +188,13 @@ export class StateKeeper {
 
   async #replace({ version, runs: stored }: Checkpoint): Promise<void> {
     const { replica } = this.#host;
+    const number = ++this.#adoption;
+    const isOver = (): boolean => this.#abandoned || number !== this.#adoption;
     const { runs, release } = await openRuns(stored, replica.runs, (each) => this.#open(each));
-    if (this.#abandoned) return release();
+    if (isOver()) return release();
     const closed = replica.closeAll();
     const kept = await this.#newer(closed, version);
-    if (this.#abandoned) return release();
+    if (isOver()) return release();
     replica.adopt(closed, kept, runs);
   }
 

@@ -30,6 +30,11 @@ export class Turn {
     return number === this.#number;
   }
 
+  /** The step under way may take so long without progress. */
+  allow(ms: number): void {
+    this.#patienceMs = Math.max(this.#patienceMs, ms);
+  }
+
   /** A step has ended: whoever comes next is given little time again. */
   end(): void {
     this.#patienceMs = PATIENCE_MS.first;

@@ -11,26 +11,28 @@ import { Requests, type RunningRequest } from "../support/requests.ts";
 /** One instance in a module, requests that share it, and the bucket behind it. */
 class Isolate {
   readonly requests = new Requests();
-  readonly bucket: ObjectStore = memoryStore();
+  readonly bucket: ObjectStore;
   readonly ledger: Ledger;
   readonly db: CoreKV;
   /** Names of slots, for each time that somebody has asked to create one. */
   readonly creates: string[] = [];
   /** What becomes of a read of a slot, likewise. */
   onGet: (get: () => Promise<GetAnswer>) => Promise<GetAnswer> = (get) => get();
+  /** What becomes of a read of a run. */
+  onRun: (get: () => Promise<GetAnswer>) => Promise<GetAnswer> = (get) => get();
   /** What becomes of a create of anything else. */
   onStage: (create: () => Promise<CreateAnswer>) => Promise<CreateAnswer> = (create) => create();
   /** What becomes of a create of a slot, if not what becomes of it in the bucket. */
   onCreate: (key: string, create: () => Promise<CreateAnswer>) => Promise<CreateAnswer> = (_, create) => create();
 
-  constructor(options: KVOptions = {}) {
+  constructor(options: KVOptions = {}, bucket: ObjectStore = memoryStore()) {
+    this.bucket = bucket;
     const create: ObjectStore["create"] = (key, bytes) => {
       const now = (): Promise<CreateAnswer> => this.bucket.create(key, bytes);
       if (!key.includes("/log/")) return this.onStage(now);
       this.creates.push(key.replace(/.*0(?=\d)/, ""));
       return this.onCreate(key, now);
     };
-    const { bucket } = this;
     const store: ObjectStore = {
       name: bucket.name,
       capabilities: bucket.capabilities,
@@ -38,6 +40,7 @@ class Isolate {
         // Long enough for a request to be gone meanwhile.
         await macrotask();
         const now = (): Promise<GetAnswer> => bucket.get(key, range);
+        if (key.includes("/run/")) return this.onRun(now);
         return key.includes("/log/") ? this.onGet(now) : now();
       },
       create,
@@ -270,6 +273,27 @@ test("a read follows though the request that followed before has died on the way
   await macrotask();
   dying.end();
   expect(await isolate.serve((db) => db.get(["a"], { consistency: "strong" }))).toBe(1);
+});
+
+test("a read waits for nothing that the read of another request has asked for", async () => {
+  const before = new Isolate();
+  const large = new Uint8Array(10_000).fill(7);
+  for (let i = 0; i < 40; i++) await before.serve((db) => db.set(["k", i], large));
+  const isolate = new Isolate({}, before.bucket);
+  await isolate.serve((db) => db.count([]));
+  expect(isolate.db.stats().index.runs).toBeGreaterThan(0);
+  const parked = signal();
+  let first = true;
+  isolate.onRun = (get) => {
+    if (!first) return get();
+    first = false;
+    parked.give();
+    return new Promise(() => undefined);
+  };
+  const dying = isolate.request((db) => db.get(["k", 0]));
+  await parked.given;
+  dying.end();
+  expect(await isolate.serve((db) => db.get(["k", 0]))).toEqual(large);
 });
 
 test("a watch that is awaited in one request gets what another one commits", async () => {

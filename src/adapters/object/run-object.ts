@@ -36,16 +36,27 @@ export function runObject(run: RootRun, options: RunObjectOptions): StoredRun {
   const { site, isPassed = false, made } = options;
   const isWhole = run.size <= WHOLE_BYTES_MAX;
   const known = made && { from: isWhole ? 0 : run.footerPlace, bytes: made.slice(isWhole ? 0 : run.footerPlace) };
-  const bytes = isWhole || isPassed ? chunks(reader, isWhole ? run.size : undefined, known) : arriving(reader, known);
-  return {
+  const { isolated } = reader.environment;
+  const source = new ArrivingBytes((place, length) => reader.load({ from: place, length }), { isolated });
+  const bytes =
+    isWhole || isPassed
+      ? chunks(reader, source, { whole: isWhole ? run.size : undefined, known })
+      : arriving(source, known);
+  const openFrom = isWhole ? 0 : run.footerPlace;
+  const stored: StoredRun = {
     id: `${site.name}/${reader.key}`,
     length: run.size,
-    openFrom: isWhole ? 0 : run.footerPlace,
+    openFrom,
     isInMemory: isWhole,
     read: (place, length) => bytes.read(place, length),
     close: () => undefined,
   };
+  ahead.set(stored, () => source.expect(openFrom, run.size - openFrom));
+  return stored;
 }
+
+/** How the beginning of what opening a run reads is asked for. */
+const ahead = new WeakMap<StoredRun, () => void>();
 
 /** Bytes of a run, from a place on. */
 interface Part {
@@ -54,8 +65,7 @@ interface Part {
 }
 
 /** `known`: read once, and then let go. */
-function arriving(reader: RunReader, known: Part | undefined): BytesAt {
-  const source = new ArrivingBytes((place, length) => reader.load({ from: place, length }));
+function arriving(source: BytesAt, known: Part | undefined): BytesAt {
   let first = known;
   return {
     read: (place, length) => {
@@ -67,14 +77,9 @@ function arriving(reader: RunReader, known: Part | undefined): BytesAt {
   };
 }
 
-/** Asks for the beginning of what opening a run reads. */
+/** Asks for the beginning of what opening a run reads: for whoever is about to open it. */
 export function prefetch(run: StoredRun): void {
-  const { openFrom = 0, length } = run;
-  try {
-    run.read(openFrom, length - openFrom);
-  } catch {
-    // It is on its way, and whoever opens the run will find it, or what is wrong.
-  }
+  ahead.get(run)?.();
 }
 
 /** The batch ids behind a run, of its newest slots, oldest first. Throws as reading the run does. */
@@ -86,11 +91,14 @@ export async function readBatchIds(run: RootRun, options: RunObjectOptions): Pro
 }
 
 /** Reads large parts, and keeps those read last. `whole`: the run's length, if all of it is one part. */
-function chunks(reader: RunReader, whole: number | undefined, known: Part | undefined): BytesAt {
+function chunks(
+  reader: RunReader,
+  source: BytesAt,
+  { whole, known }: { readonly whole: number | undefined; readonly known: Part | undefined },
+): BytesAt {
   const { isolated = false } = reader.environment;
   const size = whole ?? (isolated ? CHUNK_BYTES.isolated : CHUNK_BYTES.process);
   const kept: Part[] = known === undefined ? [] : [known];
-  const source = new ArrivingBytes((place, length) => reader.load({ from: place, length }));
   const chunkAt = (place: number, least: number): Part => {
     const end = Math.min(reader.size, place + least);
     const found = kept.find(({ from, bytes }) => from <= place && from + bytes.length >= end);
