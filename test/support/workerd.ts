@@ -2,7 +2,7 @@ import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 
 /** A Worker in workerd, without Node's compatibility, with one R2 bucket as `BUCKET`. */
-export async function startWorker(entry: string): Promise<Miniflare> {
+export async function startWorker(entry: string, compatibilityDate = "2026-01-01"): Promise<Miniflare> {
   const { outputFiles } = await build({
     entryPoints: [entry],
     bundle: true,
@@ -16,7 +16,7 @@ export async function startWorker(entry: string): Promise<Miniflare> {
   const miniflare = new Miniflare({
     modules: true,
     script: outputFiles[0].text,
-    compatibilityDate: "2026-01-01",
+    compatibilityDate,
     compatibilityFlags: [],
     r2Buckets: ["BUCKET"],
   });
