@@ -146,7 +146,7 @@ export class ObjectState {
     if (published === undefined) return this.#giveNewer(request);
     this.#figures.checkpoints++;
     this.#give(request, published);
-    await this.#garbage.sweep(await this.#merge(request, published.seen));
+    await this.#garbage.sweep(await this.#merge(request, published.seen), seen.at);
   }
 
   /** Merges as long as there is something to merge. Returns the newest root. */
@@ -191,7 +191,8 @@ export class ObjectState {
   async compactState(request: StateRequest, progress: CompactProgress): Promise<void> {
     for (let tries = 0; tries < COMPACTIONS_MAX; tries++) {
       request.check();
-      let seen: SeenRoot | undefined = await readRoot(this.#state);
+      let seen = await readRoot(this.#state);
+      const { at } = seen;
       if (seen.found.root.checkpointSlot < request.position) {
         const published = await this.#publisher.delta(request, seen);
         if (published === undefined) continue;
@@ -210,7 +211,7 @@ export class ObjectState {
         seen = published.seen;
         progress({ doneBytes: published.run.size, ofBytes: published.run.size });
       }
-      await this.#garbage.sweep(seen);
+      await this.#garbage.sweep(seen, at);
       return;
     }
     throw new KVError("Contention", `Others have always merged the runs of ${this.#state.site.name} first`);

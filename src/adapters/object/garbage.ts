@@ -85,12 +85,13 @@ export class Garbage {
     await this.sweep(await readRoot(this.#state));
   }
 
-  /** As `pass`, with a root that was read just now. */
-  async sweep(seen: SeenRoot): Promise<void> {
+  /** As `pass`, with a root that was read or written just now. `told`: a time that an answer has told by now. */
+  async sweep(seen: SeenRoot, told: number | undefined = seen.at): Promise<void> {
     this.#told(seen);
     const { root } = seen.found;
-    const isAtRest = root.swept < root.floor && root.floorAt !== undefined;
-    const isSweeping = isAtRest && seen.at !== undefined && seen.at > (root.floorAt ?? 0) + this.#state.graceMs;
+    const { floor, floorAt, swept } = root;
+    const isSeen = swept < floor && floorAt !== undefined && told !== undefined;
+    const isSweeping = isSeen && told > floorAt + this.#state.graceMs;
     const changed = isSweeping ? { swept: await this.#deleteBelowFloor(root) } : await this.changes(seen);
     if (isSweeping || (this.#runsDue !== undefined && this.#monotonic >= this.#runsDue)) await this.#deleteRuns(root);
     const next = { ...root, ...changed };
@@ -203,21 +204,25 @@ export class Garbage {
       ({ more, time } = answer);
     }
     const isOld = this.#namedLongAgo(root, listed, time);
+    let waiting = 0;
     const garbage = listed.filter(({ key }) => {
       const run = parseRunKey(site.nonce, key);
       if (run === undefined || this.#own.has(run.random)) return false;
       if (root.runs.some(({ random }) => random === run.random)) return false;
-      // What is of a later epoch is being merged, and a run that reaches further may become the next checkpoint.
-      if (run.epoch > root.epoch || (run.epoch === root.epoch && run.to > root.checkpointSlot)) return false;
+      // What is of a later epoch is being merged.
+      if (run.epoch > root.epoch) return false;
       const covering = root.runs.filter(({ from, to }) => from <= run.to && to >= run.from);
-      const isCovered = run.to <= root.checkpointSlot && covering.length > 0;
-      return isCovered && covering.every(({ random }) => isOld.has(random));
+      // What reaches further may become the next checkpoint, or be of an author that goes on when it finds that it is not.
+      if (run.to > root.checkpointSlot || covering.length === 0) return false;
+      const isReady = covering.every(({ random }) => isOld.has(random));
+      if (!isReady) waiting++;
+      return isReady;
     });
     const now = garbage.slice(0, Math.ceil(this.#deletesMax / 4)).map(({ key }) => key);
     await this.#delete(now);
     this.figures.runsDeleted += now.length;
-    // Runs whose time has not come yet are met again by whoever collects next.
-    this.#runsDue = now.length < garbage.length ? this.#monotonic : undefined;
+    if (now.length < garbage.length) this.#runsDue = this.#monotonic;
+    else this.#runsDue = waiting > 0 ? this.#monotonic + RUN_GRACE_MS / 4 : undefined;
   }
 
   /** The random parts of named runs that were written over an hour ago. */
