@@ -300,6 +300,8 @@ export class Engine {
         { outcome: "not committed" },
       );
     }
+    const refused = this.session.refuses?.(payload);
+    if (refused !== undefined) throw refused;
     if (this.queue.count > 0 && this.queue.bytes + payload.length > this.#options.pendingBytesMax) {
       throw new KVError(
         "QueueFull",

@@ -343,6 +343,11 @@ export interface LedgerSession {
   complete?(commit: LedgerCommit): MaybePromise<Uint8Array>;
   /** The largest payload that `append` accepts for one commit, in bytes. */
   readonly payloadBytesMax: number;
+  /**
+   * Why a commit would not be accepted although it is not larger than that; undefined for one that is fine. Asked before a commit is queued. Left out
+   * where the size alone decides.
+   */
+  refuses?(payload: Uint8Array): KVError | undefined;
 
   /**
    * The commits behind `position`. May throw or reject with a `KVError` (`LedgerMissing`, `AccessDenied`, `InputOutput`, ...): nothing is lost, the

@@ -52,6 +52,7 @@ onEachOrdering((make) => {
     expect(await db.getEntry(["c"])).toMatchObject({ value: "c", version: undefined });
     expect(await db.get(["d"], { consistency: "strong" })).toBe(null);
     await db.abortTransaction();
+    await db.sync();
     expect(await db.get(["d"])).toBe("foreign");
     expect(await db.get(["a"])).toBe("a");
     expect(await db.get(["b"])).toBe("b");

@@ -9,6 +9,8 @@ import type { KVOptions } from "../../src/core/options.ts";
 import { KV } from "../../src/index.node.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import { temporaryFolder } from "./folder.ts";
+import { objectLedger } from "../../src/adapters/object/ledger.ts";
+import { memoryStore } from "../../src/adapters/object/memory-store.ts";
 import { swapLedger } from "./swap-ledger.ts";
 
 /** A ledger of a test, and what has to be cleaned up behind it. */
@@ -31,6 +33,11 @@ export function onEachOrdering(tests: (make: () => TestLedger) => void): void {
   onEachLedger(tests);
   describe("where authors resolve", () =>
     tests(() => ({ ledger: swapLedger().ledger, [Symbol.dispose]: () => undefined })));
+  describe("in a bucket", () =>
+    tests(() => ({
+      ledger: objectLedger(memoryStore({ name: "bucket", now: Date.now })),
+      [Symbol.dispose]: () => undefined,
+    })));
 }
 
 /** Two databases on one ledger in memory: to each other what two processes are on one file. */

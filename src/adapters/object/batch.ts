@@ -15,7 +15,7 @@ import {
   SLOT_FRAME_BYTES,
   type SlotCommit,
 } from "./slot.ts";
-import { partsToStage, type Stager } from "./staged.ts";
+import { checksBytesMin, partsToStage, type Stager } from "./staged.ts";
 
 /** A batch, and what its commits are called once it is in the ledger. */
 export interface BuiltBatch extends Batch {
@@ -96,11 +96,14 @@ function choose(commits: readonly CommitRecord[], name: string): readonly Chosen
 
 const NOWHERE = { slot: 0, random: "0".repeat(16) };
 
-/** Why a commit cannot be written, if so: it is too large even when its large values lie elsewhere. */
+/**
+ * Why a commit cannot be written, if so: it is too large even when its large values lie elsewhere. Its checks are not counted: they are not
+ * written.
+ */
 export function refuseLarge(payload: Uint8Array, name: string): KVError | undefined {
   if (payload.length + SLOT_FRAME_BYTES < SLOT_BYTES_MAX) return undefined;
   const holes = partsToStage(payload).map((part) => ({ ...part, staged: NOWHERE }));
-  const size = encodedBytesMax({ payload, holes });
+  const size = encodedBytesMax({ payload, holes }) - checksBytesMin(payload);
   return size + SLOT_FRAME_BYTES > LARGE_SLOT_BYTES_MAX ? tooLarge(size, name) : undefined;
 }
 

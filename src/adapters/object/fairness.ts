@@ -40,8 +40,9 @@ export class Fairness {
     this.#environment = environment;
   }
 
-  /** A slot of somebody else was seen. */
-  seen(author: Uint8Array): void {
+  /** A slot of somebody else was seen. `ageMs`: as the store tells it, in whole seconds. */
+  seen(author: Uint8Array, ageMs = 0): void {
+    if (ageMs > RIVALS_MS) return;
     const now = this.#environment.monotonic();
     for (const [rival, at] of this.#rivals) if (now - at > RIVALS_MS) this.#rivals.delete(rival);
     this.#rivals.set(toHex(author), now);

@@ -59,8 +59,11 @@ export class Follower {
     this.#endAt = undefined;
   }
 
-  /** The slots from `from` on, about as many bytes as asked for and at least one if there is one. `predecessor`: hash of the one before. */
-  async next(from: number, options: { readonly bytes: number; readonly predecessor: Uint8Array }): Promise<Followed> {
+  /** The slots from `from` on, about as many bytes as asked for and at least one if there is one. `predecessor`: hash of the one before, if that is known. */
+  async next(
+    from: number,
+    options: { readonly bytes: number; readonly predecessor: Uint8Array | undefined },
+  ): Promise<Followed> {
     for (const slot of this.#ahead.keys()) if (slot < from) this.#ahead.delete(slot);
     if (!this.#ahead.has(from) && this.#endAt !== from && (await this.#fill(from)) === "moved") {
       return { slots: [], status: "moved" };
@@ -71,7 +74,7 @@ export class Follower {
     for (let bytes = 0; bytes < options.bytes || slot === from; slot++) {
       const read = this.#ahead.get(slot);
       if (read === undefined) break;
-      if (!equalBytes(read.slot.predecessor, predecessor)) {
+      if (predecessor !== undefined && !equalBytes(read.slot.predecessor, predecessor)) {
         throw damagedSlot(slotName(this.#site, slot), slot, "it does not continue what lies before it");
       }
       this.#ahead.delete(slot);

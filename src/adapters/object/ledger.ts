@@ -94,7 +94,7 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
   const turn = new OwnTurn(retryReads(counting, { environment }), environment);
   const rootObject = new RootObject(turn.store, turn.environment);
   const found = await findRoot(rootObject, turn.store, { ...options, environment: turn.environment, writers });
-  const { nonce, ledgerId, checkpointSlot, checkpointHash, formers } = found.root;
+  const { nonce, ledgerId, checkpointSlot, checkpointHash, floor, formers } = found.root;
   const site: Site = { name, store: turn.store, environment: turn.environment, nonce };
   let newest = found;
   const saw = (root: FoundRoot): void => void (newest = root);
@@ -134,8 +134,9 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
     cache,
     tail,
     state,
-    start: checkpointSlot,
-    startHash: checkpointHash,
+    start: floor - 1,
+    stateEnd: checkpointSlot,
+    stateEndHash: checkpointHash,
     ...(writers === "single" ? { writeAlone } : {}),
   });
   opened.session = session;
@@ -143,9 +144,12 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
 
   function writeAlone(
     batch: Batch,
-    { predecessor, mayBeWritten }: { readonly predecessor: Uint8Array; readonly mayBeWritten: boolean },
+    { predecessor, mayBeWritten }: { readonly predecessor: Uint8Array | undefined; readonly mayBeWritten: boolean },
   ): Promise<CreateAnswer> {
-    const before = batch.slot > found.root.firstSlot ? { slot: batch.slot - 1, hash: predecessor } : undefined;
+    const before =
+      batch.slot > found.root.firstSlot && predecessor !== undefined
+        ? { slot: batch.slot - 1, hash: predecessor }
+        : undefined;
     return createAlone(site, batch, { before, mayBeWritten });
   }
 }

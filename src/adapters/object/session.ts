@@ -16,15 +16,16 @@ import type {
   StateRequest,
   StateWork,
 } from "../../core/ledger.ts";
-import { type BuiltBatch, buildBatch } from "./batch.ts";
+import { type BuiltBatch, buildBatch, refuseLarge } from "./batch.ts";
 import type { ObjectState } from "./checkpoint.ts";
 import type { Confirmation } from "./confirmation.ts";
 import type { CountingStore } from "./counting-store.ts";
 import { Fairness } from "./fairness.ts";
 import type { Follower } from "./follow.ts";
+import { SLOT_VERSIONS } from "./layout.ts";
 import type { CreateAnswer } from "./object-store.ts";
 import type { OwnTurn } from "./own-turn.ts";
-import { placesOf, versionOf } from "./place.ts";
+import { placesOf, slotOfVersion, versionOf } from "./place.ts";
 import { type Batch, type Fate, Settler, type WriteSlot } from "./settle.ts";
 import { pause, type Site } from "./site.ts";
 import { payloadOf } from "./slot.ts";
@@ -52,18 +53,20 @@ export interface SessionParts {
   readonly cache: LedgerOpenOptions["cache"];
   readonly tail: Tail;
   readonly state: ObjectState;
-  /** Where reading begins, and the hash of the slot there. */
+  /** The oldest position that can be read from. */
   readonly start: Position;
-  readonly startHash: Uint8Array;
+  /** Where the state that the ledger keeps ends, and the hash of the slot there. */
+  readonly stateEnd: Position;
+  readonly stateEndHash: Uint8Array;
   /** Writes a slot where the store would overwrite one: `predecessor` is the hash of the one before, `mayBeWritten` says of these bytes that they may be there. */
   readonly writeAlone?: (
     batch: Batch,
-    context: { readonly predecessor: Uint8Array; readonly mayBeWritten: boolean },
+    context: { readonly predecessor: Uint8Array | undefined; readonly mayBeWritten: boolean },
   ) => Promise<CreateAnswer>;
 }
 
 /**
- * A ledger of slots, opened. A position is the number of the last slot that was read. The calls of the contract that change anything follow each
+ * A ledger of slots, opened. A position is the number of the last slot that was read; behind some commits of the next one, that and a fraction. The calls of the contract that change anything follow each
  * other; what a call that was given up leaves behind is `#pending` alone.
  */
 export class ObjectSession implements LedgerSession {
@@ -82,7 +85,7 @@ export class ObjectSession implements LedgerSession {
   readonly #values: ValueReader;
   readonly #tail: Tail;
   readonly #state: ObjectState;
-  readonly #startHash: Uint8Array;
+  readonly #stateEnd: Pick<SessionParts, "stateEnd" | "stateEndHash">;
   /** Bytes that may be on their way to a slot: what became of them is found out before anything else is written. */
   #pending: BuiltBatch | undefined;
   /** Somebody has taken over from whoever was at it, and nobody has been told yet what became of `#pending`. */
@@ -101,7 +104,7 @@ export class ObjectSession implements LedgerSession {
     this.#follower = parts.follower;
     this.#turn = parts.turn;
     this.#counting = parts.counting;
-    this.#startHash = parts.startHash;
+    this.#stateEnd = parts;
     this.#tail = parts.tail;
     this.#state = parts.state;
     const { writeAlone } = parts;
@@ -125,17 +128,26 @@ export class ObjectSession implements LedgerSession {
     if (this.#pending !== undefined && this.#isAbandoned) await this.#settleFirst(this.#pending, position);
     if (this.#moved) return { commits: [], next: position, status: "moved" };
     if (budget.verify) this.#follower.lookAnew();
-    const predecessor = this.#hashOf(position);
-    const followed = await this.#follower.next(position + 1, { bytes: budget.bytes, predecessor });
-    if (followed.status === "moved") {
+    const after = Math.floor(position);
+    const { slots, status } = await this.#follower.next(after + 1, {
+      bytes: budget.bytes,
+      predecessor: this.#hashOf(after),
+    });
+    if (status === "moved") {
       this.#moved = true;
-      return { commits: [], next: position, status: "moved" };
+      return { commits: [], next: position, status };
     }
     const commits: LedgerCommit[] = [];
-    for (const read of followed.slots) this.#met(read, commits);
-    const next = position + followed.slots.length;
+    for (const read of slots) this.#met(read, commits);
+    const skipped = countWithin(position);
+    const next = after + slots.length;
+    const taken = commitsWithin(commits.slice(skipped), budget.bytes);
+    if (taken.length < commits.length - skipped) {
+      for (const read of slots) this.#follower.put(read);
+      return { commits: taken, next: positionBehind(taken[taken.length - 1].version, commits), status: "more" };
+    }
     const state = this.#state.newerState(next);
-    return { commits, next, status: followed.status, ...(state && { state }) };
+    return { commits: taken, next, status, ...(state && { state }) };
   }
 
   /** A slot is handed up. */
@@ -144,17 +156,21 @@ export class ObjectSession implements LedgerSession {
     const pending = this.#pending;
     if (pending !== undefined && slot.slot >= pending.slot) this.#pending = undefined;
     const isOwn = pending !== undefined && slot.slot === pending.slot && equalBytes(pending.bytes, bytes);
-    if (isOwn) this.#state.wrote(slot.slot);
-    else this.#fairness.seen(slot.author);
-    this.#figures.slotsRead++;
-    this.#remember(slot.slot, { ...read, batchId: slot.batchId, author: slot.author, count: slot.commits.length });
+    if (this.#tail.get(slot.slot) === undefined) {
+      if (isOwn) this.#state.wrote(slot.slot);
+      else this.#fairness.seen(slot.author, ageOf(read));
+      this.#figures.slotsRead++;
+      this.#remember(slot.slot, { ...read, batchId: slot.batchId, author: slot.author, count: slot.commits.length });
+    }
     const places = placesOf(slot.slot, slot.commits);
+    // What is handed up is the receiver's own, and the slot itself may be kept.
+    const own = bytes.slice();
     for (const [i, commit] of slot.commits.entries()) {
       commits.push({
-        writer: slot.author,
+        writer: slot.author.slice(),
         counter: commit.counter,
         timestamp: commit.timestamp,
-        payload: payloadOf(bytes, commit),
+        payload: payloadOf(own, commit),
         version: versionOf(slot.slot, i),
         place: places[i],
         ...(commit.holes.length === 0 ? {} : { isPartial: true }),
@@ -175,26 +191,32 @@ export class ObjectSession implements LedgerSession {
     this.#values.keep(slot, bytes);
   }
 
-  #hashOf(position: Position): Uint8Array {
-    const hash = position === this.start ? this.#startHash : this.#tail.get(position)?.hash;
-    if (hash === undefined) throw new RangeError(`Nothing is known of slot ${position}`);
-    return hash;
+  /** Undefined for a slot that was not read. */
+  #hashOf(position: Position): Uint8Array | undefined {
+    const { stateEnd, stateEndHash } = this.#stateEnd;
+    return this.#tail.get(position)?.hash ?? (position === stateEnd ? stateEndHash : undefined);
   }
 
   // --- writing -----------------------------------------------------------------------------------------------------
+
+  refuses(payload: Uint8Array): KVError | undefined {
+    return refuseLarge(payload, this.#site.name);
+  }
 
   async append(commits: readonly CommitRecord[], position: Position): Promise<AppendResult> {
     if (this.#readOnly) {
       throw new KVError("ReadOnly", `${this.#site.name} was opened with readOnly`, { outcome: "not committed" });
     }
-    if (this.#moved) return { status: "behind" };
+    if (this.#moved || countWithin(position) > 0) return { status: "behind" };
+    for (const { payload } of commits) if (payload.length > PAYLOAD_BYTES_MAX) throw tooLarge(payload, this.#site.name);
     this.#follower.lookAnew();
     // Whatever became of it: what is there now was not known when these commits were made.
     if (this.#pending !== undefined) return await this.#settleFirst(this.#pending, position);
     if (commits.length === 0) return await this.#confirmEnd(position);
     if (!(await this.#waitForTurn(position))) return { status: "behind" };
-    const next = { slot: position + 1, predecessor: this.#hashOf(position) };
-    const batch = await buildBatch(this.#site, this.#stager, commits, next);
+    const predecessor = this.#hashOf(position);
+    if (predecessor === undefined) throw new RangeError(`Slot ${position} was never read here`);
+    const batch = await buildBatch(this.#site, this.#stager, commits, { slot: position + 1, predecessor });
     this.#pending = batch;
     const fate = await this.#settle(batch);
     return await this.#told(batch, fate, position);
@@ -381,4 +403,36 @@ export class ObjectSession implements LedgerSession {
     this.#turn.takeOver();
     this.#values.release();
   }
+}
+
+/** How many commits of the slot behind the last whole one lie before a position. */
+function countWithin(position: Position): number {
+  return (position - Math.floor(position)) * SLOT_VERSIONS;
+}
+
+/** The first of these commits, about so many bytes and at least one. */
+function commitsWithin(commits: readonly LedgerCommit[], bytes: number): readonly LedgerCommit[] {
+  let sum = 0;
+  const end = commits.findIndex(
+    ({ payload }, i) => i > 0 && (sum += commits[i - 1].payload.length) + payload.length > bytes,
+  );
+  return end < 0 ? commits : commits.slice(0, end);
+}
+
+/** The position behind a commit that is not the last of all these. */
+function positionBehind(version: number, commits: readonly LedgerCommit[]): Position {
+  const slot = slotOfVersion(version);
+  const next = commits.find((each) => each.version > version);
+  const isLastOfSlot = next === undefined || slotOfVersion(next.version) > slot;
+  return isLastOfSlot ? slot : slot - 1 + (version - versionOf(slot, 0) + 1) / SLOT_VERSIONS;
+}
+
+/** How long ago a slot was written, in ms; undefined where the store does not tell. */
+function ageOf({ time, lastModified }: ReadSlot): number | undefined {
+  return time === undefined || lastModified === undefined ? undefined : time - lastModified;
+}
+
+function tooLarge(payload: Uint8Array, name: string): KVError {
+  const message = `The commit has ${payload.length} bytes; ${name} takes at most ${PAYLOAD_BYTES_MAX}`;
+  return new KVError("CommitTooLarge", message, { outcome: "not committed" });
 }

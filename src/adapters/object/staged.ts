@@ -42,6 +42,11 @@ export function partsToStage(payload: Uint8Array): readonly Part[] {
   return chosen.sort((a, b) => a.offset - b.offset);
 }
 
+/** What of a payload are checks, which are never written to a slot, at least. */
+export function checksBytesMin(payload: Uint8Array): number {
+  return decodeCommit(payload).checks.reduce((bytes, { key }) => bytes + key.length, 0);
+}
+
 /** A value that was uploaded. */
 interface Upload {
   readonly bytes: Uint8Array;

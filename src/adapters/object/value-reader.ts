@@ -81,7 +81,7 @@ export class ValueReader {
 
   #inline(bytes: Uint8Array, slot: number, from: number, length: number): Uint8Array {
     if (from + length > bytes.length) throw this.#missing(slot, from);
-    return bytes.subarray(from, from + length);
+    return this.#slots.isShared ? bytes.subarray(from, from + length) : bytes.slice(from, from + length);
   }
 
   /** Bytes of a payload with holes: as a rule a checksum, and behind it a value that lies in a hole. */
@@ -149,6 +149,11 @@ class KeptBytes {
 
   constructor(cache: LedgerOpenOptions["cache"]) {
     this.#cache = cache?.(() => undefined);
+  }
+
+  /** What is kept may be handed out: the receiver knows that. */
+  get isShared(): boolean {
+    return this.#cache !== undefined;
   }
 
   get(slot: number): Uint8Array | undefined {

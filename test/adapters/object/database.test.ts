@@ -1,0 +1,80 @@
+import { describe, expect, test } from "vitest";
+import { countingStore } from "../../../src/adapters/object/counting-store.ts";
+import { objectLedger } from "../../../src/adapters/object/ledger.ts";
+import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
+import { KV } from "../../../src/index.node.ts";
+
+const still = { autoSync: false } as const;
+const MIB = 1024 * 1024;
+
+describe("a database in a bucket", () => {
+  test("refuses a commit that no slot takes, and takes those that wait beside it", async () => {
+    await using db = await KV.open(objectLedger(memoryStore({ now: Date.now })), still);
+    const many = db.atomic();
+    for (let i = 0; i < 600; i++) many.set(["many", i], new Uint8Array(15_000));
+    const [small, large, next] = await Promise.allSettled([db.set(["a"], 1), many.commit(), db.set(["b"], 2)]);
+    expect([small.status, next.status]).toEqual(["fulfilled", "fulfilled"]);
+    expect(large).toMatchObject({
+      status: "rejected",
+      reason: { code: "CommitTooLarge", outcome: "not committed" },
+    });
+  });
+
+  test("keeps values of up to 64 MiB, whoever reads them", async () => {
+    const ledger = objectLedger(memoryStore({ now: Date.now }));
+    await using db = await KV.open(ledger, still);
+    const value = Uint8Array.from({ length: 20 * MIB }, (_, i) => i % 251);
+    await db.atomic().set(["large"], value).set(["small"], "s").sum(["n"], 1).commit();
+    await using other = await KV.open(ledger, still);
+    for (const each of [db, other]) {
+      const read = await each.get<Uint8Array>(["large"]);
+      expect(Buffer.compare(read as Uint8Array, value)).toBe(0);
+      expect(await each.get(["small"])).toBe("s");
+      expect(await each.get(["n"])).toBe(1);
+    }
+  });
+
+  test("tells watches large values of others whole", async () => {
+    const ledger = objectLedger(memoryStore({ now: Date.now }));
+    await using db = await KV.open(ledger, still);
+    await using other = await KV.open(ledger, still);
+    const seen: unknown[] = [];
+    other.watch(["large"], ({ value }) => seen.push(value));
+    await db.set(["large"], new Uint8Array(MIB).fill(7));
+    await other.sync();
+    expect(seen).toEqual([new Uint8Array(MIB).fill(7)]);
+  });
+
+  test("commits what is written at once in one request, and reads it without any", async () => {
+    const store = countingStore(memoryStore({ now: Date.now }));
+    await using db = await KV.open(objectLedger(store), still);
+    const before = store.counts().requests;
+    await Promise.all(Array.from({ length: 1000 }, (_, i) => db.set(["k", i], { i })));
+    expect(await db.get(["k", 500])).toEqual({ i: 500 });
+    expect(await db.count([])).toBe(1000);
+    expect(store.counts().requests).toEqual({ ...before, create: before.create + 1 });
+  });
+
+  test("answers a conflict only when nothing can have changed it, by one request", async () => {
+    const store = countingStore(memoryStore({ now: Date.now }));
+    await using db = await KV.open(objectLedger(store), still);
+    await db.set(["a"], 1);
+    const before = store.counts().requests;
+    const result = await db
+      .atomic()
+      .check({ key: ["a"], version: null })
+      .set(["a"], 2)
+      .commit();
+    expect(result).toEqual({ ok: false });
+    expect(store.counts().requests).toEqual({ ...before, get: before.get + 1 });
+  });
+
+  test("counts its requests in stats", async () => {
+    await using db = await KV.open(objectLedger(memoryStore({ now: Date.now })), still);
+    await db.set(["a"], 1);
+    const { session } = db.stats();
+    expect(session).toMatchObject({ slotsWritten: 1, slotsRead: 0, hasUnsettledSlot: false });
+    expect(session.createRequests).toBeGreaterThan(0);
+    expect(session.bytesSent).toBeGreaterThan(0);
+  });
+});
