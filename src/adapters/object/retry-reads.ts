@@ -1,5 +1,6 @@
 import type { Environment } from "../../core/environment.ts";
-import type { ObjectStore, Told } from "./object-store.ts";
+import { KVError } from "../../core/errors.ts";
+import type { ByteRange, GetAnswer, ObjectStore, Told } from "./object-store.ts";
 
 export interface RetryReadsOptions {
   readonly environment: Environment;
@@ -11,7 +12,7 @@ export interface RetryReadsOptions {
 
 /**
  * Repeats what harms nobody when it is repeated: `get`, `list` and `delete`, while the store is unavailable, with waits in between. The last
- * answer is handed up. Writes go through as they are.
+ * answer is handed up. An answer with fewer bytes than it says is none. Writes go through as they are.
  */
 export function retryReads(store: ObjectStore, options: RetryReadsOptions): ObjectStore {
   const { environment, triesMax = 4, waitMs = 50 } = options;
@@ -28,10 +29,24 @@ export function retryReads(store: ObjectStore, options: RetryReadsOptions): Obje
   return {
     name: store.name,
     capabilities: store.capabilities,
-    get: (key, range) => repeat(() => store.get(key, range)),
+    get: (key, range) => repeat(async () => whole(await store.get(key, range), { key, range, name: store.name })),
     create: (key, bytes) => store.create(key, bytes),
     replace: (key, bytes, etag) => store.replace(key, bytes, etag),
     list: (prefix, listOptions) => repeat(() => store.list(prefix, listOptions)),
     delete: (keys) => repeat(() => store.delete(keys)),
   };
+}
+
+/** Half of an object may arrive, and look like all of it. */
+function whole(
+  answer: GetAnswer,
+  asked: { readonly key: string; readonly range: ByteRange | undefined; readonly name: string },
+): GetAnswer {
+  if (answer.status !== "found") return answer;
+  const { bytes, size, time } = answer;
+  const { key, range, name } = asked;
+  const expected = range === undefined ? size : Math.min(range.length, size - range.from);
+  if (bytes.length === expected) return answer;
+  const message = `${bytes.length} of ${expected} bytes of ${key} in ${name} have arrived`;
+  return { status: "unavailable", error: new KVError("InputOutput", message), time };
 }

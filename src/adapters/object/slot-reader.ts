@@ -30,11 +30,7 @@ export async function readSlot(site: Site, slot: number): Promise<SlotAnswer> {
     if (answer.status === "absent") return { status: "absent", time };
     if (answer.status === "beyond") throw new KVError("StoreInconsistent", `${store.name} has no bytes of ${name}`);
     if (answer.status !== "found") throw answer.error;
-    const { bytes, size, lastModified } = answer;
-    if (bytes.length !== size) {
-      if (!again) continue;
-      throw new KVError("InputOutput", `${bytes.length} of ${size} bytes of ${name} have arrived`);
-    }
+    const { bytes, lastModified } = answer;
     try {
       const decoded = decodeSlot(bytes, { nonce, slot }, { crc32: environment.crc32, name });
       return { status: "found", slot: decoded, bytes, hash: await environment.sha256(bytes), lastModified, time };

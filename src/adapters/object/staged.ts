@@ -128,14 +128,10 @@ export type StagedAnswer =
 export async function readStaged({ store, nonce, name }: Site, hole: Hole, part: Part): Promise<StagedAnswer> {
   const key = stagedKey(nonce, hole.staged);
   const isWhole = part.offset === 0 && part.length === hole.length;
-  for (let again = false; ; again = true) {
-    const answer = await (isWhole ? store.get(key) : store.get(key, { from: part.offset, length: part.length }));
-    if (answer.status === "absent") return { status: "gone", why: `${key} of ${name} is not there` };
-    if (answer.status === "beyond") return { status: "gone", why: `${key} of ${name} is too short` };
-    if (answer.status !== "found") throw answer.error;
-    if (answer.size !== hole.length) return { status: "gone", why: `${key} of ${name} has ${answer.size} bytes` };
-    if (answer.bytes.length === part.length) return { status: "found", bytes: answer.bytes };
-    if (again)
-      throw new KVError("InputOutput", `${answer.bytes.length} of ${part.length} bytes of ${key} have arrived`);
-  }
+  const answer = await (isWhole ? store.get(key) : store.get(key, { from: part.offset, length: part.length }));
+  if (answer.status === "absent") return { status: "gone", why: `${key} of ${name} is not there` };
+  if (answer.status === "beyond") return { status: "gone", why: `${key} of ${name} is too short` };
+  if (answer.status !== "found") throw answer.error;
+  if (answer.size !== hole.length) return { status: "gone", why: `${key} of ${name} has ${answer.size} bytes` };
+  return { status: "found", bytes: answer.bytes };
 }

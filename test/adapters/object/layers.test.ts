@@ -91,6 +91,24 @@ describe("retryReads", () => {
     }
   });
 
+  test("asks again for what has arrived in part, and says that it has not when that goes on", async () => {
+    for (const [times, status] of [
+      [3, "found"],
+      [4, "unavailable"],
+    ] as const) {
+      const manual = new ManualEnvironment();
+      const inner = memoryStore();
+      await inner.create("a", new Uint8Array(100));
+      let left: number = times;
+      const fate = () => (left-- > 0 ? { fault: { kind: "truncated" as const } } : undefined);
+      const faulty = new FaultyStore(inner, { environment: manual, fate });
+      const store = retryReads(faulty, { environment: manual, triesMax: 4 });
+      expect(await manual.until(store.get("a"))).toMatchObject({ status });
+      left = times;
+      expect(await manual.until(store.get("a", { from: 90, length: 50 }))).toMatchObject({ status });
+    }
+  });
+
   test("hands up the last answer when all tries are used up", async () => {
     const { manual, counted, store } = failing(100);
 
