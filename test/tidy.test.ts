@@ -134,6 +134,7 @@ describe("what the package exports", () => {
     "src/core/index.ts",
     "src/adapters/fs/index.ts",
     "src/adapters/memory/index.ts",
+    "src/adapters/object/index.ts",
     "src/adapters/s3/index.ts",
     "src/adapters/s3-fetch/index.ts",
     "src/adapters/r2/index.ts",

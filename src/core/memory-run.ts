@@ -1,3 +1,4 @@
+import { concatenated } from "./bytes.ts";
 import type { RunSink, StoredRun } from "./ledger.ts";
 
 /** Tells runs in memory from each other, and from all stored ones. */
@@ -22,14 +23,4 @@ function stored(bytes: Uint8Array): StoredRun {
     read: (place, length) => bytes.subarray(place, place + length),
     close: () => undefined,
   };
-}
-
-export function concatenated(chunks: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
 }

@@ -3,7 +3,7 @@ import { BlockCache } from "./block-cache.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type Layer, LayeredView } from "./layers.ts";
 import type { BuiltState, MergeOptions, StoredRun } from "./ledger.ts";
-import { concatenated } from "./memory-run.ts";
+import { concatenated } from "./bytes.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Row } from "./resolve.ts";
 import { RowWalk } from "./row-walk.ts";

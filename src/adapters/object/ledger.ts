@@ -17,6 +17,7 @@ import { createAlone } from "./single-writer.ts";
 import type { Site } from "./site.ts";
 import { Tail } from "./tail.ts";
 
+/** Where in the store, who writes, and what is kept for how long. */
 export interface ObjectLedgerOptions {
   /**
    * A folder of the store, for a ledger of its own: segments of letters, digits, `_`, `.` and `-` with `/` between them. Default: the store as it

@@ -9,6 +9,7 @@ import {
 } from "./object-store.ts";
 import { fullKey, fullPrefix } from "./names.ts";
 
+/** What the store is called, and whether it tells time. */
 export interface MemoryStoreOptions {
   /** Default "memory". */
   readonly name?: string;

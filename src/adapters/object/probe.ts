@@ -6,6 +6,7 @@ import type { CreateAnswer, GetAnswer, ObjectStore, ReplaceAnswer } from "./obje
 /** What a store has to have for several writers, in the order in which it is tried. */
 export const PROBED = ["absent", "create", "replace", "read-after-write", "range", "list", "delete"] as const;
 
+/** One of them. */
 export type ProbedProperty = (typeof PROBED)[number];
 
 /** What was found out about one property. */
@@ -17,6 +18,7 @@ export interface ProbeVerdict {
   readonly details: readonly string[];
 }
 
+/** What was found out about a store. */
 export interface ProbeReport {
   readonly store: string;
   /** True if every property holds. */
@@ -24,6 +26,7 @@ export interface ProbeReport {
   readonly verdicts: readonly ProbeVerdict[];
 }
 
+/** How a store is asked. */
 export interface ProbeOptions {
   readonly environment: Environment;
   /** The same folder over connections of their own, as those of other clients. Where there are none, all requests go to the one store. */

@@ -1,0 +1,11 @@
+export { objectLedger, type ObjectLedgerOptions } from "./ledger.ts";
+export { memoryStore, type MemoryStoreOptions } from "./memory-store.ts";
+export type * from "./object-store.ts";
+export {
+  type ProbedProperty,
+  type ProbeOptions,
+  type ProbeReport,
+  probeStore,
+  type ProbeVerdict,
+  requireSuitable,
+} from "./probe.ts";
