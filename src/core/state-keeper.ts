@@ -97,7 +97,6 @@ export class StateKeeper {
     return work.commitsWait || isForeground ? done : undefined;
   }
 
-  /** Resolves when the work has ended. */
   /** Somebody waits for everything to be written down. */
   get isWanted(): boolean {
     return this.#wanted !== undefined;
@@ -108,6 +107,7 @@ export class StateKeeper {
     return this.#work === undefined || this.#host.environment.monotonic() - this.#work.began >= DEAD_MS;
   }
 
+  /** Resolves when the work has ended. */
   #begin(work: StateWork, ended: () => void): Promise<void> {
     const own = { work, began: this.#host.environment.monotonic() };
     this.#work = own;

@@ -91,6 +91,8 @@ export class ObjectState {
 
   /** See `LedgerSession.keepState`. */
   keepState(request: StateRequest): StateWork | undefined {
+    // A state ends with a slot, and never within one.
+    if (!Number.isInteger(request.position)) return undefined;
     const { root } = this.#state.found();
     const due = this.#due.find(root, request.position, (slot) => this.#state.facts(slot));
     const own = this.#ownSlots;

@@ -145,8 +145,9 @@ class RunReader {
       const answer = await store.get(this.key, range);
       if (answer.status === "found") {
         if (answer.bytes.length === range.length) return answer.bytes;
-        // Half of an answer may arrive once; an object that is shorter stays so.
-        if (isLast) throw this.#damaged(`only ${answer.size} bytes of it are there`);
+        if (answer.size < range.from + range.length) throw this.#damaged(`only ${answer.size} bytes of it are there`);
+        // Half of an answer may arrive once.
+        if (isLast) throw new KVError("InputOutput", `Only a part of what was asked for of ${this.name} arrives`);
       } else if (answer.status === "absent") {
         throw await this.#missing();
       } else if (answer.status === "beyond") {
