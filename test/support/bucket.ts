@@ -99,6 +99,14 @@ export class Author {
     return { writer: this.writer, counter: ++this.#counter, timestamp: 1_700_000_000_000, payload };
   }
 
+  /** Begins with the state that the ledger keeps, as the engine does. */
+  async begin(): Promise<this> {
+    const state = await this.session.openState?.();
+    this.position = state?.position ?? this.session.start;
+    this.lastVersion = state?.version ?? 0;
+    return this;
+  }
+
   /** One append, as it is answered. */
   async append(...commits: readonly CommitRecord[]): Promise<AppendResult> {
     const result = await this.#bucket.environment.until(Promise.resolve(this.session.append(commits, this.position)));

@@ -57,7 +57,7 @@ describe("the floor", () => {
 
   it("is raised by who writes a checkpoint, with the same replace and without a time", async () => {
     const { bucket } = await aged();
-    const other = await bucket.open({ graceMs: GRACE });
+    const other = await (await bucket.open({ graceMs: GRACE })).begin();
     await writeSlots(bucket, other, 16);
     expect(await bucket.root()).toMatchObject({ floor: 32, floorAt: undefined, swept: 1, checkpointSlot: 64 });
     expect(bucket.requests.filter((request) => request.startsWith("replace"))).toHaveLength(1);
