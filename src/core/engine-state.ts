@@ -4,6 +4,7 @@ import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { HeldRun, openRuns } from "./held-run.ts";
+import { openKeptRun } from "./kept-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
@@ -165,7 +166,7 @@ export class EngineState {
     let runs: HeldRun[] = [];
     if (checkpoint !== undefined && !options.index) for (const stored of checkpoint.runs) stored.close();
     else if (checkpoint !== undefined)
-      ({ runs } = await openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: false })));
+      ({ runs } = await openRuns(checkpoint.runs, [], (stored) => openKeptRun(stored, options)));
     return new EngineState(session, options, undefined, { store: undefined, checkpoint, runs, isKept: true });
   }
 
@@ -291,6 +292,6 @@ function openRun(
   options: { readonly rebuildable: boolean },
 ): MaybePromise<HeldRun> {
   const { crc32 } = environment;
-  const { length, openFrom } = stored;
-  return whenLoaded(() => new HeldRun(Run.open(stored, { cache, crc32, name, length, openFrom }), stored, options));
+  const { length } = stored;
+  return whenLoaded(() => new HeldRun(Run.open(stored, { cache, crc32, name, length }), stored, options));
 }

@@ -1396,6 +1396,8 @@ export class Engine {
       await this.#reload({ load: false });
       this.#indexDamaged = false;
       this.counts.rebuilds++;
+      // Where the ledger keeps the state, what was kept before is gone.
+      if (this.session.openState !== undefined) state.invalidated = true;
       if (this.identity?.nonce === nonce) return;
       state.invalidated = true;
       await this.#settleLeftBehind(source.session, position, state);

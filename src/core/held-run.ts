@@ -7,7 +7,7 @@ import type { OrderedCursor } from "./ordered-view.ts";
 import type { Row } from "./resolve.ts";
 import type { Run } from "./run.ts";
 
-/** A run of the saved index cannot be read: what it held has to be built anew from the ledger. Never leaves the library. */
+/** A run of the saved index, or of a state that is kept no longer, cannot be read: the state has to be begun anew. Never leaves the library. */
 export class IndexDamaged extends Error {
   override readonly name = "IndexDamaged";
 }

@@ -896,7 +896,9 @@ export class CoreKV {
     if (!(error instanceof IndexDamaged)) return error;
     // Those who read what is frozen cannot wait for it: the next read finds it done. A failure is met by the next poll.
     this.#open?.engine.rebuild().catch(() => undefined);
-    return new KVError("SnapshotExpired", "The saved index is damaged, and built anew: read again", { cause: error });
+    return new KVError("SnapshotExpired", "What was read is kept no longer, or its index is damaged: read again", {
+      cause: error,
+    });
   }
 
   /** Value, version, timestamp and expiry under exactly this key, or null. */

@@ -1,14 +1,13 @@
 import type { BlockCache } from "./block-cache.ts";
-import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, type MaybePromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
-import { HeldRun, openRuns } from "./held-run.ts";
-import type { Checkpoint, LedgerSession, Position, StateRequest, StateWork, StoredRun } from "./ledger.ts";
+import { openRuns } from "./held-run.ts";
+import { openKeptRun } from "./kept-run.ts";
+import type { Checkpoint, LedgerSession, Position, StateRequest, StateWork } from "./ledger.ts";
 import type { VacuumProgress } from "./options.ts";
 import { Overlay } from "./overlay.ts";
 import type { Pacer } from "./pacer.ts";
 import type { FrozenReplica, Replica } from "./replica.ts";
-import { Run } from "./run.ts";
 import type { Source } from "./source.ts";
 import { Waits } from "./waits.ts";
 import { buildDelta, buildMerged, type StateRunContext } from "./state-run.ts";
@@ -190,7 +189,7 @@ export class StateKeeper {
     const { replica } = this.#host;
     const number = ++this.#adoption;
     const isOver = (): boolean => this.#abandoned || number !== this.#adoption;
-    const { runs, release } = await openRuns(stored, replica.runs, (each) => this.#open(each));
+    const { runs, release } = await openRuns(stored, replica.runs, (each) => openKeptRun(each, this.#host));
     if (isOver()) return release();
     const closed = replica.closeAll();
     const kept = await this.#newer(closed, version);
@@ -214,11 +213,6 @@ export class StateKeeper {
       }
     }
     return kept.rows > 0 ? kept : undefined;
-  }
-
-  #open(stored: StoredRun): MaybePromise<HeldRun> {
-    const { cache, environment, name } = this.#host;
-    return whenLoaded(() => openHeldRun(stored, { cache, crc32: environment.crc32, name }));
   }
 
   #request(check: () => void = () => undefined): StateRequest & { release(): void } {
@@ -267,13 +261,4 @@ export class StateKeeper {
     const message = `A newer state of ${this.#host.name} could not be taken over: ${(cause as Error).message}`;
     this.#host.problem(new KVError(cause instanceof KVError ? cause.code : "InputOutput", message, { cause }));
   }
-}
-
-/** Opens a run that nothing else could be built from. */
-function openHeldRun(
-  stored: StoredRun,
-  options: { readonly cache: BlockCache; readonly crc32: Environment["crc32"]; readonly name: string },
-): HeldRun {
-  const { length, openFrom } = stored;
-  return new HeldRun(Run.open(stored, { ...options, length, openFrom }), stored, { rebuildable: false });
 }

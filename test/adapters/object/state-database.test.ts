@@ -169,6 +169,36 @@ describe("a database whose slots are gone", () => {
     expect(await bucket.environment.until(sleeper.get(["k", 199]))).toBe(199);
   });
 
+  test("and whose runs are gone reads and writes on the newest state, without following first", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket, { graceMs: HOUR });
+    for (let i = 0; i < 20; i++)
+      await bucket.environment.until(db.set(["k", i], "v".repeat(i % 2 === 0 ? 4000 : 9000)));
+    const merger = await openDatabase(bucket, { graceMs: HOUR });
+    const sleepers = [
+      await openDatabase(bucket, { cacheBytesMax: 0 }),
+      await openDatabase(bucket, { cacheBytesMax: 0 }),
+    ];
+    await bucket.environment.until(db.set(["k", 3], "changed"));
+    await setKeys(bucket, db, 100, 200);
+    await bucket.environment.until(merger.vacuum());
+    await deleteOld(bucket, merger);
+    const [reader, writer] = sleepers;
+    const results: string[] = [];
+    reader.on("sync", ({ result }) => void results.push(result));
+    expect(await bucket.environment.until(reader.get(["k", 3]))).toBe("changed");
+    expect(await bucket.environment.until(reader.listKeys(["k"]))).toHaveLength(120);
+    const added = writer
+      .atomic()
+      .sum(["sum"], 1)
+      .check({ key: ["k", 3], version: null })
+      .commit();
+    expect(await bucket.environment.until(added)).toEqual({ ok: false });
+    await bucket.environment.until(writer.atomic().sum(["sum"], 1).commit());
+    await bucket.environment.until(reader.sync());
+    expect(await bucket.environment.until(reader.get(["sum"]))).toBe(1);
+  });
+
   async function parked(place: "before" | "after"): Promise<{
     readonly bucket: Bucket;
     readonly writer: Awaited<ReturnType<typeof openDatabase>>;

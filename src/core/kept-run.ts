@@ -1,0 +1,61 @@
+import type { BlockCache } from "./block-cache.ts";
+import { type BytesAt, NotLoaded, whenLoaded } from "./bytes-at.ts";
+import type { Environment, MaybePromise } from "./environment.ts";
+import { hasCode } from "./errors.ts";
+import { HeldRun, IndexDamaged } from "./held-run.ts";
+import type { StoredRun } from "./ledger.ts";
+import { Run } from "./run.ts";
+
+/**
+ * Opens a run of a state that a ledger keeps itself. Who was asleep for long may find it gone later on, because there is a newer state: then it is as if
+ * it was damaged, the state is begun anew, and whoever waited for it reads that. Damage itself is the ledger's: nothing else has what was in there.
+ */
+export function openKeptRun(
+  stored: StoredRun,
+  {
+    cache,
+    environment,
+    name,
+  }: { readonly cache: BlockCache; readonly environment: Environment; readonly name: string },
+): MaybePromise<HeldRun> {
+  const { length, openFrom } = stored;
+  const bytes = new ExpiringBytes(stored);
+  const options = { cache, crc32: environment.crc32, name, length, openFrom };
+  return whenLoaded(() => {
+    const held = new HeldRun(Run.open(bytes, options), stored, { rebuildable: false });
+    bytes.isOpened = true;
+    return held;
+  });
+}
+
+class ExpiringBytes implements BytesAt {
+  readonly smallReads: boolean;
+  readonly #bytes: BytesAt;
+  /** Before, whoever opens it is told as it is. */
+  isOpened = false;
+
+  constructor(bytes: BytesAt) {
+    this.#bytes = bytes;
+    this.smallReads = bytes.smallReads === true;
+  }
+
+  read(place: number, length: number, target?: Uint8Array): Uint8Array {
+    try {
+      return this.#bytes.read(place, length, target);
+    } catch (error) {
+      if (!this.isOpened) throw error;
+      if (!(error instanceof NotLoaded)) throw expired(error);
+      const promise = error.promise.catch((failure: unknown) => {
+        throw expired(failure);
+      });
+      // Whoever asked may have given up by the time it fails.
+      promise.catch(() => undefined);
+      throw new NotLoaded(promise);
+    }
+  }
+}
+
+function expired(error: unknown): unknown {
+  if (!hasCode(error, "SnapshotExpired")) return error;
+  return new IndexDamaged("a run of the state is kept no longer", { cause: error });
+}
