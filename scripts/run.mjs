@@ -8,14 +8,15 @@ const tasks = {
   check: ["scripts/tasks.mjs", "check"],
   test: ["scripts/tasks.mjs", "test"],
   demo: ["examples/demo/demo.ts"],
+  "example:serverless": ["examples/serverless/start.ts"],
   bench: ["bench/bench.ts"],
   simulate: ["test/simulation/simulate.ts"],
   "test:s3": ["scripts/s3.mjs"],
   torture: ["test/torture/torture.ts"],
 };
 
-/** What has to be done before: the bench measures what users get. */
-const first = { bench: "build" };
+/** What has to be done before: these run the library as users get it. */
+const first = { bench: "build", "example:serverless": "build" };
 
 const [task, ...rest] = process.argv.slice(2);
 if (task === undefined || !Object.hasOwn(tasks, task)) {
