@@ -72,7 +72,12 @@ describe("README.md", () => {
   });
 
   test("there are programs in it", () => {
-    expect(programs().map(({ title }) => title)).toEqual(["Quick start", "API tour", "As a driver of unstorage"]);
+    expect(programs().map(({ title }) => title)).toEqual([
+      "Quick start",
+      "API tour",
+      "On a bucket",
+      "As a driver of unstorage",
+    ]);
   });
 
   test("its table tells of every error code", () => {
