@@ -39,7 +39,11 @@ const servers = [
   },
 ];
 
-const TESTS = ["test/adapters/s3/conformance", "test/adapters/s3/probe", "test/adapters/s3-fetch/conformance"];
+/** Stores and ledgers through both clients, several writers, and requests of clients that died half-way. */
+const TESTS = [
+  ...["conformance", "probe", "ledger", "writers", "half-sent"].map((name) => `test/adapters/s3/${name}.test.ts`),
+  ...["conformance", "ledger"].map((name) => `test/adapters/s3-fetch/${name}.test.ts`),
+];
 
 const failed = [];
 if (process.env.S3_ENDPOINT !== undefined) {

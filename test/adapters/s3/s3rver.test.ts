@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
+import { objectLedger } from "../../../src/adapters/object/ledger.ts";
 import { probeStore, requireSuitable } from "../../../src/adapters/object/probe.ts";
+import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { s3Connections } from "../../support/s3-connections.ts";
 import { startS3rver } from "../../support/s3rver.ts";
@@ -12,4 +14,12 @@ test("s3rver, which ignores conditions, is refused", async () => {
   const failed = report.verdicts.filter(({ verdict }) => verdict === "fails").map(({ property }) => property);
   expect(failed).toEqual(expect.arrayContaining(["create", "replace"]));
   expect(() => requireSuitable(report)).toThrow(expect.objectContaining({ code: "StoreUnsuitable" }));
+});
+
+test("a database on s3rver is refused, and nothing of it is there", async () => {
+  await using server = await startS3rver();
+  const [store] = s3Connections(server);
+
+  await expect(KV.open(objectLedger(store))).rejects.toMatchObject({ code: "StoreUnsuitable" });
+  expect(await store.get("root")).toMatchObject({ status: "absent" });
 });

@@ -1,0 +1,24 @@
+import { afterAll, describe, test } from "vitest";
+import { s3Ledger } from "../../../src/adapters/s3/index.ts";
+import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
+import { ledgerConformance } from "../../../src/testing/index.ts";
+import { freshPrefix, s3Server } from "../../support/s3-server.ts";
+
+const server = await s3Server();
+afterAll(() => server[Symbol.asyncDispose]());
+
+describe(`the ledger of s3Ledger, on ${server.name}`, () => {
+  ledgerConformance({
+    // Several at once: most of the time is waiting for others' turns.
+    test: test.concurrent,
+    environment: nodeEnvironment,
+    create: async () => {
+      const { bucket, endpoint, region, credentials, tellsTime } = server;
+      const prefix = freshPrefix();
+      return {
+        ledger: () => s3Ledger({ bucket, prefix, endpoint, region, credentials, tellsTime }),
+        dispose: async () => undefined,
+      };
+    },
+  });
+});
