@@ -24,12 +24,15 @@ export async function createAlone(
   if (before !== undefined) {
     const own = await store.get(slotKey(nonce, before.slot));
     if (own.status === "unavailable") return { status: "conflict", time: own.time };
+    if (own.status === "denied" || own.status === "refused") return own;
     const isOwn = own.status === "found" && equalBytes(await environment.sha256(own.bytes), before.hash);
     if (!isOwn) throw second(name, before.slot, mayBeWritten);
   }
   const key = slotKey(nonce, batch.slot);
   const there = await store.get(key);
   if (there.status === "unavailable") return { status: "conflict", time: there.time };
+  // Whether there is anything is not known: this store would write over it.
+  if (there.status === "denied" || there.status === "refused") return there;
   if (there.status === "found") {
     if (!equalBytes(there.bytes, batch.bytes)) throw second(name, batch.slot, mayBeWritten);
     return { status: "created", etag: there.etag, time: there.time };
@@ -38,7 +41,7 @@ export async function createAlone(
   if (answer.status !== "created") return answer;
   const after = await store.get(key);
   if (after.status === "found" && equalBytes(after.bytes, batch.bytes)) return { ...answer, time: after.time };
-  if (after.status === "unavailable") return { status: "ambiguous", error: after.error, time: after.time };
+  if ("error" in after) return { status: "ambiguous", error: after.error, time: after.time };
   throw second(name, batch.slot, true);
 }
 

@@ -1,12 +1,17 @@
 import { expect, test } from "vitest";
-import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
+import { KVError } from "../../../src/core/errors.ts";
+import type { GetAnswer, ObjectStore } from "../../../src/adapters/object/object-store.ts";
 import { type Author, Bucket, failure } from "../../support/bucket.ts";
 
 /** A bucket whose store lets the last writer win. */
-function weakBucket(): { readonly bucket: Bucket; open(): Promise<Author> } {
+function weakBucket(instead?: (key: string) => GetAnswer | undefined): {
+  readonly bucket: Bucket;
+  open(): Promise<Author>;
+} {
   const bucket = new Bucket();
   const weak: ObjectStore = {
     ...bucket.counting,
+    get: async (key, range) => instead?.(key) ?? bucket.counting.get(key, range),
     capabilities: { ...bucket.counting.capabilities, create: false, replace: false },
     create: async (key, bytes) => {
       await bucket.store.delete([key]);
@@ -61,4 +66,24 @@ test("a second writer that wins between the write and the look at it is detected
   await b.append(b.commit(2));
   gate.open();
   expect(await failure(first)).toBe("SecondWriterDetected, unknown");
+});
+
+test.each([
+  ["an answer that is no answer", "refused", "StoreInconsistent"],
+  ["a credential that may not read", "denied", "AccessDenied"],
+] as const)("one writer alone never writes over what it could not look at: %s", async (_what, status, code) => {
+  for (const slot of [1, 2]) {
+    let isShut = false;
+    const { bucket, open } = weakBucket((key) =>
+      isShut && key.endsWith(`/log/00000000000${slot}`)
+        ? { status, error: new KVError(code, "no"), time: undefined }
+        : undefined,
+    );
+    const a = await open();
+    await a.append(a.commit());
+    bucket.requests.length = 0;
+    isShut = true;
+    expect(await failure(a.append(a.commit()))).toBe(`${code}, not committed`);
+    expect(bucket.requests.filter((each) => each.startsWith("create"))).toEqual([]);
+  }
 });
