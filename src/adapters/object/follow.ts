@@ -1,6 +1,8 @@
 import { equalBytes } from "../../core/bytes.ts";
+import { hasCode } from "../../core/errors.ts";
 import type { Confirmation, Standing } from "./confirmation.ts";
 import type { Told } from "./object-store.ts";
+import { needsListPermission } from "./opening.ts";
 import type { Site } from "./site.ts";
 import { damagedSlot } from "./slot.ts";
 import { type ReadSlot, readSlot, type SlotAnswer, slotName } from "./slot-reader.ts";
@@ -41,7 +43,7 @@ export class Follower {
   /** Reads the first slots from `from` on without being asked: `count` at once, more behind them as long as there are more. */
   async prefetch(from: number, count: number): Promise<Standing> {
     this.#window = count;
-    return (await this.#fill(from)) === "moved" ? "moved" : "final";
+    return (await this.#fill(from, { mayPassOver: true })) === "moved" ? "moved" : "final";
   }
 
   /** A slot that was met elsewhere, and is final. */
@@ -59,13 +61,16 @@ export class Follower {
     this.#endAt = undefined;
   }
 
-  /** The slots from `from` on, about as many bytes as asked for and at least one if there is one. `predecessor`: hash of the one before, if that is known. */
+  /**
+   * The slots from `from` on, about as many bytes as asked for and at least one if there is one. `predecessor`: hash of the one before, if that is known.
+   * `mayPassOver`: a checkpoint far ahead is reason enough to say "moved".
+   */
   async next(
     from: number,
-    options: { readonly bytes: number; readonly predecessor: Uint8Array | undefined },
+    options: { readonly bytes: number; readonly predecessor: Uint8Array | undefined; readonly mayPassOver: boolean },
   ): Promise<Followed> {
     for (const slot of this.#ahead.keys()) if (slot < from) this.#ahead.delete(slot);
-    if (!this.#ahead.has(from) && this.#endAt !== from && (await this.#fill(from)) === "moved") {
+    if (!this.#ahead.has(from) && this.#endAt !== from && (await this.#fill(from, options)) === "moved") {
       return { slots: [], status: "moved" };
     }
     const slots: ReadSlot[] = [];
@@ -88,7 +93,7 @@ export class Follower {
   }
 
   /** Asks for the slots from `from` on, and keeps what is final. */
-  async #fill(from: number): Promise<Standing> {
+  async #fill(from: number, { mayPassOver }: { readonly mayPassOver: boolean }): Promise<Standing> {
     const { parallel } = this.#site.store.capabilities;
     this.#endAt = undefined;
     const known = this.#confirmation.found.root.tailHint - from + 1;
@@ -102,7 +107,7 @@ export class Follower {
       const answer = first.status === "absent" && isBelowOther(i) ? await this.#askAgain(from + i) : first;
       if (answer === "moved") return "moved";
       if (answer.status === "failed") {
-        if (found.length === 0) throw answer.error;
+        if (found.length === 0) throw await this.#whyDenied(answer.error, from);
         break;
       }
       if (answer.status === "absent") {
@@ -114,7 +119,7 @@ export class Follower {
     this.#sinceLook += found.length;
     const times = [...found, ...(absent === undefined ? [] : [absent])].map(({ time }) => time);
     const standing = await this.#confirm(from, times);
-    if (standing === "moved" || this.#isFarBehind(from)) return "moved";
+    if (standing === "moved" || (mayPassOver && this.#isFarBehind(from))) return "moved";
     for (const read of found) this.#ahead.set(read.slot.slot, read);
     if (absent !== undefined) this.#endAt = from + found.length;
     this.#window = absent === undefined ? Math.min(parallel, count * 2) : 1;
@@ -135,6 +140,14 @@ export class Follower {
 
   #isFarBehind(from: number): boolean {
     return this.#confirmation.found.root.checkpointSlot - (from - 1) > RELOAD_SLOTS;
+  }
+
+  /** A credential that may read the root and not the next slot may not list, or has been revoked: then it may not read the root either. */
+  async #whyDenied(error: unknown, slot: number): Promise<unknown> {
+    if (!hasCode(error, "AccessDenied")) return error;
+    const { name, nonce } = this.#site;
+    await this.#confirmation.ask(slot, nonce);
+    return needsListPermission(error, { name, nonce, slot });
   }
 
   async #ask(slot: number): Promise<Asked> {

@@ -5,7 +5,7 @@ import { Confirmation } from "./confirmation.ts";
 import { countingStore } from "./counting-store.ts";
 import { Follower } from "./follow.ts";
 import type { CreateAnswer, ObjectStore } from "./object-store.ts";
-import { findRoot, needsListPermission, type Writers } from "./opening.ts";
+import { findRoot, type Writers } from "./opening.ts";
 import { OwnTurn } from "./own-turn.ts";
 import { parsePrefix } from "./names.ts";
 import { prefixedStore } from "./prefixed-store.ts";
@@ -118,11 +118,7 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
     facts: (slot) => tail.get(slot),
     gone: () => opened.session?.gone(),
   });
-  try {
-    await follower.prefetch(checkpointSlot + 1, FIRST_SLOTS);
-  } catch (error) {
-    throw needsListPermission(error, name, nonce, checkpointSlot + 1);
-  }
+  await follower.prefetch(checkpointSlot + 1, FIRST_SLOTS);
   const session = new ObjectSession({
     site,
     values: { site: valueSite, confirmation: new Confirmation(valueRoots, name, found, () => undefined) },

@@ -51,10 +51,12 @@ export async function findRoot(
  * What a store says of a slot that is not there: "denied" if the credential may not list, as no secret is to leak of what there is. Then the end of the
  * ledger cannot be told from a door that is shut.
  */
-export function needsListPermission(error: unknown, name: string, nonce: string, slot: number): unknown {
-  if (!(error instanceof KVError) || error.code !== "AccessDenied") return error;
+export function needsListPermission(
+  cause: unknown,
+  { name, nonce, slot }: { readonly name: string; readonly nonce: string; readonly slot: number },
+): KVError {
   const message =
     `${name} lets its root be read, and says "denied" of ${slotKey(nonce, slot)}: ` +
     "the credential needs the right to list the prefix, without which a store does not say that an object is not there";
-  return new KVError("NeedsListPermission", message, { cause: error });
+  return new KVError("NeedsListPermission", message, { cause });
 }

@@ -90,6 +90,8 @@ export class ObjectSession implements LedgerSession {
   #pending: BuiltBatch | undefined;
   /** Somebody has taken over from whoever was at it, and nobody has been told yet what became of `#pending`. */
   #isAbandoned = false;
+  /** The last batch of this session that is in the ledger. The engine may not know it yet: whoever was to be told may have been given up. */
+  #committed: Batch | undefined;
   /** What was read is not what everybody goes on with. */
   #moved = false;
   readonly #figures = { slotsRead: 0, slotsWritten: 0, slotsLost: 0, settledLater: 0 };
@@ -132,6 +134,8 @@ export class ObjectSession implements LedgerSession {
     const { slots, status } = await this.#follower.next(after + 1, {
       bytes: budget.bytes,
       predecessor: this.#hashOf(after),
+      // What is committed here is to be met, not passed over: else it would be appended again.
+      mayPassOver: !this.#isUnmet(position),
     });
     if (status === "moved") {
       this.#moved = true;
@@ -238,10 +242,22 @@ export class ObjectSession implements LedgerSession {
       throw new KVError(isKnown ? error.code : "InputOutput", message, { cause: error, outcome: "not committed" });
     }
     this.#figures.settledLater++;
-    this.#pending = undefined;
     if (fate.status === "other") this.#lost(fate.read);
-    else if (fate.status === "moved") this.#moved = true;
+    else if (fate.status === "mine") this.#committed = pending;
+    else await this.#notMet(pending);
+    this.#pending = undefined;
     return { status: "behind" };
+  }
+
+  /** What is left of a batch whose slot cannot be read any more. Unless the runs tell that it was another's slot, it may be in the ledger. */
+  async #notMet(pending: BuiltBatch): Promise<void> {
+    const batchId = await this.#state.batchIdOf(pending.slot).catch(() => undefined);
+    if (batchId === undefined || equalBytes(batchId, pending.batchId)) this.#committed = pending;
+    this.#moved = true;
+  }
+
+  #isUnmet(position: Position): boolean {
+    return this.#committed !== undefined && position < this.#committed.slot;
   }
 
   async #settle(batch: Batch): Promise<Fate> {
@@ -274,6 +290,7 @@ export class ObjectSession implements LedgerSession {
   }
 
   #won(batch: BuiltBatch, lastModified: number | undefined): void {
+    this.#committed = batch;
     this.#figures.slotsWritten++;
     this.#fairness.won();
     this.#stager.settled();
@@ -368,9 +385,12 @@ export class ObjectSession implements LedgerSession {
 
   // --- the rest ----------------------------------------------------------------------------------------------------
 
-  /** There is no way from one incarnation, or from what lies below the floor, to the next but by the checkpoint. What was appended here is settled. */
-  async reopen(): Promise<ReopenResult> {
-    return { status: "replaced", ownCommits: "not committed" };
+  /**
+   * There is no way from one incarnation, or from what lies below the floor, to the next but by the checkpoint. What was appended here is settled; it is not
+   * in the ledger if it was not met, unless its slot can be read no more.
+   */
+  async reopen(position: Position): Promise<ReopenResult> {
+    return { status: "replaced", ownCommits: this.#isUnmet(position) ? "unknown" : "not committed" };
   }
 
   abandon(): void {

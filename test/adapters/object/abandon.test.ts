@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { Bucket, isCreateOfSlot } from "../../support/bucket.ts";
+import { describe, expect, test } from "vitest";
+import { type Author, Bucket, isCreateOfSlot } from "../../support/bucket.ts";
 import { settles } from "../../support/database.ts";
 
 test.each(["before", "after"] as const)(
@@ -44,4 +44,37 @@ test("a call that was given up while it waited for its turn writes nothing any m
   await bucket.environment.pass(60_000);
   expect(await settles(waiting)).toBe(false);
   expect(bucket.requests.filter((each) => each.startsWith("create"))).toEqual([]);
+});
+
+describe("an append that was given up after its request arrived, while others have written hundreds of slots,", () => {
+  async function givenUp(options: { readonly isFloor: boolean }): Promise<Author> {
+    const bucket = new Bucket();
+    const a = await bucket.open();
+    const b = await bucket.open();
+    const gate = bucket.faulty.gate(isCreateOfSlot, "after");
+    void a.append(a.commit(4));
+    await gate.arrived;
+    a.session.abandon?.();
+    gate.open();
+    for (let i = 0; i < 300; i++) await b.write(b.commit());
+    await bucket.pretendCheckpoint(b.position, options);
+    // No root that was read before speaks for anything any more.
+    await bucket.environment.pass(600_000);
+    return a;
+  }
+
+  test("is met by reading, and not passed over for a checkpoint: else it would be appended again", async () => {
+    const a = await givenUp({ isFloor: false });
+    expect(await a.append()).toEqual({ status: "behind" });
+    await a.follow();
+    expect(a.commits[0]).toMatchObject({ writer: a.writer, payload: a.commit(4).payload });
+    expect(await a.session.reopen(a.position)).toMatchObject({ ownCommits: "not committed" });
+  });
+
+  test("is of unknown outcome if its slot need not exist any more, and nobody remembers whose it was", async () => {
+    const a = await givenUp({ isFloor: true });
+    expect(await a.append()).toEqual({ status: "behind" });
+    expect(await a.follow()).toBe("moved");
+    expect(await a.session.reopen(a.position)).toEqual({ status: "replaced", ownCommits: "unknown" });
+  });
 });

@@ -57,17 +57,34 @@ describe("opening", () => {
     expect(await failure(reader.append(reader.commit()))).toBe("ReadOnly, not committed");
   });
 
-  test("names the right to list, where a store says denied of what is not there", async () => {
+  test.each([0, 3, 20])(
+    "names the right to list, where a store says denied of what is not there: behind %i slots",
+    async (slots) => {
+      const bucket = new Bucket();
+      const a = await bucket.open();
+      for (let i = 0; i < slots; i++) await a.append(a.commit());
+      const shut = {
+        ...bucket.counting,
+        get: async (key: string) => {
+          const answer = await bucket.counting.get(key);
+          return answer.status === "absent" ? denied : answer;
+        },
+      };
+      const reading = bucket.open({ store: shut }).then((author) => author.follow());
+      expect(await failure(reading)).toBe("NeedsListPermission");
+    },
+  );
+
+  test("does not name the right to list where a credential is revoked that could read before", async () => {
     const bucket = new Bucket();
-    await bucket.open();
-    const shut = {
+    let isRevoked = false;
+    const revoked: ObjectStore = {
       ...bucket.counting,
-      get: async (key: string) => {
-        const answer = await bucket.counting.get(key);
-        return answer.status === "absent" ? denied : answer;
-      },
+      get: async (key, range) => (isRevoked ? denied : bucket.counting.get(key, range)),
     };
-    expect(await failure(bucket.open({ store: shut }))).toBe("NeedsListPermission");
+    const a = await bucket.open({ store: revoked });
+    isRevoked = true;
+    expect(await failure(a.follow())).toBe("AccessDenied");
   });
 
   test.each([
