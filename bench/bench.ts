@@ -5,9 +5,12 @@
  * `--rows` takes names of rows, or their beginnings up to a colon.
  *
  * `npm run bench -- growth [--entries 1000000]`: how the cost of foliokv grows with the number of entries.
+ *
+ * `npm run bench -- bucket [--entries 100000]`: requests and bytes of a database in a bucket, counted, and commits a second in simulated time.
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { measureBucket } from "./bucket.ts";
 import { measureGrowth } from "./growth.ts";
 import type { Figures } from "./measure.ts";
 import type { PeerKind } from "./peers/peer.ts";
@@ -29,8 +32,15 @@ const { values: given, positionals } = parseArgs({
 
 const [command] = positionals;
 if (command === "growth") await growth();
+else if (command === "bucket") await bucket();
 else if (command === undefined) await compare();
-else throw new Error(`There is no command ${command}; there is growth`);
+else throw new Error(`There is no command ${command}; there are growth and bucket`);
+
+async function bucket(): Promise<void> {
+  const table = await measureBucket(Number(given.entries ?? 100_000));
+  console.log(table);
+  save({ json: { table }, markdown: table });
+}
 
 async function growth(): Promise<void> {
   const entriesMax = Number(given.entries ?? 1_000_000);
