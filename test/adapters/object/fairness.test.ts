@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { countingStore } from "../../../src/adapters/object/counting-store.ts";
+import { Fairness } from "../../../src/adapters/object/fairness.ts";
 import { objectLedger } from "../../../src/adapters/object/ledger.ts";
 import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
 import { hasCode } from "../../../src/core/errors.ts";
@@ -84,6 +85,36 @@ function report(name: string, { shares, requestsPerCommit }: Awaited<ReturnType<
   );
   return relative;
 }
+
+describe("a writer", () => {
+  const rival = new Uint8Array(12);
+
+  test("lets others have their turn after a slot of theirs was seen of late, by the store's clock", () => {
+    const fairness = new Fairness(new SimulatedTime());
+    fairness.begin();
+    fairness.seen(rival, 60_000);
+    fairness.won();
+    expect(fairness.yieldMs(1)).toBe(0);
+    fairness.seen(rival, 2000);
+    fairness.won();
+    expect(fairness.yieldMs(1)).toBeGreaterThanOrEqual(250);
+  });
+
+  test("gives up after 20 slots lost in a row, or after 30 seconds without one", async () => {
+    const time = new SimulatedTime();
+    const fairness = new Fairness(time);
+    for (let lost = 1; lost <= 20; lost++) {
+      expect(fairness.isContended).toBe(false);
+      fairness.lost();
+    }
+    expect(fairness.isContended).toBe(true);
+    fairness.won();
+    fairness.lost();
+    expect(fairness.isContended).toBe(false);
+    await time.until(new Promise<void>((resolve) => void time.setTimer(resolve, 30_000)));
+    expect(fairness.isContended).toBe(true);
+  });
+});
 
 describe("several writers that always want to write", () => {
   test.each([2, 8, 50])(

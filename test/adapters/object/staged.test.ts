@@ -49,6 +49,15 @@ describe("large values", () => {
     expect(partsToStage(setting(255 * KIB + 1000).payload)).toHaveLength(1);
   });
 
+  test("stay where they are if they are numbers, which whoever decodes the commit has to know", () => {
+    const writer = new ByteWriter();
+    writer.bytes(setting(...Array.from({ length: 18 }, () => 15 * KIB)).payload);
+    const value = 2n ** 140_000n;
+    writeSet(writer, nodeEnvironment.crc32, "key", encodeValue(value), 0, value);
+    expect(writer.length).toBeGreaterThan(256 * KIB);
+    expect(partsToStage(writer.take())).toEqual([]);
+  });
+
   test("are uploaded before their slot, and read from where they are", async () => {
     const bucket = new Bucket();
     const a = await bucket.open();
