@@ -4,6 +4,7 @@ import { KVError } from "../../core/errors.ts";
 import { ROOT_KEY } from "./layout.ts";
 import type { ObjectStore, Told } from "./object-store.ts";
 import { decodeRoot, encodeRoot, type Root, WRITE_ID_BYTES } from "./root.ts";
+import { readWhole } from "./whole-reads.ts";
 
 /** A root as the store gave it. */
 export interface FoundRoot extends Told {
@@ -44,7 +45,11 @@ export class RootObject {
   }
 
   /** Throws what `decodeRoot` throws: a root that is there and cannot be used. */
-  async read(): Promise<RootAnswer> {
+  read(): Promise<RootAnswer> {
+    return readWhole(this.#store, this.#environment, () => this.#readOnce());
+  }
+
+  async #readOnce(): Promise<RootAnswer> {
     const answer = await this.#store.get(ROOT_KEY);
     const { time } = answer;
     if (answer.status === "absent") return { status: "absent", time };

@@ -3,6 +3,7 @@ import { KVError } from "../../core/errors.ts";
 import type { Told } from "./object-store.ts";
 import type { Site } from "./site.ts";
 import { decodeSlot, type Slot } from "./slot.ts";
+import { readWhole } from "./whole-reads.ts";
 
 /** A slot as it was read. */
 export interface ReadSlot extends Told {
@@ -24,21 +25,16 @@ export async function readSlot(site: Site, slot: number): Promise<SlotAnswer> {
   const { store, environment, nonce } = site;
   const key = slotKey(nonce, slot);
   const name = slotName(site, slot);
-  for (let again = false; ; again = true) {
+  return await readWhole(store, environment, async () => {
     const answer = await store.get(key);
     const { time } = answer;
     if (answer.status === "absent") return { status: "absent", time };
     if (answer.status === "beyond") throw new KVError("StoreInconsistent", `${store.name} has no bytes of ${name}`);
     if (answer.status !== "found") throw answer.error;
     const { bytes, lastModified } = answer;
-    try {
-      const decoded = decodeSlot(bytes, { nonce, slot }, { crc32: environment.crc32, name });
-      return { status: "found", slot: decoded, bytes, hash: await environment.sha256(bytes), lastModified, time };
-    } catch (error) {
-      // Bytes can go wrong on their way.
-      if (again) throw error;
-    }
-  }
+    const decoded = decodeSlot(bytes, { nonce, slot }, { crc32: environment.crc32, name });
+    return { status: "found", slot: decoded, bytes, hash: await environment.sha256(bytes), lastModified, time };
+  });
 }
 
 /** A slot in messages: somebody may have to look for it in the bucket. */

@@ -87,3 +87,21 @@ test.each([
     expect(bucket.requests.filter((each) => each.startsWith("create"))).toEqual([]);
   }
 });
+
+test.each(["root", "log/000000000002"])("%s, met while it is being written, is read again", async (key) => {
+  let torn = 0;
+  const { bucket, open } = weakBucket((asked) => {
+    if (!asked.endsWith(key) || torn === 0) return undefined;
+    torn--;
+    return { status: "found", bytes: new Uint8Array(0), size: 0, etag: "", lastModified: undefined, time: undefined };
+  });
+  const a = await open();
+  await a.append(a.commit(), a.commit());
+  await a.append(a.commit());
+  torn = 4;
+  const reader = bucket.environment.until(
+    open().then(async (b) => ((await b.follow()) === "end" ? b.commits.length : 0)),
+  );
+  expect(await reader).toBe(3);
+  expect(torn).toBe(0);
+});
