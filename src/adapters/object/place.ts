@@ -1,6 +1,6 @@
 import type { Place, Version } from "../../core/ledger.ts";
 import { SLOT_VERSIONS } from "./layout.ts";
-import type { Hole, ReadCommit } from "./slot.ts";
+import type { ReadCommit } from "./slot.ts";
 
 /**
  * Versions and places of what lies in slots. A version is slot x 65,536 + place in the batch. The place of a payload says where its bytes begin in the
@@ -57,9 +57,4 @@ export function commitAt(
     from += commit.length;
   }
   return undefined;
-}
-
-/** The hole that holds all of these bytes of a payload, if one does. */
-export function holeAround(holes: readonly Hole[], from: number, length: number): Hole | undefined {
-  return holes.find((hole) => hole.offset <= from && from + length <= hole.offset + hole.length);
 }

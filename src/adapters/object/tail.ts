@@ -1,5 +1,3 @@
-import { toHex } from "../../core/bytes.ts";
-
 /** What is remembered of a slot that was read or written. */
 export interface SlotFacts {
   readonly slot: number;
@@ -34,29 +32,5 @@ export class Tail {
 
   get(slot: number): SlotFacts | undefined {
     return this.#facts.get(slot);
-  }
-
-  /** The facts of these slots, first and last included; undefined if not all of them are remembered. */
-  between(from: number, to: number): readonly SlotFacts[] | undefined {
-    const found: SlotFacts[] = [];
-    for (let slot = from; slot <= to; slot++) {
-      const facts = this.#facts.get(slot);
-      if (facts === undefined) return undefined;
-      found.push(facts);
-    }
-    return found;
-  }
-
-  /** A checkpoint covers what lies before this slot. */
-  dropBefore(slot: number): void {
-    for (const each of this.#facts.keys()) {
-      if (each >= slot) break;
-      this.#facts.delete(each);
-    }
-  }
-
-  /** Distinct authors of what is remembered; for figures. */
-  get authors(): number {
-    return new Set([...this.#facts.values()].map(({ author }) => toHex(author))).size;
   }
 }
