@@ -183,6 +183,7 @@ export class EngineState {
 
   /** What a session's snapshot gives of what is whole in it. */
   static async salvage(session: LedgerSession, options: EngineStateOptions, notes: DamageNotes): Promise<EngineState> {
+    if (session.openState !== undefined) return EngineState.#salvageKept(session, options, notes);
     const snapshot = session.openSnapshot?.();
     let base: ReplicaBase | undefined;
     if (snapshot !== undefined) {
@@ -199,6 +200,28 @@ export class EngineState {
       }
     }
     return new EngineState(session, options, base, { store: undefined, checkpoint: undefined });
+  }
+
+  static async #salvageKept(
+    session: LedgerSession,
+    options: EngineStateOptions,
+    notes: DamageNotes,
+  ): Promise<EngineState> {
+    const checkpoint = await session.openState?.();
+    const { cache, environment, name } = options;
+    const runs: HeldRun[] = [];
+    for (const stored of checkpoint?.runs ?? []) {
+      const { length, openFrom } = stored;
+      try {
+        const given = { cache, crc32: environment.crc32, name, length, openFrom };
+        runs.push(notes.salvaged(await whenLoaded(() => Run.open(stored, given)), stored));
+      } catch (error) {
+        notes.noteError("snapshot", error);
+        notes.note("snapshot", [{ from: 0, to: length }]);
+        stored.close();
+      }
+    }
+    return new EngineState(session, options, undefined, { store: undefined, checkpoint, runs, isKept: true });
   }
 
   /** The ledger goes on in its next generation, at the same position and with the same state. */

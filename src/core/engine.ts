@@ -16,6 +16,8 @@ import type {
   LedgerSession,
   VacuumAttempt,
   Position,
+  RepairedState,
+  RepairStateRequest,
   VacuumRequest,
 } from "./ledger.ts";
 import { type Outcome, resolveBatch } from "./outcomes.ts";
@@ -557,6 +559,13 @@ export class Engine {
   async catchUp(): Promise<void> {
     this.#state = await EngineState.begin(this.session, this.#stateOptions);
     await this.round({ verify: false });
+  }
+
+  /** See `LedgerSession.repairState`. */
+  async repairState(request: RepairStateRequest): Promise<RepairedState | undefined> {
+    const repaired = await this.session.repairState?.(request);
+    await this.round({ verify: true });
+    return repaired;
   }
 
   /** Writes the state down, and merges what it lies in, where the ledger keeps it itself. Throws what keeps it from being done. */

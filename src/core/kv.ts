@@ -328,7 +328,8 @@ export class CoreKV {
         this.#pacer,
       );
       maintenance = this.#makeMaintenance(engine, ledger, parsed.allowNetworkFileSystem);
-      if (!(await catchUp(engine, parsed))) await maintenance.repair(parseOptions("repair", "open", undefined));
+      if (!(await catchUp(engine, parsed)))
+        await maintenance.repair(parseOptions("repair", "open", undefined), { reports: false });
     } catch (error) {
       await engine?.stop();
       if (this.#closing === undefined && this.#state !== "open") this.#state = "new";
@@ -1264,7 +1265,7 @@ export class CoreKV {
   async repair(options?: RepairOptions): Promise<RepairReport> {
     const parsed = parseOptions("repair", "repair", options);
     this.#engine();
-    return (this.#open as OpenState).maintenance.repair(parsed);
+    return (this.#open as OpenState).maintenance.repair(parsed, { reports: true });
   }
 
   #makeMaintenance(engine: Engine, ledger: Ledger, allowNetworkFileSystem: boolean): Maintenance {

@@ -289,6 +289,24 @@ export interface MergeOptions {
   readonly progress?: (bytes: number) => void;
 }
 
+/** What the engine hands over when a ledger that keeps its state itself is repaired. */
+export interface RepairStateRequest {
+  /** Behind the last commit that was reached, and its version. */
+  readonly position: Position;
+  readonly version: Version;
+  /** All that is whole of the state there; undefined if that is nothing. */
+  readonly built: BuiltState | undefined;
+  rest(): MaybePromise<void>;
+  /** Throws if the work is to be given up. */
+  check(): void;
+}
+
+/** A ledger that has begun anew. */
+export interface RepairedState {
+  /** The versions of what lay behind the position, as half-open ranges: to be asked for in any case, and answered when nobody adds to it any more. */
+  behind(): Promise<readonly AddressRange[]>;
+}
+
 /** Work on the state that is under way. */
 export interface StateWork {
   /** Never rejects. */
@@ -339,6 +357,11 @@ export interface LedgerSession {
   keepState?(request: StateRequest): StateWork | undefined;
   /** Writes down the state whether it is due or not, and merges all of its runs into one. Left out where `vacuum` does that. */
   compactState?(request: StateRequest, progress: (progress: VacuumProgress) => void): Promise<void>;
+  /**
+   * Lets the ledger begin anew, with a state that is what can be saved of it, for everybody; no version is used twice. Undefined if something else has
+   * come first. Left out where `vacuum` does that.
+   */
+  repairState?(request: RepairStateRequest): Promise<RepairedState | undefined>;
   /** The whole payload of a commit that was handed up `isPartial`. Throws as `readValue` does. */
   complete?(commit: LedgerCommit): MaybePromise<Uint8Array>;
   /** The largest payload that `append` accepts for one commit, in bytes. */

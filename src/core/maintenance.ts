@@ -113,11 +113,16 @@ export class Maintenance {
     );
   }
 
-  repair(options: Parsed<"repair">): Promise<RepairReport> {
-    return this.#inTurn(options, (control) => this.#files("repair")({ ...this.#context, ...control }));
+  /** `reports`: whether somebody reads what it reports. */
+  repair(options: Parsed<"repair">, { reports }: { readonly reports: boolean }): Promise<RepairReport> {
+    return this.#inTurn(options, (control) => {
+      const isKept = this.#context.engine.session.repairState !== undefined;
+      const repair = this.#files(isKept ? "repairKept" : "repair");
+      return repair({ ...this.#context, ...control, reports });
+    });
   }
 
-  #files<W extends "vacuum" | "backup" | "repair">(work: W): FileWork[W] {
+  #files<W extends "vacuum" | "backup" | "repair" | "repairKept">(work: W): FileWork[W] {
     const { fileWork, ledger } = this.#context;
     if (fileWork !== undefined) return fileWork[work];
     throw new KVError(

@@ -38,6 +38,8 @@ export interface RepairContext {
   readonly allowNetworkFileSystem: boolean;
   readonly progress: (progress: VacuumProgress) => void;
   readonly check: () => void;
+  /** False if nobody reads the report: what takes time only for its sake is left out. */
+  readonly reports: boolean;
 }
 
 /** Others' vacuums and repairs that may come first. */
@@ -167,7 +169,7 @@ async function readAll(
 }
 
 /** What a commit does that nobody can tell is left out, and said. */
-async function applyTo(
+export async function applyTo(
   { replica, checkpointer }: EngineState,
   commit: LedgerCommit,
   notes: DamageNotes,
@@ -187,8 +189,11 @@ async function applyTo(
   }
 }
 
-function report(facts: Omit<RepairReport, "text">): RepairReport {
-  return { ...facts, text: describe(facts) };
+/** What a report is made of. `unit`: what the ranges of the ledger count. */
+type Facts = Omit<RepairReport, "text"> & { readonly unit?: "bytes" | "versions" };
+
+export function report({ unit = "bytes", ...facts }: Facts): RepairReport {
+  return { ...facts, text: describe({ ...facts, unit }) };
 }
 
 const HEADERS = {
@@ -196,11 +201,13 @@ const HEADERS = {
   new: "Both copies of the header were damaged, and nothing tells what they said: it is another ledger now, with a new id.",
 } as const;
 
-function describe({ dropped, commits, copy, generation, header }: Omit<RepairReport, "text">): string {
+function describe({ dropped, commits, copy, generation, header, unit }: Facts): string {
   if (dropped.length === 0 && copy === undefined) return `Nothing is damaged: ${commits} commits are whole.`;
   const lines = dropped.map(({ part, from, to }) =>
     part === "ledger"
-      ? `- ${to - from} bytes at addresses ${from} to ${to} of the ledger`
+      ? unit === "versions"
+        ? `- commits with versions from ${from} to below ${to}`
+        : `- ${to - from} bytes at addresses ${from} to ${to} of the ledger`
       : `- ${to - from} bytes at places ${from} to ${to} of the snapshot that the ledger began with`,
   );
   return [

@@ -66,6 +66,8 @@ class SalvagingCursor implements OrderedCursor<Row> {
   readonly #cursor: RunCursor;
   readonly #notes: DamageNotes;
   #value: Row | undefined;
+  /** The block that is to be entered next, while what is before it is damaged: a call that has to wait for it goes on there. */
+  #pending: number | undefined;
 
   constructor(cursor: RunCursor, notes: DamageNotes) {
     this.#cursor = cursor;
@@ -81,12 +83,13 @@ class SalvagingCursor implements OrderedCursor<Row> {
   }
 
   seek(key: EncodedKey): boolean {
-    let found = this.#from(0);
+    let found = this.#from(this.#pending ?? 0);
     while (found && this.key < key) found = this.next();
     return found;
   }
 
   next(): boolean {
+    if (this.#pending !== undefined) return this.#from(this.#pending);
     const { blockNumber } = this.#cursor;
     try {
       return this.#cursor.next() && this.#read();
@@ -105,14 +108,22 @@ class SalvagingCursor implements OrderedCursor<Row> {
   }
 
   #from(number: number): boolean {
-    for (let from = number; ; from = this.#cursor.blockNumber + 1) {
-      if (!this.#cursor.enterFrom(from, (error) => this.#notes.noteError("snapshot", error))) return false;
+    this.#pending = number;
+    const skip = (error: unknown): void => {
+      this.#notes.noteError("snapshot", error);
+      this.#pending = (this.#pending ?? 0) + 1;
+    };
+    let found = false;
+    for (let isRead = false; !isRead;) {
+      found = this.#cursor.enterFrom(this.#pending, skip);
       try {
-        return this.#read();
+        isRead = !found || this.#read();
       } catch (error) {
-        this.#notes.noteError("snapshot", error);
+        skip(error);
       }
     }
+    this.#pending = undefined;
+    return found;
   }
 
   #read(): boolean {

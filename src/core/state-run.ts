@@ -53,6 +53,16 @@ export async function buildDelta(
   return await build(context, rows, { base: since + 1, upto }, { keeps: (row) => row.version > since });
 }
 
+/** A run of all rows that are not deleted. `damaged` is told of a value that cannot be read, whose key is left out. */
+export async function buildWhole(
+  context: StateRunContext,
+  rows: Pick<Layer, "cursor">,
+  { upto, damaged }: { readonly upto: number; readonly damaged: (error: unknown) => void },
+): Promise<BuiltState> {
+  const keeps = (row: Row): boolean => !row.deleted;
+  return await build(context, rows, { base: 0, upto }, { keeps, damaged });
+}
+
 /** One run instead of several, newest first; see `StateRequest.buildMerged`. */
 export async function buildMerged(
   context: StateRunContext,
@@ -78,9 +88,13 @@ export async function buildMerged(
 
 async function build(
   { environment, pacer, source, check }: StateRunContext,
-  rows: Layer,
+  rows: Pick<Layer, "cursor">,
   covered: Covered,
-  options: { readonly keeps: (row: Row) => boolean; readonly progress?: MergeOptions["progress"] },
+  options: {
+    readonly keeps: (row: Row) => boolean;
+    readonly progress?: MergeOptions["progress"];
+    readonly damaged?: (error: unknown) => void;
+  },
 ): Promise<BuiltState> {
   const chunks: Uint8Array[] = [];
   const builder = new RunBuilder({ ...SHAPE, crc32: environment.crc32, sink: (chunk) => void chunks.push(chunk) });
@@ -94,9 +108,14 @@ async function build(
   for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
     const { key, row } = walk;
     if (options.keeps(row)) {
-      const bytes: MaybePromise<Uint8Array | undefined> =
-        row.deleted || row.numeric !== undefined ? undefined : source.bytes(row);
-      builder.add(key, row, isPromise(bytes) ? await bytes : bytes);
+      try {
+        const bytes: MaybePromise<Uint8Array | undefined> =
+          row.deleted || row.numeric !== undefined ? undefined : source.bytes(row);
+        builder.add(key, row, isPromise(bytes) ? await bytes : bytes);
+      } catch (error) {
+        if (options.damaged === undefined) throw error;
+        options.damaged(error);
+      }
     }
     if (++count % SLICE_ROWS === 0 && pacer.due()) await pause();
   }

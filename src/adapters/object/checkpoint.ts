@@ -1,8 +1,17 @@
 import { KVError } from "../../core/errors.ts";
-import type { Checkpoint, LedgerSession, Position, StateRequest, StateWork } from "../../core/ledger.ts";
+import type {
+  Checkpoint,
+  LedgerSession,
+  Position,
+  RepairedState,
+  RepairStateRequest,
+  StateRequest,
+  StateWork,
+} from "../../core/ledger.ts";
 import { Garbage } from "./garbage.ts";
 import { BACKGROUND_SLOTS, DueSlot, isTurn, OVERDUE_SLOTS, RUNS_MAX, runsToMerge } from "./merge-plan.ts";
 import { type Published, Publisher } from "./publish.ts";
+import { repairState } from "./repair.ts";
 import type { Root, RootRun } from "./root.ts";
 import { prefetch, readBatchIds, runObject } from "./run-object.ts";
 import { GaveUp, readRoot, type SeenRoot, type StateSite } from "./state-site.ts";
@@ -217,6 +226,11 @@ export class ObjectState {
       return;
     }
     throw new KVError("Contention", `Others have always merged the runs of ${this.#state.site.name} first`);
+  }
+
+  /** See `LedgerSession.repairState`. */
+  repairState(request: RepairStateRequest): Promise<RepairedState | undefined> {
+    return repairState(this.#state, request);
   }
 
   // --- what the engine is given ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { hasCode, InvalidArgumentError, KVError } from "../../core/errors.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
 import { ObjectState } from "./checkpoint.ts";
 import { Confirmation } from "./confirmation.ts";
@@ -118,7 +118,12 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
     facts: (slot) => tail.get(slot),
     gone: () => opened.session?.gone(),
   });
-  await follower.prefetch(checkpointSlot + 1, FIRST_SLOTS);
+  try {
+    await follower.prefetch(checkpointSlot + 1, FIRST_SLOTS);
+  } catch (error) {
+    // What is damaged, reading will tell: who wants to repair it has to open it.
+    if (!hasCode(error, "LedgerDamaged")) throw error;
+  }
   const session = new ObjectSession({
     site,
     values: { site: valueSite, confirmation: new Confirmation(valueRoots, name, found, () => undefined) },

@@ -12,6 +12,8 @@ import type {
   Position,
   ReadBudget,
   ReadResult,
+  RepairedState,
+  RepairStateRequest,
   ReopenResult,
   StateRequest,
   StateWork,
@@ -376,6 +378,10 @@ export class ObjectSession implements LedgerSession {
 
   compactState(...[request, progress]: Parameters<ObjectState["compactState"]>): Promise<void> {
     return this.#state.compactState(request, progress);
+  }
+
+  repairState(request: RepairStateRequest): Promise<RepairedState | undefined> {
+    return this.#state.repairState(request);
   }
 
   /** What was read here is not what everybody goes on with: the next read says so. */

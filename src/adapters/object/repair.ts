@@ -1,0 +1,139 @@
+import { toHex } from "../../core/bytes.ts";
+import { type AddressRange, hasCode, KVError } from "../../core/errors.ts";
+import type { RepairedState, RepairStateRequest } from "../../core/ledger.ts";
+import { logFolder, NAME_RANDOM_BYTES, parseSlotKey, runKey, SLOT_VERSIONS, slotKey } from "./layout.ts";
+import type { Root, RootRun } from "./root.ts";
+import { pause } from "./site.ts";
+import { readSlot } from "./slot-reader.ts";
+import { encodeBatchIds } from "./batch-ids.ts";
+import { drawRandom, readRoot, type StateSite } from "./state-site.ts";
+
+/**
+ * The new incarnation begins so many slots above the highest that is known: authors that have not heard of it go on with the old one for some minutes,
+ * and no version is ever used twice.
+ */
+const SLOTS_LEFT = 1_048_576;
+/** So long an author may go on without looking at the root, by the store's clock. */
+const UNHEARD_MS = 5 * 60_000;
+const LOOK_MS = 30_000;
+/** Times that an upload or a replace is tried. */
+const TRIES_MAX = 3;
+
+/** See `LedgerSession.repairState`. */
+export async function repairState(state: StateSite, request: RepairStateRequest): Promise<RepairedState | undefined> {
+  const { site, rootObject, took, gone } = state;
+  const seen = await readRoot(state);
+  const { root } = seen.found;
+  if (root.checkpointSlot > request.position) return undefined;
+  const firstSlot = (await highestSlot(state, request.position)) + SLOTS_LEFT;
+  const nonce = toHex(site.environment.randomBytes(2 * NAME_RANDOM_BYTES));
+  request.check();
+  const covered = { epoch: root.epoch + 1, from: 1, to: firstSlot - 1 };
+  const runs = request.built === undefined ? [] : [await upload(state, nonce, request.built, covered)];
+  const next: Root = {
+    ...root,
+    nonce,
+    firstSlot,
+    runs,
+    checkpointSlot: firstSlot - 1,
+    previousCheckpointSlot: firstSlot - 1,
+    checkpointVersion: request.version,
+    checkpointHash: new Uint8Array(root.checkpointHash.length),
+    epoch: covered.epoch,
+    floor: firstSlot,
+    floorAt: undefined,
+    swept: firstSlot,
+    tailHint: firstSlot - 1,
+    formers: [{ nonce: root.nonce, lastSlot: Math.max(request.position, 0) }, ...root.formers],
+  };
+  const answer = await rootObject.replace(seen.found, next);
+  if (answer.status === "failed") throw answer.error;
+  if (answer.status === "denied") throw new KVError("AccessDenied", `The root of ${site.name} may not be replaced`);
+  if (answer.status !== "replaced") return undefined;
+  took(answer.found);
+  gone();
+  return { behind: () => behind(state, request) };
+}
+
+async function upload(
+  { site }: StateSite,
+  nonce: string,
+  { bytes, openFrom }: NonNullable<RepairStateRequest["built"]>,
+  covered: Pick<RootRun, "epoch" | "from" | "to">,
+): Promise<RootRun> {
+  const ids = encodeBatchIds([], site.environment.crc32);
+  const object = new Uint8Array(bytes.length + ids.bytes.length);
+  object.set(bytes);
+  object.set(ids.bytes, bytes.length);
+  const run = { ...covered, random: drawRandom(site), size: bytes.length, footerPlace: openFrom, batchIds: 0 };
+  for (let tries = 1; ; tries++) {
+    const answer = await site.store.create(runKey(nonce, run), object);
+    if (answer.status === "created" || answer.status === "exists") return run;
+    if (answer.status === "denied" || answer.status === "refused") throw answer.error;
+    if (tries < TRIES_MAX) continue;
+    throw answer.status === "ambiguous"
+      ? answer.error
+      : new KVError("InputOutput", `A run could not be uploaded to ${site.name}`);
+  }
+}
+
+/** Slots behind one, as the store lists them. */
+async function slotsBehind({ site }: StateSite, position: number): Promise<number[]> {
+  const slots: number[] = [];
+  let after = slotKey(site.nonce, position);
+  for (;;) {
+    const answer = await site.store.list(logFolder(site.nonce), { after });
+    if (answer.status !== "listed") throw answer.error;
+    for (const { key } of answer.objects) {
+      const slot = parseSlotKey(site.nonce, key);
+      if (slot !== undefined) slots.push(slot);
+      after = key;
+    }
+    if (!answer.more) return slots;
+  }
+}
+
+async function highestSlot(state: StateSite, position: number): Promise<number> {
+  const { tailHint } = state.found().root;
+  return Math.max(position, tailHint, ...(await slotsBehind(state, position)).slice(-1));
+}
+
+/**
+ * The versions of what lies behind the last slot that was taken over. Until everybody has heard of the new incarnation, authors may go on to
+ * acknowledge commits in the old one; so they are looked for when that time is over.
+ */
+async function behind(state: StateSite, { position, rest }: RepairStateRequest): Promise<readonly AddressRange[]> {
+  await waitUntilHeard(state);
+  const ranges: AddressRange[] = [];
+  for (const slot of await slotsBehind(state, position)) {
+    const from = slot * SLOT_VERSIONS;
+    ranges.push({ from, to: from + (await commitsOf(state, slot)) });
+    await rest();
+  }
+  return ranges;
+}
+
+/** As many as there may be of a slot that cannot be read. */
+async function commitsOf({ site }: StateSite, slot: number): Promise<number> {
+  try {
+    const read = await readSlot(site, slot);
+    return read.status === "found" ? read.slot.commits.length : 0;
+  } catch (error) {
+    if (!hasCode(error, "LedgerDamaged")) throw error;
+    return SLOT_VERSIONS;
+  }
+}
+
+async function waitUntilHeard({ site, rootObject }: StateSite): Promise<void> {
+  const { environment } = site;
+  let first: number | undefined;
+  for (;;) {
+    const answer = await rootObject.read();
+    const at = answer.status === "failed" ? undefined : (answer.time ?? environment.now());
+    if (at !== undefined) {
+      first ??= at;
+      if (at - first > UNHEARD_MS) return;
+    }
+    await pause(environment, LOOK_MS);
+  }
+}

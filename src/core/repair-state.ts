@@ -1,0 +1,105 @@
+import { isPromise, type MaybePromise } from "./environment.ts";
+import { hasCode, KVError } from "./errors.ts";
+import type { EngineState } from "./engine-state.ts";
+import type { BuiltState } from "./ledger.ts";
+import { applyTo, type RepairContext, type RepairReport, report } from "./repair.ts";
+import { RowWalk } from "./row-walk.ts";
+import { DamageNotes } from "./salvage.ts";
+import { buildWhole } from "./state-run.ts";
+
+/** Others' repairs and checkpoints that may come first. */
+const TRIES_MAX = 8;
+const READ_BYTES = 512 * 1024;
+
+/**
+ * Lets a ledger that keeps its state itself begin anew with everything that is whole, up to the last commit that can be reached. Every replica reads it anew.
+ * Takes some minutes, in which everything goes on: what authors acknowledge before they hear of it belongs into the report.
+ */
+export async function repairKept(context: RepairContext): Promise<RepairReport> {
+  const { engine, ledger } = context;
+  if (engine.isReadOnly) throw new KVError("ReadOnly", `${ledger.name} was opened with readOnly`);
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const done = await tryRepair(context);
+    if (done !== undefined) return done;
+  }
+  throw new KVError("Contention", `${ledger.name} could not be repaired: others were always quicker`);
+}
+
+/** Undefined if something else has come first: then that is what there may be to repair. */
+async function tryRepair(context: RepairContext): Promise<RepairReport | undefined> {
+  const { engine, ledger, environment, pacer, check } = context;
+  const notes = new DamageNotes();
+  const session = await ledger.open({
+    createIfMissing: false,
+    readOnly: true,
+    allowNetworkFileSystem: context.allowNetworkFileSystem,
+    environment,
+  });
+  let state: EngineState;
+  try {
+    state = await engine.salvage(session, notes);
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  try {
+    const commits = await readWhole(state, notes, context);
+    if (commits === undefined) return undefined;
+    const { replica, source, position } = state;
+    // A walk through the state finds what is damaged in it.
+    const walk = new RowWalk(replica);
+    let rows = 0;
+    for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
+      if (!walk.row.deleted) rows++;
+      check();
+      if (pacer.due()) await pacer.rest();
+    }
+    const facts = { commits, copy: undefined, header: "whole", unit: "versions" } as const;
+    const generation = (): number => engine.identity?.generation ?? 0;
+    if (notes.dropped.length === 0) return report({ ...facts, dropped: [], generation: generation() });
+    const built: BuiltState | undefined =
+      rows === 0
+        ? undefined
+        : await buildWhole({ ...context, name: ledger.name, source }, replica, {
+            upto: replica.version,
+            damaged: (error) => notes.noteError("snapshot", error),
+          });
+    const rest = (): MaybePromise<void> => (pacer.due() ? pacer.rest() : undefined);
+    const repaired = await engine.repairState({ position, version: replica.version, built, rest, check });
+    if (repaired === undefined) return undefined;
+    if (context.reports) notes.note("ledger", await repaired.behind());
+    return report({ ...facts, dropped: notes.dropped, generation: generation() });
+  } finally {
+    state.retire();
+  }
+}
+
+/** Applies everything up to the first commit that cannot be reached. Resolves with the number of commits; undefined if the ledger has begun anew. */
+async function readWhole(
+  state: EngineState,
+  notes: DamageNotes,
+  { pacer, check }: RepairContext,
+): Promise<number | undefined> {
+  const { session } = state.source;
+  let commits = 0;
+  for (;;) {
+    let result: Awaited<ReturnType<typeof session.read>>;
+    try {
+      result = await session.read(state.position, { bytes: READ_BYTES, verify: false });
+    } catch (error) {
+      if (!hasCode(error, "LedgerDamaged")) throw error;
+      notes.noteError("ledger", error);
+      return commits;
+    }
+    for (const met of result.commits) {
+      const commit = met.isPartial === true ? { ...met, payload: (await session.complete?.(met)) ?? met.payload } : met;
+      if (await applyTo(state, commit, notes)) commits++;
+    }
+    state.position = result.next;
+    for (const stored of result.state?.runs ?? []) stored.close();
+    if (result.status === "moved") return undefined;
+    if (result.status !== "more") return commits;
+    check();
+    if (pacer.due()) await pacer.rest();
+  }
+}

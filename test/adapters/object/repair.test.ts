@@ -1,0 +1,180 @@
+import { describe, expect, test } from "vitest";
+import { runKey, slotKey } from "../../../src/adapters/object/layout.ts";
+import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
+import { objectLedger } from "../../../src/adapters/object/ledger.ts";
+import { fileWork } from "../../../src/core/file-work.ts";
+import { CoreKV } from "../../../src/core/kv.ts";
+import { Bucket } from "../../support/bucket.ts";
+import { openDatabase, setKeys } from "../../support/bucket-database.ts";
+
+const MINUTE = 60_000;
+
+/** Puts other bytes in the place of an object's, as a disk that rots does. */
+async function damage(store: ObjectStore, key: string, at: number): Promise<void> {
+  const found = await store.get(key);
+  if (found.status !== "found") throw new Error(`${key}: ${found.status}`);
+  const bytes = found.bytes.slice();
+  expect(at).toBeLessThan(bytes.length);
+  bytes[at] ^= 0xff;
+  await store.delete([key]);
+  await store.create(key, bytes);
+}
+
+async function slotName(bucket: Bucket, slot: number): Promise<string> {
+  return slotKey((await bucket.root()).nonce, slot);
+}
+
+/** The keys `k` that a database has. */
+async function keysOf(bucket: Bucket, db: CoreKV): Promise<unknown[]> {
+  return (await bucket.environment.until(db.listKeys(["k"]))).map(([, key]) => key);
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+describe("repair of a ledger in a bucket", () => {
+  test("keeps everything up to the damaged slot, under versions that were never used, and reports the rest", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 30);
+    const old = await bucket.root();
+    await damage(bucket.store, await slotName(bucket, 21), 100);
+    const fresh = await openRepairable(bucket);
+    await expect(fresh.opening).rejects.toMatchObject({ code: "LedgerDamaged" });
+    const began = bucket.environment.now();
+    const report = await bucket.environment.until(db.repair());
+    expect(bucket.environment.now() - began).toBeGreaterThan(5 * MINUTE);
+    const version = (slot: number): number => slot * 65_536;
+    expect(report).toMatchObject({ commits: 4, copy: undefined, generation: 2, header: "whole" });
+    expect(report.dropped.at(0)).toEqual({ part: "ledger", from: version(21), to: version(22) });
+    expect(report.dropped.slice(1)).toEqual(
+      upTo(9).map((i) => ({ part: "ledger", from: version(22 + i), to: version(22 + i) + 1 })),
+    );
+    expect(report.text).toContain(String(version(25)));
+    expect(await keysOf(bucket, db)).toEqual(upTo(20));
+    const root = await bucket.root();
+    expect(root).toMatchObject({ ledgerId: old.ledgerId, formers: [{ nonce: old.nonce, lastSlot: 20 }] });
+    expect(root.nonce).not.toBe(old.nonce);
+    expect(root.firstSlot).toBeGreaterThan(30);
+    const { version: next } = await bucket.environment.until(db.set(["k", 20], 20));
+    expect(next).toBeGreaterThanOrEqual(version(root.firstSlot));
+    const other = await openDatabase(bucket);
+    expect(await keysOf(bucket, other)).toEqual(upTo(21));
+    expect(other.stats()).toMatchObject({ generation: 2 });
+  });
+
+  test("names what authors that had not heard of it have acknowledged meanwhile", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    const unaware = await openDatabase(bucket);
+    await damage(bucket.store, await slotName(bucket, 18), 100);
+    const repair = db.repair();
+    await bucket.environment.pass(1000);
+    expect((await bucket.root()).formers).toHaveLength(1);
+    const { version = 0 } = await bucket.environment.until(unaware.set(["k", 20], 20));
+    await bucket.environment.pass(6 * MINUTE);
+    const { dropped } = await bucket.environment.until(repair);
+    expect(dropped).toContainEqual({ part: "ledger", from: version, to: version + 1 });
+    await bucket.environment.until(unaware.sync());
+    expect(await keysOf(bucket, unaware)).toEqual(upTo(17));
+    await bucket.environment.until(unaware.set(["k", 17], 17));
+    await bucket.environment.until(db.sync());
+    expect(await keysOf(bucket, db)).toEqual(upTo(18));
+  });
+
+  test("keeps what is whole of a damaged run", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    const value = "v".repeat(3000);
+    for (let i = 0; i < 64; i++) await bucket.environment.until(db.set(["k", i], value));
+    await bucket.environment.until(db.vacuum());
+    const { runs, nonce } = await bucket.root();
+    expect(runs).toHaveLength(1);
+    await damage(bucket.store, runKey(nonce, runs[0]), 70_000);
+    const report = await bucket.environment.until(db.repair());
+    expect(report.dropped).toMatchObject([{ part: "snapshot" }]);
+    const [{ from, to }] = report.dropped;
+    expect(from <= 70_000 && 70_000 < to).toBe(true);
+    const left = await keysOf(bucket, db);
+    expect(left.length).toBeGreaterThan(30);
+    expect(left.length).toBeLessThan(64);
+    for (const key of left) expect(await bucket.environment.until(db.get(["k", key as number]))).toBe(value);
+  });
+
+  test("keeps what came after a run of which nothing is left", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    const { runs, nonce } = await bucket.root();
+    await bucket.store.delete([runKey(nonce, runs[0])]);
+    const repairing = await openRepairable(bucket, { repair: true });
+    const repaired = await repairing.opening;
+    expect(await keysOf(bucket, repaired)).toEqual([16, 17, 18, 19]);
+  });
+
+  test("does nothing where nothing is damaged", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    const before = await bucket.root();
+    const report = await bucket.environment.until(db.repair());
+    expect(report).toMatchObject({ dropped: [], commits: 4, generation: 1 });
+    expect(await bucket.root()).toEqual(before);
+  });
+
+  test("is done by open where that is asked for, and not waited for longer than it takes", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    await damage(bucket.store, await slotName(bucket, 17), 100);
+    const began = bucket.environment.now();
+    const repaired = await (await openRepairable(bucket, { repair: true })).opening;
+    expect(bucket.environment.now() - began).toBeLessThan(MINUTE);
+    expect(await keysOf(bucket, repaired)).toEqual(upTo(16));
+    // A whole ledger is left as it is.
+    const root = await bucket.root();
+    await (
+      await openRepairable(bucket, { repair: true })
+    ).opening;
+    expect(await bucket.root()).toEqual(root);
+  });
+
+  test("leaves the ledger to those who have written a checkpoint behind the damage", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    const other = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 15);
+    await bucket.environment.until(other.sync());
+    await damage(bucket.store, await slotName(bucket, 10), 100);
+    const gate = bucket.faulty.gate(({ kind }) => kind === "replace", "before");
+    const repair = db.repair();
+    await bucket.environment.until(gate.arrived);
+    await setKeys(bucket, other, 15, 17);
+    await bucket.environment.pass(0);
+    expect((await bucket.root()).checkpointSlot).toBe(16);
+    gate.open();
+    expect(await bucket.environment.until(repair)).toMatchObject({ dropped: [], generation: 1 });
+    expect(await keysOf(bucket, db)).toEqual(upTo(17));
+  });
+
+  test("is refused to who may only read", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 3);
+    const reader = await (await openRepairable(bucket, { readOnly: true })).opening;
+    await expect(bucket.environment.until(reader.repair())).rejects.toMatchObject({ code: "ReadOnly" });
+  });
+});
+
+async function openRepairable(
+  bucket: Bucket,
+  options: { readonly repair?: boolean; readonly readOnly?: boolean } = {},
+): Promise<{ readonly opening: Promise<CoreKV> }> {
+  const ledgerAt = (): never => {
+    throw new Error("there are no files here");
+  };
+  const db = new CoreKV({ autoSync: false }, { environment: bucket.environment, ledgerAt, fileWork });
+  const opening = bucket.environment.until(db.open(objectLedger(bucket.counting), options).then(() => db));
+  opening.catch(() => undefined);
+  return { opening };
+}
