@@ -23,10 +23,27 @@ export interface BytesAt {
 export class NotLoaded extends Error {
   override readonly name = "NotLoaded";
   readonly promise: Promise<unknown>;
+  /** Keeps what arrives until the returned function is called, however often it is read meanwhile. */
+  readonly hold: () => () => void;
 
-  constructor(promise: Promise<unknown>) {
+  constructor(promise: Promise<unknown>, hold: () => () => void = () => () => undefined) {
     super("the bytes have yet to arrive");
     this.promise = promise;
+    this.hold = hold;
+  }
+
+  /** What waits for both. */
+  and(other: NotLoaded): NotLoaded {
+    const hold = (): (() => void) => {
+      const releases = [this.hold(), other.hold()];
+      return () => {
+        for (const release of releases) release();
+      };
+    };
+    const both = Promise.all([this.promise, other.promise]);
+    // Whoever asked may have given up by the time it fails.
+    both.catch(() => undefined);
+    return new NotLoaded(both, hold);
   }
 }
 
@@ -48,15 +65,22 @@ export function onceLoaded<T>(thrown: unknown, operation: () => T): Promise<T> {
   return again(thrown, operation);
 }
 
+/** What has arrived for an operation is held until that is done: where a cache keeps nothing, it would ask for the same in turns for ever. */
 async function again<T>(first: NotLoaded, operation: () => T): Promise<T> {
-  for (let missing = first; ;) {
-    await missing.promise;
-    try {
-      return operation();
-    } catch (error) {
-      if (!(error instanceof NotLoaded)) throw error;
-      missing = error;
+  const releases: (() => void)[] = [];
+  try {
+    for (let missing = first; ;) {
+      releases.push(missing.hold());
+      await missing.promise;
+      try {
+        return operation();
+      } catch (error) {
+        if (!(error instanceof NotLoaded)) throw error;
+        missing = error;
+      }
     }
+  } finally {
+    for (const release of releases) release();
   }
 }
 
@@ -75,6 +99,8 @@ export class ArrivingBytes implements BytesAt {
   readonly #isolated: boolean;
   readonly #arrived = new Map<string, Arrived>();
   readonly #arriving = new Map<string, Promise<void>>();
+  /** How many operations hold on to what arrived, or is going to. */
+  readonly #held = new Map<string, number>();
 
   /** `isolated`: see `Environment`; everybody who asks loads for himself, since a load that another one has begun may never end. */
   constructor(
@@ -89,7 +115,8 @@ export class ArrivingBytes implements BytesAt {
     const name = `${place}+${length}`;
     const arrived = this.#arrived.get(name);
     if (arrived !== undefined) {
-      if (--arrived.claims === 0) this.#arrived.delete(name);
+      arrived.claims--;
+      this.#letGo(name, arrived);
       return arrived.bytes;
     }
     let promise = this.#arriving.get(name);
@@ -99,7 +126,21 @@ export class ArrivingBytes implements BytesAt {
     } else if (this.#isolated) {
       this.#arriving.delete(name);
     }
-    throw new NotLoaded(promise);
+    throw new NotLoaded(promise, () => this.#hold(name));
+  }
+
+  #hold(name: string): () => void {
+    this.#held.set(name, (this.#held.get(name) ?? 0) + 1);
+    return () => {
+      const left = (this.#held.get(name) ?? 1) - 1;
+      if (left > 0) return void this.#held.set(name, left);
+      this.#held.delete(name);
+      this.#letGo(name, this.#arrived.get(name));
+    };
+  }
+
+  #letGo(name: string, arrived: Arrived | undefined): void {
+    if (arrived !== undefined && arrived.claims <= 0 && !this.#held.has(name)) this.#arrived.delete(name);
   }
 
   /** Begins to load what the caller is going to read. */
@@ -120,12 +161,13 @@ export class ArrivingBytes implements BytesAt {
       // In a later microtask, even if it fails at once: `read` has to note the promise first.
       await Promise.resolve();
       const bytes = await this.#load(place, length);
-      this.#arrived.set(name, { bytes, claims: (this.#arrived.get(name)?.claims ?? 0) + 1 });
+      this.#arrived.set(name, { bytes, claims: Math.max(0, this.#arrived.get(name)?.claims ?? 0) + 1 });
     } finally {
       this.#arriving.delete(name);
     }
     if (this.#arrived.size <= UNCLAIMED_MAX) return;
     for (const oldest of this.#arrived.keys()) {
+      if (this.#held.has(oldest)) continue;
       this.#arrived.delete(oldest);
       break;
     }

@@ -50,7 +50,7 @@ class ExpiringBytes implements BytesAt {
       });
       // Whoever asked may have given up by the time it fails.
       promise.catch(() => undefined);
-      throw new NotLoaded(promise);
+      throw new NotLoaded(promise, error.hold);
     }
   }
 }

@@ -374,7 +374,7 @@ export class Run implements ValueHome {
       return missing;
     } catch (error) {
       // Whatever is wrong with the block is told when it is needed.
-      return error instanceof NotLoaded ? new NotLoaded(Promise.all([missing.promise, error.promise])) : missing;
+      return error instanceof NotLoaded ? missing.and(error) : missing;
     }
   }
 

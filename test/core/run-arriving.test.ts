@@ -33,6 +33,15 @@ for (const cacheBytes of [0, 10_000, 8 * 1024 * 1024]) {
   });
 }
 
+test("a run without a lookup is read to the end of a call though nothing of it is kept", async () => {
+  const without = buildRun(contents, { filter: true, lookup: false });
+  const late = lateBytes(without.bytes);
+  const cache = new BlockCache(0);
+  const run = await whenLoaded(() => openRunAt(late, { length: without.bytes.length, cache }));
+  const row = await whenLoaded(() => run.get(contents[4000].key));
+  expect(await whenLoaded(() => toldRow(row))).toBe(toldContent(contents[4000]));
+});
+
 test("a cursor stands where it was after a call for which bytes have yet to arrive", async () => {
   const late = lateBytes(bytes);
   const run = await whenLoaded(() => openRunAt(late, { length: bytes.length }));

@@ -80,6 +80,9 @@ export class Follower {
       const read = this.#ahead.get(slot);
       if (read === undefined) break;
       if (predecessor !== undefined && !equalBytes(read.slot.predecessor, predecessor)) {
+        // Where everything was deleted, somebody who had not heard of it yet may have gone on from what was there before.
+        this.#ahead.clear();
+        if ((await this.#confirmation.ask(slot, this.#site.nonce)) === "moved") return { slots: [], status: "moved" };
         throw damagedSlot(slotName(this.#site, slot), slot, "it does not continue what lies before it");
       }
       this.#ahead.delete(slot);

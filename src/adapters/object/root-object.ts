@@ -2,7 +2,7 @@ import { equalBytes } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import { ROOT_KEY } from "./layout.ts";
-import type { ObjectStore, Told } from "./object-store.ts";
+import type { Ambiguous, Conflict, ObjectStore, Told } from "./object-store.ts";
 import { decodeRoot, encodeRoot, type Root, WRITE_ID_BYTES } from "./root.ts";
 import { readWhole } from "./whole-reads.ts";
 
@@ -69,13 +69,18 @@ export class RootObject {
     root: Root,
   ): Promise<{ readonly status: "created" | "exists" } | { readonly status: "failed"; readonly error: KVError }> {
     const writeId = this.#environment.randomBytes(WRITE_ID_BYTES);
-    const answer = await this.#store.create(ROOT_KEY, encodeRoot({ root, writeId }, this.#environment.crc32));
-    if (answer.status === "created") return { status: "created" };
-    if (answer.status === "denied" || answer.status === "refused") return { status: "failed", error: answer.error };
-    const now = await this.read();
-    if (now.status === "found") return { status: equalBytes(now.writeId, writeId) ? "created" : "exists" };
-    if (now.status === "failed") return { status: "failed", error: now.error };
-    return { status: "failed", error: answer.status === "ambiguous" ? answer.error : this.#inconsistent() };
+    const bytes = encodeRoot({ root, writeId }, this.#environment.crc32);
+    let error: KVError | undefined;
+    for (let sent = 0; sent < SENDS_MAX; sent++) {
+      const answer = await this.#store.create(ROOT_KEY, bytes);
+      if (answer.status === "created") return { status: "created" };
+      if (answer.status === "denied" || answer.status === "refused") return { status: "failed", error: answer.error };
+      const now = await this.read();
+      if (now.status === "found") return { status: equalBytes(now.writeId, writeId) ? "created" : "exists" };
+      if (now.status === "failed") return { status: "failed", error: now.error };
+      error = answer.status === "exists" ? this.#inconsistent() : createFailed(answer, this.#store.name);
+    }
+    return { status: "failed", error: error ?? this.#inconsistent() };
   }
 
   /** Puts `next` in the place of exactly the root that was `found`. Whatever the store says but "done": the root itself decides. */
@@ -106,4 +111,9 @@ export class RootObject {
   #inconsistent(): KVError {
     return new KVError("StoreInconsistent", `${this.#store.name} contradicts itself about the root`);
   }
+}
+
+function createFailed(answer: Conflict | Ambiguous, name: string): KVError {
+  if (answer.status === "ambiguous") return answer.error;
+  return new KVError("InputOutput", `${name} lets nobody create the root`);
 }

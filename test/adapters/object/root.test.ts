@@ -159,6 +159,13 @@ describe("the root object", () => {
     expect(await new RootObject(store, environment).create(empty)).toEqual({ status: "created" });
   });
 
+  it("is created though others are at it, and the store says so once", async () => {
+    const store = new FaultyStore(memoryStore(), { environment });
+    let conflicts = 0;
+    store.fate = ({ kind }) => (kind === "create" && conflicts++ === 0 ? { fault: { kind: "conflict" } } : undefined);
+    expect(await new RootObject(store, environment).create(empty)).toEqual({ status: "created" });
+  });
+
   it("is replaced by one of two that have read the same", async () => {
     const { root } = await created();
     const first = await found(root);
