@@ -71,6 +71,9 @@ export class Ghost implements Party {
         version: isVoid ? undefined : at + file.delta,
         error: undefined,
         reads: new Map(),
+        combines: [],
+        from: 0,
+        to: Infinity,
         ownError: undefined,
       });
       frames.push(frame);

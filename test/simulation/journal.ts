@@ -4,6 +4,14 @@ import type { Process } from "./world.ts";
 /** `"nothing"`: there was nothing to do, and nothing was written. */
 export type Outcome = "committed" | "nothing" | "conflict" | "mismatch" | "not committed" | "unknown";
 
+/** A sum, min or max of a commit. `key` is the encoded one, `expireIn` 0 for never. */
+export interface Combine {
+  readonly kind: "sum" | "min" | "max";
+  readonly key: string;
+  readonly operand: number | bigint;
+  readonly expireIn: number;
+}
+
 /** One call that may have made a commit, and what the caller was told. */
 export interface Write {
   readonly process: Process;
@@ -23,6 +31,11 @@ export interface Write {
   error: unknown;
   /** What a transaction read, by encoded key: the version, 0 for absent. */
   reads: ReadonlyMap<string, number>;
+  /** The sums, minima and maxima that it asked for. */
+  combines: readonly Combine[];
+  /** The version that its author saw at the call, and the newest one that there was when the caller was told. */
+  readonly from: number;
+  to: number;
   /** What the function of a transaction has thrown itself: passed on as it is. */
   ownError: unknown;
 }
@@ -68,6 +81,8 @@ export class Journal {
   acknowledged = 0;
   /** A power failure may take nothing up to this version: a strict replica was told so by `sync()`. */
   synced = 0;
+  /** The newest version that whoever asks now has to see. */
+  newest: () => number = () => this.acknowledged;
 
   begin(process: Process, traits: Pick<Log, "readOnly" | "indexed" | "strict">): Log {
     const log: Log = {

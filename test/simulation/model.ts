@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import type { Frame, LedgerFile } from "./ledger-file.ts";
+import type { LedgerFile } from "./ledger-file.ts";
 
 /**
  * What every replica must make of a ledger's files: all that ever happened, through all generations. Like the reader of the files it shares
@@ -7,6 +7,16 @@ import type { Frame, LedgerFile } from "./ledger-file.ts";
  */
 
 export type Scalar = number | bigint;
+
+/** One commit as it lies in a ledger. */
+export interface StoredCommit {
+  /** Its version. */
+  readonly address: number;
+  readonly writer: string;
+  readonly counter: number;
+  readonly timestamp: number;
+  readonly payload: Buffer;
+}
 
 const BIGINT_LIMIT = 1n << 2048n;
 
@@ -34,7 +44,13 @@ export interface ModelCommit {
 
 type Operation =
   | { readonly kind: "check"; readonly key: string; readonly version: number }
-  | { readonly kind: "set"; readonly key: string; readonly expireIn: number; readonly value: Buffer }
+  | {
+      readonly kind: "set";
+      readonly key: string;
+      readonly expireIn: number;
+      readonly expiresAt: number;
+      readonly value: Buffer;
+    }
   | { readonly kind: "delete"; readonly key: string }
   | { readonly kind: "purge"; readonly afterMs: number; readonly entries: readonly { key: string; version: number }[] }
   | { readonly kind: "sum" | "min" | "max"; readonly key: string; readonly expireIn: number; readonly value: Buffer };
@@ -60,6 +76,8 @@ export class Model {
   readonly isSealed: boolean;
   /** What must not be in any of the files. */
   readonly bad: string[] = [];
+  /** Commits are in the ledger as what they came to: void ones are not there at all. */
+  readonly authorsResolve: boolean = false;
 
   /** `files`: the generations of one ledger, the first one first. The last one is what the path leads to. */
   constructor(files: readonly LedgerFile[]) {
@@ -84,7 +102,7 @@ export class Model {
   #file({ header, frames }: LedgerFile, until: number): void {
     if (header === undefined) return;
     this.bases.push(header.generation === 1 ? 0 : header.base);
-    for (const frame of frames) if (frame.kind === 2 && frame.address < until) this.#commit(frame);
+    for (const frame of frames) if (frame.kind === 2 && frame.address < until) this.add(frame);
   }
 
   get lastVersion(): number {
@@ -120,7 +138,8 @@ export class Model {
     });
   }
 
-  #commit(frame: Frame): void {
+  /** The next commit. */
+  protected add(frame: StoredCommit): void {
     const operations = decodePayload(frame.payload);
     const changes = new Map<string, ModelRow>();
     const verdict = this.#resolve(frame, operations, changes);
@@ -145,7 +164,11 @@ export class Model {
     }
   }
 
-  #resolve(frame: Frame, operations: readonly Operation[], changes: Map<string, ModelRow>): ModelCommit["verdict"] {
+  #resolve(
+    frame: StoredCommit,
+    operations: readonly Operation[],
+    changes: Map<string, ModelRow>,
+  ): ModelCommit["verdict"] {
     const { address: version, timestamp } = frame;
     for (const operation of operations) {
       if (operation.kind !== "check") continue;
@@ -171,6 +194,7 @@ export class Model {
       let value: ModelRow["value"];
       if (operation.kind === "set") {
         value = scalar(operation.value) ?? operation.value.toString("hex");
+        if (operation.expiresAt !== 0) ({ expiresAt } = operation);
       } else if (operation.kind !== "delete") {
         const operand = scalar(operation.value);
         if (operand === undefined) throw new Error(`an operand that is no number at ${version}`);
@@ -190,7 +214,8 @@ export class Model {
   }
 }
 
-function combine(kind: "sum" | "min" | "max", base: Scalar | string, operand: Scalar): Scalar | undefined {
+/** What a sum, min or max comes to; undefined if the operand does not fit. */
+export function combine(kind: "sum" | "min" | "max", base: Scalar | string, operand: Scalar): Scalar | undefined {
   if (typeof base === "number" && typeof operand === "number") {
     if (kind === "sum") return base + operand;
     if (Number.isNaN(base)) return undefined;
@@ -263,9 +288,10 @@ function decodePayload(payload: Buffer): Operation[] {
     else if (kind === "delete") operations.push({ kind, key });
     else {
       const expireIn = (item & 16) === 0 ? 0 : take(8).readDoubleLE();
+      const expiresAt = (item & 32) === 0 ? 0 : take(8).readDoubleLE();
       const length = number();
       if (kind === "set") take(4);
-      operations.push({ kind, key, expireIn, value: take(length) });
+      operations.push({ kind, key, expireIn, expiresAt, value: take(length) });
     }
   }
   return operations;

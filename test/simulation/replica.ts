@@ -1,21 +1,17 @@
 import type { FileSystemCalls } from "../../src/adapters/fs/file.ts";
 import { createFsLedger } from "../../src/adapters/fs/ledger.ts";
-import { type MaybePromise, isPromise } from "../../src/core/environment.ts";
-import type { Ledger, LedgerSession } from "../../src/core/ledger.ts";
+import type { Ledger } from "../../src/core/ledger.ts";
 import { fileWork } from "../../src/core/file-work.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import type { KVOptions } from "../../src/core/options.ts";
+import { type Pace, pace } from "./paced-session.ts";
 import type { Process } from "./world.ts";
 
 /** How a replica is opened, drawn by the seed. */
-export interface ReplicaOptions {
+export interface ReplicaOptions extends Pace {
   readonly kv: KVOptions;
   readonly readOnly: boolean;
   readonly durability: "relaxed" | "strict";
-  /** Bytes that a read goes through at most: small, so that a replay has many steps. */
-  readonly readBytes: number;
-  /** How likely a call of the ledger answers with a promise, as other adapters do. */
-  readonly asynchronous: number;
 }
 
 /** The shipped engine over the shipped file ledger: only what the system gives them is simulated. */
@@ -37,59 +33,4 @@ export function makeReplica(
     fileWork,
   };
   return { db: new CoreKV(options.kv, platform), ledger };
-}
-
-/** A session whose answers may come later, and that notices when the engine breaks the contract. */
-function pace(session: LedgerSession, process: Process, options: ReplicaOptions): LedgerSession {
-  let under: string | undefined;
-  let closed = false;
-  const exclusive = <T>(name: string, call: () => MaybePromise<T>): MaybePromise<T> => {
-    if (under !== undefined) process.fail(`${name} while ${under} is under way`);
-    if (closed) process.fail(`${name} after close`);
-    under = name;
-    const over = (): void => void (under = undefined);
-    try {
-      const result = paced(call);
-      if (isPromise(result)) result.then(over, over);
-      else over();
-      return result;
-    } catch (error) {
-      over();
-      throw error;
-    }
-  };
-  const paced = <T>(call: () => MaybePromise<T>): MaybePromise<T> =>
-    process.random.chance(options.asynchronous) ? process.sleep(process.random.next() * 3).then(call) : call();
-  const replaced: Partial<LedgerSession> = {
-    read: (position, budget) =>
-      exclusive("read", () => session.read(position, { ...budget, bytes: Math.min(budget.bytes, options.readBytes) })),
-    append: (commits, position) => exclusive("append", () => session.append(commits, position)),
-    reopen: (position) => exclusive("reopen", () => session.reopen(position)),
-    makeDurable: () => exclusive("makeDurable", () => session.makeDurable?.()),
-    readValue: (version, place, length) => {
-      // Whatever generation comes meanwhile: the read has begun in this one.
-      const unpin = session.pin?.();
-      let value: MaybePromise<Uint8Array> | undefined;
-      try {
-        value = paced(() => session.readValue(version, place, length));
-        if (isPromise(value)) value = value.finally(unpin);
-        return value;
-      } finally {
-        if (!isPromise(value)) unpin?.();
-      }
-    },
-    close: () => {
-      if (under !== undefined) process.fail(`close while ${under} is under way`);
-      closed = true;
-      return session.close();
-    },
-  };
-  return new Proxy(session, {
-    get(target, property) {
-      const own: unknown = Reflect.get(replaced, property);
-      if (own !== undefined) return own;
-      const value: unknown = Reflect.get(target, property, target);
-      return typeof value === "function" ? (value as (...given: unknown[]) => unknown).bind(target) : value;
-    },
-  });
 }

@@ -1,11 +1,14 @@
 import { parseArgs } from "node:util";
-import { type Defect, defects } from "./defects.ts";
-import { changeSources, small } from "./sources.ts";
+import { bucketDefects } from "./bucket-defects.ts";
+import { defects } from "./defects.ts";
+import type { RunResult } from "./simulation.ts";
+import { changeSources, small, smallBucket } from "./sources.ts";
 
 /**
  * `npm run simulate -- --seeds N [--from S]` runs that many seeds and stops at the first that fails, with the end of its trace;
  * `--seed S` runs one and prints its whole trace, `--digest S` runs it twice and prints what tells two runs apart; `--defect NAME` puts one of the
- * known defects in before, `--leaning NAME` lets happen more often what leads to it, with the defect or without; `--incidents "A|B|..."` runs seeds until each of these words has stood in some trace, and prints those that have.
+ * known defects in before, `--leaning NAME` lets happen more often what leads to it, with the defect or without; `--incidents "A|B|..."` runs seeds until each of these words has stood in some trace, and prints those that have. With
+ * `--bucket` all of it is of a ledger in a bucket, otherwise of one in a file.
  */
 const { values } = parseArgs({
   options: {
@@ -16,27 +19,25 @@ const { values } = parseArgs({
     incidents: { type: "string" },
     defect: { type: "string" },
     leaning: { type: "string" },
+    bucket: { type: "boolean", default: false },
   },
 });
 const TRACE_LINES = 300;
 
-const defect = named(values.defect);
-const leaning = (named(values.leaning) ?? defect)?.leaning;
-const checkThatAllAreMade = changeSources([...small, ...(defect?.changes ?? [])]);
-// Loaded only now, so that the changes are in everything.
-const { simulate } = await import("./simulation.ts");
-const { Killed } = await import("./calls.ts");
-checkThatAllAreMade();
+/** Runs one seed, leaning towards what leads to a defect if that was asked for. */
+type Simulate = (seed: number, options?: { readonly traced: boolean }) => Promise<RunResult>;
+
+const simulate = values.bucket ? await loadBucket() : await loadFile();
 
 process.on("unhandledRejection", (error) => {
   // Of a process that died in the middle of its step, and with it whoever would have handled it.
-  if (error instanceof Killed) return;
+  if (error instanceof Error && error.name === "Killed") return;
   console.error("unhandled rejection:", error);
   process.exitCode = 1;
 });
 
 if (values.seed !== undefined) {
-  const { trace, violations } = await simulate(Number(values.seed), { traced: true, leaning });
+  const { trace, violations } = await simulate(Number(values.seed), { traced: true });
   console.log(trace.join("\n"));
   report(Number(values.seed), violations);
 } else if (values.digest !== undefined) {
@@ -51,8 +52,28 @@ if (values.seed !== undefined) {
   await runSeeds(Number(values.from), Number(values.seeds));
 }
 
-function named(name: string | undefined): Defect | undefined {
-  const found = defects.find((each) => each.name === name);
+async function loadFile(): Promise<Simulate> {
+  const defect = named(values.defect, defects);
+  const leaning = (named(values.leaning, defects) ?? defect)?.leaning;
+  const checkThatAllAreMade = changeSources([...small, ...(defect?.changes ?? [])]);
+  // Loaded only now, so that the changes are in everything.
+  const loaded = await import("./simulation.ts");
+  checkThatAllAreMade();
+  return (seed, options) => loaded.simulate(seed, { ...options, leaning });
+}
+
+/** Likewise. */
+async function loadBucket(): Promise<Simulate> {
+  const defect = named(values.defect, bucketDefects);
+  const leaning = (named(values.leaning, bucketDefects) ?? defect)?.leaning;
+  const checkThatAllAreMade = changeSources([...smallBucket, ...(defect?.changes ?? [])]);
+  const loaded = await import("./bucket-simulation.ts");
+  checkThatAllAreMade();
+  return (seed, options) => loaded.simulateBucket(seed, { ...options, leaning });
+}
+
+function named<D extends { readonly name: string }>(name: string | undefined, all: readonly D[]): D | undefined {
+  const found = all.find((each) => each.name === name);
   if (name !== undefined && found === undefined) throw new Error(`There is no defect "${name}"`);
   return found;
 }
@@ -61,11 +82,11 @@ async function runSeeds(from: number, count: number): Promise<void> {
   let commits = 0;
   let steps = 0;
   for (let seed = from; seed < from + count; seed++) {
-    const result = await simulate(seed, { leaning });
+    const result = await simulate(seed);
     commits += result.commits;
     steps += result.steps;
     if (result.violations.length === 0) continue;
-    const { trace } = await simulate(seed, { traced: true, leaning });
+    const { trace } = await simulate(seed, { traced: true });
     console.log(trace.slice(-TRACE_LINES).join("\n"));
     report(seed, result.violations);
     return;
@@ -86,6 +107,6 @@ function report(seed: number, violations: readonly string[]): void {
   if (violations.length === 0) return console.log(`seed ${seed}: nothing wrong`);
   console.log(`seed ${seed} fails:`);
   for (const violation of violations) console.log(`  ${violation}`);
-  console.log(`npm run simulate -- --seed ${seed} prints all of it`);
+  console.log(`npm run simulate -- ${values.bucket ? "--bucket " : ""}--seed ${seed} prints all of it`);
   process.exitCode = 1;
 }

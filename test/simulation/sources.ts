@@ -38,6 +38,34 @@ export const small: readonly Change[] = [
   constant("adapters/fs/help.ts", "CHUNK_BYTES = 1024 * 1024", 300),
 ];
 
+/** Likewise for ledgers in a bucket. */
+export const smallBucket: readonly Change[] = [
+  constant("core/run-builder.ts", "BLOCK_BYTES = 4096", 256),
+  constant("core/run-builder.ts", "CHUNK_BYTES = 64 * 1024", 400),
+  constant("core/pacer.ts", "BUDGET_MS = 8", 1),
+  constant("core/purge.ts", "PURGE_MAX = 1000", 2),
+  constant("core/purge.ts", "SLICE_ROWS = 256", 3),
+  constant("core/history.ts", "READ_BYTES = 512 * 1024", 900),
+  constant("core/state-keeper.ts", "SLICE_ROWS = 64", 3),
+  constant("core/state-run.ts", "SLICE_ROWS = 64", 3),
+  { file: "core/state-run.ts", find: "blockBytes: 60_000", replace: "blockBytes: 300" },
+  { file: "core/state-run.ts", find: "filterBytesMin: 64 * 1024", replace: "filterBytesMin: 600" },
+  constant("adapters/object/merge-plan.ts", "DUE_SLOTS = 16", 3),
+  constant("adapters/object/merge-plan.ts", "DUE_BYTES: number = 4 * 1024 * 1024", 6000),
+  constant("adapters/object/merge-plan.ts", "TURN_SLOTS = 8", 2),
+  constant("adapters/object/merge-plan.ts", "BACKGROUND_SLOTS = 32", 4),
+  constant("adapters/object/merge-plan.ts", "MERGED_RUNS = 8", 3),
+  constant("adapters/object/follow.ts", "RELOAD_SLOTS = 256", 12),
+  constant("adapters/object/follow.ts", "LOOK_SLOTS = 64", 5),
+  constant("adapters/object/ledger.ts", "FIRST_SLOTS = 16", 3),
+  constant("adapters/object/layout.ts", "STAGED_SLOTS_MAX = 64", 4),
+  constant("adapters/object/staged.ts", "STAGED_BYTES_MIN: number = 16 * 1024", 300),
+  constant("adapters/object/staged.ts", "INLINE_BYTES_MAX: number = 256 * 1024", 900),
+  constant("adapters/object/slot.ts", "SLOT_BYTES_MAX: number = 1024 * 1024", 4000),
+  constant("adapters/object/batch-ids.ts", "BATCH_IDS_MAX = 65_536", 9),
+  constant("adapters/object/run-object.ts", "WHOLE_BYTES_MAX: number = 64 * 1024", 900),
+];
+
 const SOURCE = new URL("../../src/", import.meta.url).href;
 
 /**

@@ -1,5 +1,5 @@
-import type { Journal, Log, Seen, Write } from "./journal.ts";
-import type { Difference, Model, ModelCommit, ModelRow } from "./model.ts";
+import type { Combine, Journal, Log, Seen, Write } from "./journal.ts";
+import { combine, type Difference, type Model, type ModelCommit, type ModelRow } from "./model.ts";
 
 /** Compares what everybody was told with what the file holds. Returns what does not fit. */
 export function verify(journal: Journal, model: Model): string[] {
@@ -78,6 +78,11 @@ function checkWrite(
   if (outcome === "committed" && write.behindFailedSync) return ["was committed though a sync had failed before"];
   if (outcome === "committed") return checkCommitted(write, model, commits, writers);
   if (outcome === "not committed" && applied.length > 0) return [`is in the ledger at ${applied[0].version}`];
+  if (outcome === "conflict" || outcome === "mismatch") {
+    if (applied.length > 0) return [`is in the ledger at ${applied[0].version}`];
+    if (model.authorsResolve)
+      return isVoid(write, model) ? [] : ["was fine in every state that its author may have seen"];
+  }
   if ((outcome === "conflict" || outcome === "mismatch") && write.queued) {
     if (commits.length !== 1 || commits[0].verdict !== outcome)
       return [`the ledger says ${commits.map((each) => `${each.verdict} at ${each.version}`).join(", ") || "nothing"}`];
@@ -112,7 +117,47 @@ function checkCommitted(
     if (before !== version)
       found.push(`had read a key at ${version} that was at ${before} when it was committed at ${commit.version}`);
   }
+  for (const each of model.authorsResolve ? write.combines : []) {
+    const row = commit.changes.get(each.key);
+    const [value, expiresAt] = combined(each, model, commit.version - 1, commit.timestamp);
+    if (row === undefined || !Object.is(row.value, value) || row.expiresAt !== expiresAt)
+      found.push(`${each.kind} is ${row?.value ?? "nothing"} at ${commit.version} where ${value} was due`);
+  }
   return found;
+}
+
+/** What a sum, min or max comes to behind a version, and when that expires. The value is undefined where the operand does not fit. */
+function combined(
+  { kind, key, operand, expireIn }: Combine,
+  model: Model,
+  version: number,
+  timestamp: number,
+): [ModelRow["value"], number] {
+  const base = model.liveAt(key, version, timestamp);
+  if (base?.value === undefined) return [operand, expireIn === 0 ? 0 : timestamp + expireIn];
+  return [combine(kind, base.value, operand), base.expiresAt];
+}
+
+/** True if there was a state, from the call to the answer, in which a commit that its author found void was that. */
+function isVoid(write: Write, model: Model): boolean {
+  const { outcome, from, to, reads, combines } = write;
+  return model.versionsBetween(from, to).some((version) => {
+    if (outcome === "mismatch") {
+      if (combines.length === 0) return true;
+      return combines.some((each) => {
+        const base = model.at(each.key, version);
+        // What may have expired is not judged.
+        return (
+          base?.value !== undefined &&
+          (base.expiresAt !== 0 || combine(each.kind, base.value, each.operand) === undefined)
+        );
+      });
+    }
+    return [...reads].some(([key, read]) => {
+      const row = model.at(key, version);
+      return (row?.version ?? 0) !== read || (row?.expiresAt ?? 0) !== 0;
+    });
+  });
 }
 
 /** What one process wrote is in the ledger in the order of its calls. */

@@ -4,8 +4,10 @@ import { decodeKey, encodeKey, type Key, type KeyPart } from "../../src/core/key
 import type { Query } from "../../src/core/query.ts";
 import type { Transaction } from "../../src/core/transaction.ts";
 import { type Client, type Clock, entryFits, sameEntry, stored } from "./client.ts";
+import type { Combine } from "./journal.ts";
 import type { Model, ModelRow } from "./model.ts";
 import type { Profile } from "./profile.ts";
+import type { Random } from "./random.ts";
 
 /** What programs do with a database, drawn at random: each function is one thing to do. */
 
@@ -148,15 +150,23 @@ function combined(client: Client): Promise<unknown> {
   const token = client.newToken();
   const key = ["s", random.between(0, 1)];
   const mark = ["k", 9, client.process.name];
-  return client.write(`sum ${key.join("/")}`, token, [key, mark], () => {
+  return client.write(`sum ${key.join("/")}`, token, [key, mark], (write) => {
+    const combine = { key: encodeKey(key), ...anyCombine(random, key[1] === 0) };
+    const { kind, operand, expireIn } = combine;
+    write.combines = [combine];
     const atomic = client.db.atomic();
-    const kind = random.between(1, 4);
-    if (key[1] === 0) atomic.sum(key, random.between(-5, 9) / 4);
-    else if (kind === 1) atomic.min(key, BigInt(random.between(-99, 99)));
-    else if (kind === 2) atomic.max(key, BigInt(random.between(-99, 99)), { expireIn: random.between(1, 300) });
-    else atomic.sum(key, BigInt(random.between(-9, 9)) * 10n ** 18n);
+    if (expireIn === 0) atomic[kind](key, operand);
+    else atomic[kind](key, operand, { expireIn });
     return atomic.set(mark, { t: token }).commit();
   });
+}
+
+function anyCombine(random: Random, ofFloats: boolean): Omit<Combine, "key"> {
+  const kind = random.between(1, 4);
+  if (ofFloats) return { kind: "sum", operand: random.between(-5, 9) / 4, expireIn: 0 };
+  if (kind === 1) return { kind: "min", operand: BigInt(random.between(-99, 99)), expireIn: 0 };
+  if (kind === 2) return { kind: "max", operand: BigInt(random.between(-99, 99)), expireIn: random.between(1, 300) };
+  return { kind: "sum", operand: BigInt(random.between(-9, 9)) * 10n ** 18n, expireIn: 0 };
 }
 
 /** Often void: what is stored is no number, or one of the other kind. */
@@ -165,9 +175,12 @@ function mismatching(client: Client): Promise<unknown> {
   const token = client.newToken();
   const key = anyKey(client);
   const target = plainKey(client);
-  return client.write(`max ${key.join("/")}, set ${target.join("/")}`, token, [key, target], () =>
-    client.db.atomic().set(target, { t: token }).max(key, random.between(0, 9)).commit(),
-  );
+  return client.write(`max ${key.join("/")}, set ${target.join("/")}`, token, [key, target], (write) => {
+    const operand = random.between(0, 9);
+    // What it has just set itself is no number.
+    if (key.join() !== target.join()) write.combines = [{ kind: "max", key: encodeKey(key), operand, expireIn: 0 }];
+    return client.db.atomic().set(target, { t: token }).max(key, operand).commit();
+  });
 }
 
 /** Read, add one, write: none of them may be lost. */
@@ -183,18 +196,27 @@ function increment(client: Client): Promise<unknown> {
 
 /** Reads a range, writes what it has found. */
 function ranged(client: Client): Promise<unknown> {
-  return inTransaction(client, "sum up k", async (transaction, token, noteRead) => {
+  const sum: Combine = { kind: "sum", key: encodeKey(["s", 0]), operand: 1, expireIn: 0 };
+  const run: TransactionWork = async (transaction, token, noteRead) => {
     const entries = await transaction.listAll(["k"], { limit: client.process.random.between(1, 9) });
     for (const entry of entries) noteRead(entry.key, entry);
     transaction.set(["k", 8], { t: token, n: entries.length });
     transaction.sum(["s", 0], 1);
-  });
+  };
+  return inTransaction(client, "sum up k", run, [sum]);
 }
+
+type TransactionWork = (
+  transaction: Transaction,
+  token: string,
+  noteRead: (key: Key, entry: Entry | null) => void,
+) => Promise<void>;
 
 function inTransaction(
   client: Client,
   what: string,
-  run: (transaction: Transaction, token: string, noteRead: (key: Key, entry: Entry | null) => void) => Promise<void>,
+  run: TransactionWork,
+  combines: readonly Combine[] = [],
 ): Promise<unknown> {
   const token = client.newToken();
   return client.write(
@@ -211,6 +233,7 @@ function inTransaction(
           throw error;
         }
         write.reads = reads;
+        write.combines = combines;
       }),
     { queued: false },
   );
@@ -384,7 +407,8 @@ export function isHistory(
   base: number,
   version: number,
 ): boolean {
-  const snapshot = model.keys.flatMap((key) => {
+  // Where authors resolve, nobody needs to know what came before.
+  const snapshot = (model.authorsResolve ? [] : model.keys).flatMap((key) => {
     const row = model.at(key, base - 1);
     return row === undefined ? [] : [{ key, row, snapshot: true }];
   });

@@ -11,7 +11,7 @@ export class Violation extends Error {
 }
 
 interface Task {
-  readonly due: number;
+  due: number;
   readonly run: () => void;
   readonly what: string;
 }
@@ -147,6 +147,11 @@ export class Process implements Party {
     const task = { due: this.world.now + ms, run, what };
     if (this.isAlive) this.#tasks.push(task);
     return { cancel: () => void (this.#tasks = this.#tasks.filter((each) => each !== task)) };
+  }
+
+  /** Everything that it waits for is due. */
+  hurry(): void {
+    for (const task of this.#tasks) task.due = Math.min(task.due, this.world.now);
   }
 
   sleep(ms: number): Promise<void> {

@@ -1,0 +1,27 @@
+import { describe, expect, test } from "vitest";
+import { runSimulation } from "./program.ts";
+
+/** In blocks, so that a failure names its neighbourhood and a block its time. */
+const BLOCK = 100;
+const BLOCKS = 4;
+
+describe("several databases over one simulated bucket keep every promise", () => {
+  for (let block = 0; block < BLOCKS; block++) {
+    const from = 1 + block * BLOCK;
+    test(`seeds ${from} to ${from + BLOCK - 1}`, async () => {
+      const { code, output } = await runSimulation("--bucket", "--from", String(from), "--seeds", String(BLOCK));
+      if (code !== 0) expect.fail(output);
+      expect(output).toMatch(/nothing wrong$/m);
+    });
+  }
+});
+
+test("one seed is one run, watched or not", async () => {
+  for (const seed of [3, 12, 51]) {
+    const { output } = await runSimulation("--bucket", "--digest", String(seed));
+    const [first, second, traced] = output.split("\n");
+    expect(first).toMatch(/^\["[0-9a-f]{16}",\d+\]$/);
+    expect(second).toBe(first);
+    expect(Number(traced)).toBeGreaterThan(0);
+  }
+});
