@@ -8,7 +8,7 @@ it.skipIf(process.platform !== "linux")(
     using folder = temporaryFolder();
     await using program = new Program("dropping.ts", { folder: folder.path });
     const told = await program.next();
-    expect(told).toMatchObject({ count: 1, opened: 3, left: 0, rest: [1, 2, 3, 4, 5, 6, 7, 8, 9] });
+    expect(told).toMatchObject({ length: 4, count: 1, opened: 3, left: 0, rest: [1, 2, 3, 4, 5, 6, 7, 8, 9] });
     expect(await program.exited).toMatchObject({ code: 0 });
   },
 );
