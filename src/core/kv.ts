@@ -504,7 +504,8 @@ export class CoreKV {
         keys = this.#keysNow(engine, compiled);
       } catch (error) {
         if (error instanceof NotLoaded) return this.#deleteAllLate(engine, compiled, atomic);
-        return this.#again(notCommitted(error), this.#staged?.state, () => this.deleteAll(query, options));
+        const again = this.#again(notCommitted(error), this.#staged?.state, () => this.deleteAll(query, options));
+        return again.catch((failure: unknown) => Promise.reject(notCommitted(failure)));
       }
       if (this.#staged !== undefined) {
         this.#staged.state.deleteEach(keys);

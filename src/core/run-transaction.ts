@@ -107,21 +107,26 @@ async function tryOnce<T>(
     return verdict === "applied" ? { done: true, result } : { done: false, lostTo: "others", fnMs };
   } catch (error) {
     if (!(error instanceof IndexDamaged)) throw error;
-    await context.engine.rebuild();
+    await begin(() => context.engine.rebuild());
     return { done: false, lostTo: "own" };
   } finally {
     context.release(snapshot);
   }
 }
 
-/**
- * Waits for own earlier writes, and follows the ledger to its end. A transaction that cannot begin has committed nothing.
- */
+/** Waits for own earlier writes, and follows the ledger to its end. */
 async function follow(context: TransactionContext): Promise<void> {
-  try {
+  await begin(async () => {
     const { engine } = context;
     if (engine.queue.last !== undefined) await engine.whenDone(engine.queue.last);
     await context.follow();
+  });
+}
+
+/** What a transaction needs before it can begin, or begin again: when that fails, it has committed nothing. */
+async function begin(before: () => Promise<void>): Promise<void> {
+  try {
+    await before();
   } catch (error) {
     throw notCommitted(error);
   }

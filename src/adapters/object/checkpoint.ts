@@ -200,6 +200,16 @@ export class ObjectState {
 
   /** See `LedgerSession.compactState`. */
   async compactState(request: StateRequest, progress: CompactProgress): Promise<void> {
+    try {
+      await this.#compact(request, progress);
+    } catch (error) {
+      if (!(error instanceof GaveUp)) throw error;
+      const message = `The state of ${this.#state.site.name} is another one by now`;
+      throw new KVError("SnapshotExpired", message, { cause: error });
+    }
+  }
+
+  async #compact(request: StateRequest, progress: CompactProgress): Promise<void> {
     for (let tries = 0; tries < COMPACTIONS_MAX; tries++) {
       request.check();
       let seen = await readRoot(this.#state);

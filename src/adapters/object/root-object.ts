@@ -78,7 +78,9 @@ export class RootObject {
       const now = await this.read();
       if (now.status === "found") return { status: equalBytes(now.writeId, writeId) ? "created" : "exists" };
       if (now.status === "failed") return { status: "failed", error: now.error };
-      error = answer.status === "exists" ? this.#inconsistent() : createFailed(answer, this.#store.name);
+      error = answer.status === "exists" ? undefined : notDone(answer, this.#store.name);
+      // What may still arrive is not sent again: the same ledger could come to be twice, one after the other.
+      if (answer.status === "ambiguous") break;
     }
     return { status: "failed", error: error ?? this.#inconsistent() };
   }
@@ -103,7 +105,8 @@ export class RootObject {
       if (!equalBytes(now.writeId, found.writeId)) return { status: "changed", found: now };
       if (answer.status === "denied") return { status: "denied" };
       if (answer.status === "refused") return { status: "failed", error: answer.error };
-      error = answer.status === "ambiguous" ? answer.error : undefined;
+      error =
+        answer.status === "replaced" || answer.status === "changed" ? undefined : notDone(answer, this.#store.name);
     }
     return { status: "failed", error: error ?? this.#inconsistent() };
   }
@@ -113,7 +116,7 @@ export class RootObject {
   }
 }
 
-function createFailed(answer: Conflict | Ambiguous, name: string): KVError {
+function notDone(answer: Conflict | Ambiguous, name: string): KVError {
   if (answer.status === "ambiguous") return answer.error;
-  return new KVError("InputOutput", `${name} lets nobody create the root`);
+  return new KVError("InputOutput", `${name} lets nobody write the root`);
 }

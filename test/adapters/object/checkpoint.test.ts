@@ -323,6 +323,17 @@ describe("a compaction", () => {
     expect(await bucket.root()).toMatchObject({ checkpointSlot: 40, epoch: 2, runs: [{ from: 1, to: 40 }] });
   });
 
+  it("of an incarnation that is over says so", async () => {
+    const bucket = new Bucket();
+    const author = await bucket.open();
+    await writeSlots(bucket, author, 3);
+    await bucket.store.delete(["root"]);
+    await bucket.open();
+    const { request } = stateRequest(author);
+    const compacting = author.session.compactState?.(request, () => undefined) ?? Promise.resolve();
+    await expect(bucket.environment.until(compacting)).rejects.toMatchObject({ code: "SnapshotExpired" });
+  });
+
   it("that is not allowed says so", async () => {
     const bucket = new Bucket();
     const author = await openDenied(bucket);

@@ -172,6 +172,23 @@ describe("following", () => {
     expect(await failure(b.follow())).toBe("LedgerDamaged");
   });
 
+  test("where all was deleted, what somebody has gone on with who had not heard of it is no damage", async () => {
+    const { bucket, a } = await written(2);
+    const [b, late] = [await bucket.open(), await bucket.open()];
+    await b.follow();
+    await late.follow();
+    await a.append(a.commit());
+    await b.follow();
+    const listed = await bucket.store.list("");
+    if (listed.status !== "listed") throw new Error(listed.status);
+    await bucket.store.delete(listed.objects.map(({ key }) => key));
+    await late.append(late.commit());
+    await late.append(late.commit());
+    await bucket.open();
+    expect(await b.follow()).toBe("moved");
+    expect(b.commits).toHaveLength(3);
+  });
+
   test("something that is not ours among the slots is damage", async () => {
     const { bucket } = await written(2);
     await bucket.store.create(await slotKeyOf(bucket, 3), new TextEncoder().encode("<html>hello</html>"));

@@ -166,6 +166,13 @@ describe("the root object", () => {
     expect(await new RootObject(store, environment).create(empty)).toEqual({ status: "created" });
   });
 
+  it("is not called inconsistent where the store only says that others are at it", async () => {
+    const { store, root } = await created();
+    const before = await found(root);
+    store.fate = ({ kind }) => (kind === "replace" ? { fault: { kind: "conflict" } } : undefined);
+    expect(await root.replace(before, grown)).toMatchObject({ status: "failed", error: { code: "InputOutput" } });
+  });
+
   it("is replaced by one of two that have read the same", async () => {
     const { root } = await created();
     const first = await found(root);
