@@ -8,4 +8,138 @@ export interface BucketDefect {
   readonly changes: readonly Change[];
 }
 
-export const bucketDefects: readonly BucketDefect[] = [];
+const ENGINE = "core/engine.ts";
+const SESSION = "adapters/object/session.ts";
+const SETTLE = "adapters/object/settle.ts";
+const CONFIRMATION = "adapters/object/confirmation.ts";
+const GARBAGE = "adapters/object/garbage.ts";
+const PUBLISH = "adapters/object/publish.ts";
+
+/** Long sleeps of some and long lives of others, so that garbage is collected while somebody is away. */
+const sleepy: BucketLeaning = { leap: 0.01, freeze: 0.01, actions: 60, processes: 4, clear: 0 };
+
+/** Many who write much, and slow ways between them and the store. */
+const crowded: BucketLeaning = { processes: 4, actions: 60, compaction: 1, clear: 0, network: { delayMsMax: 3000 } };
+
+export const bucketDefects: readonly BucketDefect[] = [
+  defect("a slot that exists is taken for another's", {
+    file: SETTLE,
+    find: "const isMine = equalBytes(found.bytes, batch.bytes);",
+    replace: `const isMine = otherwise.status !== "contradicted" && equalBytes(found.bytes, batch.bytes);`,
+  }),
+  rare("answers below the floor count", sleepy, {
+    file: CONFIRMATION,
+    find: "return root.nonce === nonce && root.floor <= slot;",
+    replace: "return root.nonce === nonce && root.floor <= slot + Infinity;",
+  }),
+  rare("a floor is said to be in force when it is only written", sleepy, {
+    file: GARBAGE,
+    find: "return raised > floor ? { floor: raised, floorAt: undefined } : { floor, floorAt };",
+    replace: "return raised > floor ? { floor: raised, floorAt: seen.at } : { floor, floorAt };",
+  }),
+  rare(
+    "an earlier root confirms where nobody tells the time",
+    { ...sleepy, tellsTime: false },
+    {
+      file: CONFIRMATION,
+      find: "const isSaved = time !== undefined && earlier.time !== undefined && Math.abs(time - earlier.time) <= SAVED_MS;",
+      replace: "const isSaved = time === undefined || Math.abs(time - (earlier.time ?? 0)) <= SAVED_MS;",
+    },
+  ),
+  rare("an earlier root confirms for good", sleepy, {
+    file: CONFIRMATION,
+    find: "Math.abs(time - earlier.time) <= SAVED_MS;",
+    replace: "Math.abs(time - earlier.time) <= SAVED_MS * 1000;",
+  }),
+  rare(
+    "a nonce is used again",
+    { clear: 0.01 },
+    {
+      file: "adapters/object/opening.ts",
+      find: "nonce: id(), verdict }",
+      replace: `nonce: "0".repeat(32), verdict }`,
+    },
+  ),
+  rare("a merge is published over a newer epoch", crowded, {
+    file: PUBLISH,
+    find: "if (root.epoch !== epoch || at < 0 || !isSame) return undefined;",
+    replace: "if (root.checkpointSlot === 0 && isSame) return undefined;",
+  }),
+  rare("a delta is published onto another checkpoint", crowded, {
+    file: PUBLISH,
+    find: "root.checkpointSlot !== checkpointSlot || root.epoch !== epoch",
+    replace: "root.checkpointSlot >= position",
+  }),
+  rare("large values are deleted by their age", sleepy, {
+    file: GARBAGE,
+    find: "return staged !== undefined && staged.slot + STAGED_SLOTS_MAX < floor;",
+    replace: "return staged !== undefined && floor > 0;",
+  }),
+  defect("a conflict is answered before its slot is settled", {
+    file: ENGINE,
+    find: "this.#noteUnwritten(outcomes);",
+    replace:
+      "for (const outcome of outcomes) if (outcome.written === undefined) this.#settleUnwritten(outcome); outcomes = outcomes.filter((each) => each.written !== undefined);",
+  }),
+  rare("one 404 below what is known to be there is taken for damage", crowded, {
+    file: "adapters/object/follow.ts",
+    find: 'const again = await this.#ask(slot);\n    if (again.status !== "absent") return again;',
+    replace: "",
+  }),
+  defect(
+    "a batch is sent anew while it may still arrive",
+    {
+      file: SETTLE,
+      find: `if (attempt.status === "done") return attempt.fate;`,
+      replace: `if (attempt.status === "done") return attempt.fate; if (batch.ambiguous) return { status: "moved" };`,
+    },
+    {
+      file: SESSION,
+      find: `if (fate.status === "moved") return await this.#toldByRuns(batch, position);`,
+      replace: `if (fate.status === "moved") return { status: "behind" };`,
+    },
+  ),
+  defect("what may still arrive is said not to be committed", {
+    file: SETTLE,
+    find: "if (batch.ambiguous) {",
+    replace: "if (false) {",
+  }),
+  rare("what was created is answered unconfirmed", sleepy, {
+    file: SETTLE,
+    find: `{ status: "done", fate: standing === "final" ? fate : { status: "moved" } }`,
+    replace: `{ status: "done", fate: standing === "final" || fate.status === "mine" ? fate : { status: "moved" } }`,
+  }),
+  rare("the floor is raised above young slots", sleepy, {
+    file: GARBAGE,
+    find: `return typeof written === "number" && at - written >= this.#state.graceMs;`,
+    replace: `return typeof written === "number" && at - written >= 0;`,
+  }),
+  rare("slots are deleted as soon as the floor is above them", sleepy, {
+    file: GARBAGE,
+    find: "const isSweeping = isSeen && told > floorAt + this.#state.graceMs;",
+    replace: "const isSweeping = isSeen && told >= floorAt;",
+  }),
+  defect("deleted keys are left out of every merge", {
+    file: PUBLISH,
+    find: "const lowest = first + count === runs.length;",
+    replace: "const lowest = first + count <= runs.length;",
+  }),
+  defect("watches are told of values that lie elsewhere as zeros", {
+    file: ENGINE,
+    find: "const whole = commit.isPartial === true && !this.#listener.isIdle()",
+    replace: "const whole = commit.isPartial === true && this.#listener.isIdle()",
+  }),
+  defect("commits are not resolved against those before them in the batch", {
+    file: "core/outcomes.ts",
+    find: "if (outcome.failure === undefined) state.apply(resolution.changes);",
+    replace: "",
+  }),
+];
+
+function defect(name: string, ...changes: readonly Change[]): BucketDefect {
+  return { name, changes };
+}
+
+function rare(name: string, leaning: BucketLeaning, ...changes: readonly Change[]): BucketDefect {
+  return { name, leaning, changes };
+}

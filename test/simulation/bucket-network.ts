@@ -46,6 +46,7 @@ export class Network {
       answerLost: 0,
       late: 0,
       conflict: 0,
+      twice: 0,
       truncated: 0,
       storm: 0,
       parked: 0,
@@ -65,7 +66,7 @@ export class Network {
         this.#carrier.environment.setTimer(callback, Math.min(ms, this.#wayMsMax), options),
     };
     const fate = (request: StoreRequest): StoreFate => this.#fate(process, request);
-    const faulty = new FaultyStore(this.#store, { environment, fate });
+    const faulty = new FaultyStore(this.#sentTwice(process), { environment, fate });
     const pass = <A extends { readonly status: string }>(what: string, send: () => Promise<A>): Promise<A> => {
       if (!process.isAlive || this.#crashes(process, what)) return never();
       const answer = send();
@@ -85,6 +86,32 @@ export class Network {
       replace: (key, bytes, etag) => pass(`replace ${key}`, () => faulty.replace(key, bytes, etag)),
       list: (prefix, options) => pass(`list ${prefix}`, () => faulty.list(prefix, options)),
       delete: (keys) => pass(`delete ${keys.join(" ")}`, () => faulty.delete(keys)),
+    };
+  }
+
+  /** The store, of which some answers are to a request that it has got before. */
+  #sentTwice(process: Process): ObjectStore {
+    const store = this.#store;
+    const repeats = (what: string): boolean => {
+      if (!this.#random.chance(this.#faults.twice)) return false;
+      this.#world.note(process.name, () => `${what} is sent twice`);
+      this.trouble(process);
+      return true;
+    };
+    return {
+      name: store.name,
+      capabilities: store.capabilities,
+      get: (key, range) => store.get(key, range),
+      create: async (key, bytes) => {
+        if (repeats(`create ${key}`)) await store.create(key, bytes);
+        return await store.create(key, bytes);
+      },
+      replace: async (key, bytes, etag) => {
+        if (repeats(`replace ${key}`)) await store.replace(key, bytes, etag);
+        return await store.replace(key, bytes, etag);
+      },
+      list: (prefix, options) => store.list(prefix, options),
+      delete: (keys) => store.delete(keys),
     };
   }
 

@@ -6,6 +6,8 @@ export interface NetworkFaults {
   readonly answerLost: number;
   readonly late: number;
   readonly conflict: number;
+  /** Something below the client sends a write a second time, and that is what is answered. */
+  readonly twice: number;
   readonly truncated: number;
   /** That a storm of 503 begins, for everybody. */
   readonly storm: number;
@@ -60,6 +62,7 @@ function draw(random: Random): BucketProfile {
       answerLost: fault(0.5, 0.2),
       late: fault(0.4, 0.1),
       conflict: fault(0.4, 0.2),
+      twice: fault(0.3, 0.2),
       truncated: fault(0.3, 0.1),
       storm: fault(0.2, 0.01),
       parked: fault(0.4, 0.03),

@@ -4,6 +4,7 @@ import { CoreKV } from "../../src/core/kv.ts";
 import type { Ledger } from "../../src/core/ledger.ts";
 import type { KVOptions } from "../../src/core/options.ts";
 import { Bucket } from "./bucket.ts";
+import { SLOT_VERSIONS } from "./bucket-slot.ts";
 import { BucketModel } from "./bucket-model.ts";
 import { Network } from "./bucket-network.ts";
 import { type BucketLeaning, type BucketProfile, drawBucketProfile } from "./bucket-profile.ts";
@@ -25,7 +26,7 @@ import { describe, Process, World } from "./world.ts";
  * The fault model:
  *
  * - A request takes its time there and back, and others may come in between. It may never reach the store, be refused (503 in storms for everybody,
- *   409 and 429), be done and its answer be lost; its sender may give it up and it lands hours later; half of what was read may arrive; it or its
+ *   409 and 429), be done and its answer be lost; its sender may give it up and it lands hours later; something below the client may send it twice; half of what was read may arrive; it or its
  *   answer may be held up for hours.
  * - A process can be killed at any moment: between two steps, as it sends a request, and as that is under way, which lands nevertheless.
  * - A process can be frozen for days, in the middle of anything, while others commit, checkpoint, merge and collect garbage.
@@ -90,7 +91,7 @@ class BucketRun {
     this.#profile = drawBucketProfile(random, leaning);
     const { tellsTime, network } = this.#profile;
     const clockOffset = (random.next() - 0.5) * random.pick([1000, HOUR, 1000 * HOUR]);
-    this.#bucket = new Bucket(this.#world, { tellsTime, clockOffset });
+    this.#bucket = new Bucket(this.#world, { tellsTime, clockOffset, graceMs: HOUR });
     this.#network = new Network(this.#world, this.#bucket.store, network);
     this.#network.died = () => this.#replace();
     this.#network.trouble = (process) => void this.#troubleAt.set(process, this.#world.steps);
@@ -122,7 +123,9 @@ class BucketRun {
     const model = models[models.length - 1];
     this.#commits = model.commits.length;
     this.report([
-      ...(this.#expected.replaced ? verifyReplaced(this.#journal, models) : verify(this.#journal, model)),
+      ...(this.#expected.replaced
+        ? verifyReplaced(this.#journal, models, this.#strays())
+        : verify(this.#journal, model)),
       ...this.#ends.flatMap((check) => check(model) ?? []),
     ]);
   }
@@ -136,8 +139,8 @@ class BucketRun {
   #expect(): Expected {
     const { network, clear, freeze, leap } = this.#profile;
     const codes = new Set(CODES);
-    const { unsent, answerLost, late, conflict, truncated, storm, parked } = network;
-    const isFaulty = unsent + answerLost + late + conflict + truncated + storm + parked > 0;
+    const { unsent, answerLost, late, conflict, twice, truncated, storm, parked } = network;
+    const isFaulty = unsent + answerLost + late + conflict + twice + truncated + storm + parked > 0;
     if (isFaulty) codes.add("InputOutput");
     const replaced = clear > 0;
     if (replaced)
@@ -150,17 +153,25 @@ class BucketRun {
       replaced,
       reloads: true,
       sealsEnd: false,
-      leavesOpen: ({ process, calledAt }) => replaced || (this.#troubleAt.get(process) ?? -1) >= calledAt,
+      leavesOpen: ({ process, calledAt, from }) => {
+        const isTroubled = (this.#troubleAt.get(process) ?? -1) >= calledAt;
+        // Whoever writes there may find that nobody remembers any more what was.
+        const isFarBehind = (this.#bucket.root?.floor ?? 1) > Math.floor(from / SLOT_VERSIONS) + 1;
+        return replaced || isTroubled || isFarBehind;
+      },
     };
   }
 
-  /** Each ledger that ever lay here, the last one last; and before them what others have continued one with when it was deleted already. */
+  /** Each ledger that ever lay here, the last one last. */
   #models(): BucketModel[] {
     const bucket = this.#bucket;
     const whole = bucket.incarnations.map(({ slots, floors }) => new BucketModel(bucket, slots, floors));
-    const strays = bucket.strays.map((slot) => new BucketModel(bucket, bucket.chainTo(slot), []));
-    if (whole.length === 0) whole.push(new BucketModel(bucket, [], [0]));
-    return [...strays, ...whole];
+    return whole.length === 0 ? [new BucketModel(bucket, [], [])] : whole;
+  }
+
+  /** What others have continued one with when it was deleted already. */
+  #strays(): BucketModel[] {
+    return this.#bucket.strays.map((slot) => new BucketModel(this.#bucket, this.#bucket.chainTo(slot), []));
   }
 
   // --- processes -----------------------------------------------------------------------------------------------------

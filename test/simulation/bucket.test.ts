@@ -3,7 +3,7 @@ import { runSimulation } from "./program.ts";
 
 /** In blocks, so that a failure names its neighbourhood and a block its time. */
 const BLOCK = 100;
-const BLOCKS = 4;
+const BLOCKS = 3;
 
 describe("several databases over one simulated bucket keep every promise", () => {
   for (let block = 0; block < BLOCKS; block++) {
@@ -24,4 +24,42 @@ test("one seed is one run, watched or not", async () => {
     expect(second).toBe(first);
     expect(Number(traced)).toBeGreaterThan(0);
   }
+});
+
+/** Each leaves such words in a trace. */
+const INCIDENTS = [
+  "killed",
+  "is frozen",
+  "thaws",
+  "leaps by",
+  "dies with",
+  "which is sent",
+  "is sent twice",
+  "deletes everything",
+  '"unsent"',
+  '"answer-lost"',
+  '"late"',
+  '"overloaded"',
+  '"conflict"',
+  '"truncated"',
+  ": ambiguous",
+  ": exists",
+  ": changed",
+  "delete ",
+  "/staged/",
+  "told of reloaded",
+  "ledgerInvalidated",
+  "is conflict",
+  "is mismatch",
+  "is not committed",
+  "is unknown",
+  "1 purged",
+  "was aborted",
+  "Contention",
+  "SnapshotExpired",
+] as const;
+
+test("all that can go wrong does, within a few runs", async () => {
+  const { output } = await runSimulation("--bucket", "--incidents", INCIDENTS.join("|"), "--seeds", "100");
+  expect(output.trimEnd().split("\n").toSorted()).toEqual(INCIDENTS.toSorted());
 });

@@ -23,6 +23,14 @@ export interface Incarnation {
   readonly floors: Set<number>;
 }
 
+export interface BucketOptions {
+  readonly tellsTime: boolean;
+  /** How far the store's clock is ahead, in ms. */
+  readonly clockOffset: number;
+  /** How long everybody keeps slots that nobody needs. */
+  readonly graceMs: number;
+}
+
 /** `<nonce>/<folder>/<name>` */
 const KEY = /^([0-9a-f]{32})\/(log|run|staged)\/(.+)$/;
 
@@ -41,10 +49,18 @@ export class Bucket {
   readonly #created = new Map<string, Buffer>();
   readonly #deleted = new Set<string>();
   #root: Root | undefined;
+  /** The store's time, in whole seconds; undefined where it tells none. */
+  readonly #time: () => number | undefined;
+  readonly #graceMs: number;
+  /** By slot of the present incarnation: when it was created, and since when a root has said that nobody needs it. */
+  #createdAt = new Map<number, number>();
+  #unneededSince = new Map<number, number>();
 
-  constructor(world: World, options: { readonly tellsTime: boolean; readonly clockOffset: number }) {
+  constructor(world: World, options: BucketOptions) {
     this.#world = world;
+    this.#graceMs = options.graceMs;
     const now = (): number => world.wallClock() + options.clockOffset;
+    this.#time = () => (options.tellsTime ? Math.floor(now() / 1000) * 1000 : undefined);
     const store = memoryStore({ name: "bucket", ...(options.tellsTime && { now }) });
     this.store = {
       name: store.name,
@@ -140,6 +156,8 @@ export class Bucket {
 
   #putSlot(incarnation: Incarnation, slot: CreatedSlot): void {
     const before = incarnation.slots.at(-1);
+    const time = this.#time();
+    if (time !== undefined) this.#createdAt.set(slot.slot, time);
     incarnation.slots.push(slot);
     if (slot.slot !== (before?.slot ?? 0) + 1) this.#world.fail(`slot ${slot.slot} follows slot ${before?.slot ?? 0}`);
     if (slot.decoded.nonce !== slot.nonce || slot.decoded.slot !== slot.slot)
@@ -154,7 +172,11 @@ export class Bucket {
   #putRoot(bytes: Buffer): void {
     const { root } = decodeRoot(bytes, nodeEnvironment.crc32, "bucket");
     const { ledgerId, nonce } = root;
-    if (this.#root === undefined) this.incarnations.push({ ledgerId, nonce, slots: [], floors: new Set() });
+    if (this.#root === undefined) {
+      this.#createdAt = new Map();
+      this.#unneededSince = new Map();
+      this.incarnations.push({ ledgerId, nonce, slots: [], floors: new Set() });
+    }
     for (const run of root.runs)
       this.#mustBeThere(
         `${nonce}/run/${digits(run.epoch)}-${digits(run.from)}-${digits(run.to)}-${run.random}`,
@@ -162,6 +184,22 @@ export class Bucket {
       );
     this.#root = root;
     this.present?.floors.add(root.floor);
+    this.#watchFloor(root);
+  }
+
+  /** Where the store tells its time, it is known when slots were old enough, and since when a floor is in force. */
+  #watchFloor(root: Root): void {
+    const time = this.#time();
+    if (time === undefined) return;
+    for (let slot = root.firstSlot; slot < root.floor; slot++) {
+      if (this.#unneededSince.has(slot)) continue;
+      this.#unneededSince.set(slot, time);
+      if (time - (this.#createdAt.get(slot) ?? 0) < this.#graceMs)
+        this.#world.fail(`the floor is raised above slot ${slot}, which is young`);
+    }
+    const since = this.#unneededSince.get(root.floor - 1);
+    if (root.floorAt !== undefined && since !== undefined && root.floorAt < since)
+      this.#world.fail(`floor ${root.floor} is said to have been in force at ${root.floorAt}; it was at ${since}`);
   }
 
   #mustBeThere(key: string, who: string): void {
@@ -175,6 +213,9 @@ export class Bucket {
     const [, nonce, folder, name = ""] = KEY.exec(key) ?? [];
     if (root === undefined || nonce !== root.nonce) return;
     if (folder === "log" && Number(name) >= root.floor) this.#world.fail(`slot ${name} is deleted, above the floor`);
+    const unneededMs = (this.#time() ?? Infinity) - (this.#unneededSince.get(Number(name)) ?? -Infinity);
+    if (folder === "log" && unneededMs < this.#graceMs)
+      this.#world.fail(`slot ${name} is deleted ${unneededMs} ms after the floor was raised above it`);
     if (folder === "run" && root.runs.some(({ random }) => name.endsWith(random)))
       this.#world.fail(`run ${name} is deleted, which the root names`);
     const users = (this.present?.slots ?? []).filter(({ slot }) => folder === "staged" && slot >= root.floor);

@@ -215,6 +215,9 @@ export class Client {
   }
 
   allow(what: string, error: unknown): void {
+    const { cause } = (error ?? {}) as { cause?: unknown };
+    if (cause instanceof RangeError || cause instanceof TypeError)
+      this.process.fail(`${what}: a mistake of its own: ${describe(cause)}`);
     const code = (error as { code?: string } | undefined)?.code;
     if (code === undefined || !this.#expected.codes.has(code)) this.process.fail(`${what}: ${describe(error)}`);
     const isCalm = this.world.now - this.world.calmSince > HELP_MS_MAX;

@@ -23,18 +23,21 @@ export function verify(journal: Journal, model: Model): string[] {
 /**
  * The same where somebody has replaced the file: `models` are all the files that ever lay there. Commits that a file has taken with it are
  * nobody's fault, and a new file is trusted whose predecessor could not be synced; but none may be where nobody was told of it, and what was acknowledged must be in one of them.
+ * `continued`: what somebody has gone on with who had not heard yet that all was gone; what is there was perhaps only left over.
  */
-export function verifyReplaced(journal: Journal, models: readonly Model[]): string[] {
+export function verifyReplaced(journal: Journal, models: readonly Model[], continued: readonly Model[] = []): string[] {
   const found: string[] = models.flatMap((model) => [...model.bad, ...eachOnce(model)]);
-  const byToken = models.map(commitsByToken);
+  const all = [...models, ...continued];
+  const byToken = all.map(commitsByToken);
   for (const log of journal.logs) {
     for (const write of log.writes) {
       // By file, what is wrong if it is meant: of an acknowledged commit one file must tell nothing wrong, of others all.
-      const wrong = models.map((model, i) =>
+      const wrong = all.map((model, i) =>
         checkWrite({ ...write, reads: new Map(), behindFailedSync: false }, model, byToken[i], new Map()),
       );
       const isFine = write.outcome === "committed" ? wrong.some((each) => each.length === 0) : true;
-      const isVoid = write.outcome === "not committed" ? wrong.every((each) => each.length === 0) : true;
+      const isVoid =
+        write.outcome === "not committed" ? wrong.slice(0, models.length).every((each) => each.length === 0) : true;
       if (!isFine || !isVoid) found.push(`${told(log, write)}: ${wrong.flat().join(", ")}`);
     }
   }
@@ -217,8 +220,9 @@ function checkWatch({ seen, final, applied }: Log, from: number, model: Model): 
     } else {
       const told: Seen[] = [];
       for (; seen[i]?.as === "reloaded" && seen[i].to === each.to; i++) told.push(seen[i]);
-      // Whoever dies may have been in the middle of it.
-      const isWhole = i < seen.length || final !== undefined;
+      // Whoever dies may have been in the middle of it, and what could not be told to its end is a reset then.
+      const isBrokenOff = seen[i]?.as === "reset" && seen[i].version === each.to;
+      const isWhole = !isBrokenOff && (i < seen.length || final !== undefined);
       const fits = (due: readonly Difference[]): boolean =>
         told.every((one, at) => isDifference(one, due[at])) && (told.length === due.length || !isWhole);
       const candidates = each.to === undefined ? model.versionsBetween(reached(), Infinity) : [each.to];

@@ -1,0 +1,4 @@
+import { bucketDefects } from "./bucket-defects.ts";
+import { testDefects } from "./teeth.ts";
+
+testDefects(bucketDefects, { seedsMax: 300, options: ["--bucket"] });
