@@ -1581,6 +1581,8 @@ export class CoreKV {
       const value = isPromise(bytes) ? await bytes : bytes;
       watches.tell(key, row, () => (value === undefined ? row.numeric : decodeValue(value)));
     } catch (error) {
+      // A damaged value is told of and no other. What could not be read, or is kept no longer, would be missed without a word.
+      if (!hasCode(error, "LedgerDamaged")) throw error;
       this.#emitter.emit("error", error);
     }
   }

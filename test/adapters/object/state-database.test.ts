@@ -143,6 +143,27 @@ describe("a database whose slots are gone", () => {
     expect(await db.get(["k", 100])).toBe(100);
   });
 
+  test("tells watches to read again where one of the new values cannot be read, rather than leave it out", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket, { graceMs: HOUR });
+    await setKeys(bucket, db, 0, 20);
+    const sleeper = await openDatabase(bucket, { cacheBytesMax: 0 });
+    const watched: unknown[] = [];
+    sleeper.watch([], (entry) => void watched.push(entry));
+    await setKeys(bucket, db, 20, 100);
+    await deleteOld(bucket, db);
+    await bucket.environment.until(db.set(["k", "last"], "text"));
+    const last = slotKey((await bucket.root()).nonce, Math.floor((db.stats().version ?? 0) / 65_536));
+    // Whoever follows reads it once; for its values it is asked for again.
+    let asked = 0;
+    bucket.faulty.fate = ({ keys }) => (keys[0] === last && ++asked > 1 ? { fault: { kind: "unsent" } } : undefined);
+    const errors: unknown[] = [];
+    sleeper.on("error", (error) => void errors.push(error));
+    await bucket.environment.until(sleeper.sync());
+    expect(watched.at(-1)).toEqual({ reset: true, version: db.stats().version });
+    expect(errors).toMatchObject([{ code: "InputOutput" }]);
+  });
+
   test("and whose runs are gone tells watches to read again, and iterators that they have expired", async () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket, { graceMs: HOUR });
