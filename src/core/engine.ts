@@ -1176,6 +1176,8 @@ export class Engine {
   /** False if the saved index turned out to be damaged: then the state is not to be used any more. */
   #meetAll(state: EngineState, commits: readonly LedgerCommit[]): MaybePromise<boolean> {
     const failed = (error: unknown): boolean => {
+      // A value of one of them is kept no longer: the session says so, and there is a newer state to go on with.
+      if (hasCode(error, "SnapshotExpired")) return false;
       if (!(error instanceof IndexDamaged)) throw error;
       this.#indexDamaged = true;
       return false;

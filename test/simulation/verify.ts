@@ -219,7 +219,8 @@ function checkWatch({ seen, final, applied }: Log, from: number, model: Model): 
       i++;
     } else {
       const told: Seen[] = [];
-      for (; seen[i]?.as === "reloaded" && seen[i].to === each.to; i++) told.push(seen[i]);
+      // In the middle of it somebody may have begun to close it.
+      for (; seen[i]?.as === "reloaded" && (seen[i].to ?? each.to) === each.to; i++) told.push(seen[i]);
       // Whoever dies may have been in the middle of it, and what could not be told to its end is a reset then.
       const isBrokenOff = seen[i]?.as === "reset" && seen[i].version === each.to;
       const isWhole = !isBrokenOff && (i < seen.length || final !== undefined);

@@ -143,6 +143,27 @@ describe("a database whose slots are gone", () => {
     expect(await db.get(["k", 100])).toBe(100);
   });
 
+  test("goes on with the checkpoint too when it wakes up as it was about to read a large value", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket, { graceMs: HOUR });
+    const sleeper = await openDatabase(bucket);
+    const events: string[] = [];
+    const watched: unknown[] = [];
+    sleeper.on("sync", ({ result }) => void events.push(result));
+    sleeper.watch(["large"], ({ value }) => void watched.push(value));
+    const large = "v".repeat(300_000);
+    await bucket.environment.until(db.set(["large"], large));
+    const gate = bucket.faulty.gate(({ kind, keys }) => kind === "get" && keys[0].includes("/staged/"), "before");
+    const synced = sleeper.sync();
+    await bucket.environment.until(gate.arrived);
+    await setKeys(bucket, db, 0, 120);
+    await deleteOld(bucket, db);
+    gate.open();
+    await bucket.environment.until(synced);
+    expect(events).toEqual(["ledgerInvalidated"]);
+    expect(watched).toEqual([large]);
+  });
+
   test("tells watches to read again where one of the new values cannot be read, rather than leave it out", async () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket, { graceMs: HOUR });
