@@ -2,7 +2,7 @@ import { isPromise, type MaybePromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
 import type { EngineState } from "./engine-state.ts";
 import type { BuiltState } from "./ledger.ts";
-import { applyTo, type RepairContext, type RepairReport, report } from "./repair.ts";
+import { applyTo, openSalvaged, type RepairContext, type RepairReport, report } from "./repair.ts";
 import { RowWalk } from "./row-walk.ts";
 import { DamageNotes } from "./salvage.ts";
 import { buildWhole } from "./state-run.ts";
@@ -27,21 +27,9 @@ export async function repairKept(context: RepairContext): Promise<RepairReport> 
 
 /** Undefined if something else has come first: then that is what there may be to repair. */
 async function tryRepair(context: RepairContext): Promise<RepairReport | undefined> {
-  const { engine, ledger, environment, pacer, check } = context;
+  const { engine, ledger, pacer, check } = context;
   const notes = new DamageNotes();
-  const session = await ledger.open({
-    createIfMissing: false,
-    readOnly: true,
-    allowNetworkFileSystem: context.allowNetworkFileSystem,
-    environment,
-  });
-  let state: EngineState;
-  try {
-    state = await engine.salvage(session, notes);
-  } catch (error) {
-    await session.close();
-    throw error;
-  }
+  const state = await openSalvaged(context, notes);
   try {
     const commits = await readWhole(state, notes, context);
     if (commits === undefined) return undefined;

@@ -77,23 +77,27 @@ async function restore({ engine, ledger, environment, allowNetworkFileSystem }: 
 
 type Restored = Pick<RepairReport, "header" | "copy">;
 
-/** Undefined if another generation has come first: then that is what there may be to repair. */
-async function tryRepair(context: RepairContext, restored: Restored): Promise<RepairReport | undefined> {
-  const { engine, ledger, environment, check } = context;
-  const notes = new DamageNotes();
-  const session = await ledger.open({
+/** The ledger as it is, opened once more, and what is whole of the state that it begins with. */
+export async function openSalvaged(context: RepairContext, notes: DamageNotes): Promise<EngineState> {
+  const session = await context.ledger.open({
     createIfMissing: false,
     readOnly: true,
     allowNetworkFileSystem: context.allowNetworkFileSystem,
-    environment,
+    environment: context.environment,
   });
-  let state: EngineState;
   try {
-    state = await engine.salvage(session, notes);
+    return await context.engine.salvage(session, notes);
   } catch (error) {
     await session.close();
     throw error;
   }
+}
+
+/** Undefined if another generation has come first: then that is what there may be to repair. */
+async function tryRepair(context: RepairContext, restored: Restored): Promise<RepairReport | undefined> {
+  const { engine, check } = context;
+  const notes = new DamageNotes();
+  const state = await openSalvaged(context, notes);
   try {
     const { commits, isSealed } = await readAll(state, notes, context);
     const generation = (): number => engine.identity?.generation ?? 0;

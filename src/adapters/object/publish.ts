@@ -2,10 +2,11 @@ import { KVError } from "../../core/errors.ts";
 import type { BuiltState, StateRequest } from "../../core/ledger.ts";
 import { BATCH_IDS_MAX, encodeBatchIds } from "./batch-ids.ts";
 import type { Garbage } from "./garbage.ts";
-import { runKey } from "./layout.ts";
+import { runKey, type RunName } from "./layout.ts";
 import type { RunSpan } from "./merge-plan.ts";
 import type { Root, RootRun } from "./root.ts";
 import { readBatchIds, runObject } from "./run-object.ts";
+import type { Site } from "./site.ts";
 import { drawRandom, GaveUp, replaceRoot, type SeenRoot, type StateSite } from "./state-site.ts";
 
 /** How often the same run is sent while it is not known whether it has arrived. */
@@ -105,27 +106,14 @@ export class Publisher {
   }
 
   async #upload(
-    { bytes, openFrom }: BuiltState,
+    built: BuiltState,
     ids: readonly Uint8Array[],
     covered: Pick<RootRun, "epoch" | "from" | "to">,
   ): Promise<RootRun> {
     const { site } = this.#state;
     const random = drawRandom(site);
-    const encoded = encodeBatchIds(ids, site.environment.crc32);
-    const object = new Uint8Array(bytes.length + encoded.bytes.length);
-    object.set(bytes);
-    object.set(encoded.bytes, bytes.length);
-    const run = { ...covered, random, size: bytes.length, footerPlace: openFrom, batchIds: encoded.count };
     this.#garbage.uploaded(random);
-    for (let sent = 1; ; sent++) {
-      const answer = await site.store.create(runKey(site.nonce, run), object);
-      // Nobody else draws the same name.
-      if (answer.status === "created" || answer.status === "exists") return run;
-      if (answer.status === "denied" || answer.status === "refused") throw answer.error;
-      if (sent < SENDS_MAX) continue;
-      const message = `A run could not be uploaded to ${site.name}`;
-      throw answer.status === "ambiguous" ? answer.error : new KVError("InputOutput", message);
-    }
+    return await uploadRun(site, built, { ...covered, random, ids });
   }
 
   // --- batch ids ---------------------------------------------------------------------------------------------------
@@ -152,4 +140,26 @@ export class Publisher {
     }
     return parts.flat().slice(-BATCH_IDS_MAX);
   }
+}
+
+/** Uploads a run with the batch ids of its newest slots behind it, oldest first. Throws what keeps it from being stored. */
+export async function uploadRun(
+  site: Site,
+  { bytes, openFrom }: BuiltState,
+  { ids, ...name }: RunName & { readonly ids: readonly Uint8Array[] },
+): Promise<RootRun> {
+  const encoded = encodeBatchIds(ids, site.environment.crc32);
+  const object = new Uint8Array(bytes.length + encoded.bytes.length);
+  object.set(bytes);
+  object.set(encoded.bytes, bytes.length);
+  for (let sent = 1; ; sent++) {
+    const answer = await site.store.create(runKey(site.nonce, name), object);
+    // Nobody else draws the same name.
+    if (answer.status === "created" || answer.status === "exists") break;
+    if (answer.status === "denied" || answer.status === "refused") throw answer.error;
+    if (sent < SENDS_MAX) continue;
+    const message = `A run could not be uploaded to ${site.name}`;
+    throw answer.status === "ambiguous" ? answer.error : new KVError("InputOutput", message);
+  }
+  return { ...name, size: bytes.length, footerPlace: openFrom, batchIds: encoded.count };
 }

@@ -1,11 +1,11 @@
 import { toHex } from "../../core/bytes.ts";
 import { type AddressRange, hasCode, KVError } from "../../core/errors.ts";
 import type { RepairedState, RepairStateRequest } from "../../core/ledger.ts";
-import { logFolder, NAME_RANDOM_BYTES, parseSlotKey, runKey, SLOT_VERSIONS, slotKey } from "./layout.ts";
-import type { Root, RootRun } from "./root.ts";
+import { logFolder, NAME_RANDOM_BYTES, parseSlotKey, SLOT_VERSIONS, slotKey } from "./layout.ts";
+import { uploadRun } from "./publish.ts";
+import type { Root } from "./root.ts";
 import { pause } from "./site.ts";
 import { readSlot } from "./slot-reader.ts";
-import { encodeBatchIds } from "./batch-ids.ts";
 import { drawRandom, readRoot, type StateSite } from "./state-site.ts";
 
 /**
@@ -16,8 +16,6 @@ const SLOTS_LEFT = 1_048_576;
 /** So long an author may go on without looking at the root, by the store's clock. */
 const UNHEARD_MS = 5 * 60_000;
 const LOOK_MS = 30_000;
-/** Times that an upload or a replace is tried. */
-const TRIES_MAX = 3;
 
 /** See `LedgerSession.repairState`. */
 export async function repairState(state: StateSite, request: RepairStateRequest): Promise<RepairedState | undefined> {
@@ -29,7 +27,8 @@ export async function repairState(state: StateSite, request: RepairStateRequest)
   const nonce = toHex(site.environment.randomBytes(2 * NAME_RANDOM_BYTES));
   request.check();
   const covered = { epoch: root.epoch + 1, from: 1, to: firstSlot - 1 };
-  const runs = request.built === undefined ? [] : [await upload(state, nonce, request.built, covered)];
+  const name = { ...covered, random: drawRandom(site), ids: [] };
+  const runs = request.built === undefined ? [] : [await uploadRun({ ...site, nonce }, request.built, name)];
   const next: Root = {
     ...root,
     nonce,
@@ -53,28 +52,6 @@ export async function repairState(state: StateSite, request: RepairStateRequest)
   took(answer.found);
   gone();
   return { behind: () => behind(state, request) };
-}
-
-async function upload(
-  { site }: StateSite,
-  nonce: string,
-  { bytes, openFrom }: NonNullable<RepairStateRequest["built"]>,
-  covered: Pick<RootRun, "epoch" | "from" | "to">,
-): Promise<RootRun> {
-  const ids = encodeBatchIds([], site.environment.crc32);
-  const object = new Uint8Array(bytes.length + ids.bytes.length);
-  object.set(bytes);
-  object.set(ids.bytes, bytes.length);
-  const run = { ...covered, random: drawRandom(site), size: bytes.length, footerPlace: openFrom, batchIds: 0 };
-  for (let tries = 1; ; tries++) {
-    const answer = await site.store.create(runKey(nonce, run), object);
-    if (answer.status === "created" || answer.status === "exists") return run;
-    if (answer.status === "denied" || answer.status === "refused") throw answer.error;
-    if (tries < TRIES_MAX) continue;
-    throw answer.status === "ambiguous"
-      ? answer.error
-      : new KVError("InputOutput", `A run could not be uploaded to ${site.name}`);
-  }
 }
 
 /** Slots behind one, as the store lists them. */

@@ -87,6 +87,23 @@ describe("a checkpoint of a database in a bucket", () => {
     expect(runs.length).toBeLessThan(16);
   });
 
+  test("that is far too late makes commits wait", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 15);
+    const isRun = ({ kind, keys }: StoreRequest): boolean => kind === "create" && keys[0].includes("/run/");
+    const gate = bucket.faulty.gate(isRun, "before");
+    await setKeys(bucket, db, 15, 48);
+    await bucket.environment.until(gate.arrived);
+    let isSet = false;
+    const set = db.set(["k", 48], 48).then(() => (isSet = true));
+    await bucket.environment.pass(1000);
+    expect(isSet).toBe(false);
+    gate.open();
+    await bucket.environment.until(set);
+    expect((await bucket.root()).runs.at(-1)).toMatchObject({ from: 1, to: 16 });
+  });
+
   test("is taken over without changing what was frozen", async () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket);
