@@ -47,6 +47,7 @@ export class Garbage {
   /** A run was uploaded here. */
   uploaded(random: string): void {
     this.#own.add(random);
+    if (!this.#isCollector) this.#passedAt = this.#monotonic;
     this.#isCollector = true;
   }
 
@@ -76,7 +77,8 @@ export class Garbage {
     if (swept < floor) return floorAt === undefined || this.#estimate > floorAt + this.#state.graceMs;
     if (root.previousCheckpointSlot <= floor) return false;
     if (this.#watched !== undefined) return now - this.#watched.since >= this.#state.graceMs;
-    return this.#estimate >= this.#youngUntil;
+    const written = this.#state.facts(floor)?.lastModified ?? -Infinity;
+    return this.#estimate >= Math.max(this.#youngUntil, written + this.#state.graceMs);
   }
 
   /** Reads the root, removes what may go, and notes it. */

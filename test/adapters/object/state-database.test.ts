@@ -36,6 +36,21 @@ describe("opening a database in a bucket", () => {
 });
 
 describe("a checkpoint of a database in a bucket", () => {
+  test("costs two writes and a read every sixteen commits", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    const { requests: before } = bucket.counting.counts();
+    await setKeys(bucket, db, 0, 64);
+    await bucket.environment.pass(0);
+    const { requests } = bucket.counting.counts();
+    expect(requests).toEqual({
+      ...before,
+      create: before.create + 64 + 4,
+      replace: before.replace + 4,
+      get: before.get + 4,
+    });
+  });
+
   test("comes every sixteen slots, and what it covers leaves the memory", async () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket);
