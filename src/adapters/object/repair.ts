@@ -6,7 +6,7 @@ import { uploadRun } from "./publish.ts";
 import type { Root } from "./root.ts";
 import { pause } from "./site.ts";
 import { readSlot } from "./slot-reader.ts";
-import { drawRandom, readRoot, type StateSite } from "./state-site.ts";
+import { drawRandom, GaveUp, readRoot, type StateSite } from "./state-site.ts";
 
 /**
  * The new incarnation begins so many slots above the highest that is known: authors that have not heard of it go on with the old one for some minutes,
@@ -19,10 +19,20 @@ const LOOK_MS = 30_000;
 
 /** See `LedgerSession.repairState`. */
 export async function repairState(state: StateSite, request: RepairStateRequest): Promise<RepairedState | undefined> {
+  try {
+    return await tryRepair(state, request);
+  } catch (error) {
+    // Somebody else has let it begin anew.
+    if (error instanceof GaveUp) return undefined;
+    throw error;
+  }
+}
+
+async function tryRepair(state: StateSite, request: RepairStateRequest): Promise<RepairedState | undefined> {
   const { site, rootObject, took, gone } = state;
   const seen = await readRoot(state);
   const { root } = seen.found;
-  if (root.checkpointSlot > request.position) return undefined;
+  if (root.checkpointSlot > request.position) return overtaken(state);
   const firstSlot = (await highestSlot(state, request.position)) + SLOTS_LEFT;
   const nonce = toHex(site.environment.randomBytes(2 * NAME_RANDOM_BYTES));
   request.check();
@@ -48,10 +58,16 @@ export async function repairState(state: StateSite, request: RepairStateRequest)
   const answer = await rootObject.replace(seen.found, next);
   if (answer.status === "failed") throw answer.error;
   if (answer.status === "denied") throw new KVError("AccessDenied", `The root of ${site.name} may not be replaced`);
-  if (answer.status !== "replaced") return undefined;
+  if (answer.status !== "replaced") return overtaken(state);
   took(answer.found);
   gone();
   return { behind: () => behind(state, request) };
+}
+
+/** Others have written a root from which one can go on, or see what there is to repair. */
+function overtaken({ gone }: StateSite): undefined {
+  gone();
+  return undefined;
 }
 
 /** Slots behind one, as the store lists them. */

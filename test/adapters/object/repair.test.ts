@@ -157,6 +157,19 @@ describe("repair of a ledger in a bucket", () => {
     expect(await keysOf(bucket, db)).toEqual(upTo(17));
   });
 
+  test("of two at once is done once", async () => {
+    const bucket = new Bucket();
+    const dbs = [await openDatabase(bucket), await openDatabase(bucket)];
+    await setKeys(bucket, dbs[0], 0, 10);
+    await damage(bucket.store, await slotName(bucket, 8), 100);
+    const [first, second] = await bucket.environment.until(Promise.all(dbs.map((db) => db.repair())));
+    const dropped = [first, second].map((report) => report.dropped.length).sort();
+    expect(dropped).toEqual([0, 3]);
+    expect([first.generation, second.generation]).toEqual([2, 2]);
+    expect((await bucket.root()).formers).toHaveLength(1);
+    for (const db of dbs) expect(await keysOf(bucket, db)).toEqual(upTo(7));
+  });
+
   test("is refused to who may only read", async () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket);
