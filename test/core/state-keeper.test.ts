@@ -265,7 +265,7 @@ describe("writing down", () => {
     expect(kept.told).toHaveLength(1);
     finish();
     await kept.told[0];
-    kept.keeper.keep();
+    void kept.keeper.keep();
     expect(kept.requests).toHaveLength(2);
   });
 
@@ -293,7 +293,7 @@ describe("writing down", () => {
     let finish = (): void => undefined;
     const done = new Promise<void>((resolve) => (finish = resolve));
     kept.work = () => ({ done, commitsWait: false });
-    kept.keeper.keep();
+    void kept.keeper.keep();
     let stopped = false;
     const stopping = kept.keeper.stop().then(() => (stopped = true));
     await kept.environment.pass(0);
@@ -301,7 +301,7 @@ describe("writing down", () => {
     expect(() => kept.requests[0].check()).not.toThrow();
     finish();
     await stopping;
-    kept.keeper.keep();
+    void kept.keeper.keep();
     expect(kept.requests).toHaveLength(1);
   });
 

@@ -163,7 +163,7 @@ describe("repair of a ledger in a bucket", () => {
     await setKeys(bucket, dbs[0], 0, 10);
     await damage(bucket.store, await slotName(bucket, 8), 100);
     const [first, second] = await bucket.environment.until(Promise.all(dbs.map((db) => db.repair())));
-    const dropped = [first, second].map((report) => report.dropped.length).sort();
+    const dropped = [first, second].map((report) => report.dropped.length).sort((a, b) => a - b);
     expect(dropped).toEqual([0, 3]);
     expect([first.generation, second.generation]).toEqual([2, 2]);
     expect((await bucket.root()).formers).toHaveLength(1);
