@@ -35,7 +35,7 @@
  * | `StoreInconsistent` | an object store contradicted itself, or answered from a cache | let no cache stand in between; retrying may help |
  * | `NeedsListPermission` | an object store says "denied" of objects that are not there | let the credential list the prefix |
  * | `SecondWriterDetected` | somebody else writes to a ledger whose store allows one writer only; see `outcome` | stop one of the two, then read before you write again |
- * | `CheckpointOverdue` | nobody was allowed to write a checkpoint for long; commits go on (an `error` event) | let one writer's credential replace the root |
+ * | `CheckpointOverdue` | nobody was allowed to write a checkpoint for long, or it lies in too many runs; commits go on (an `error` event) | let one writer's credential replace the root; `vacuum()` merges the runs |
  */
 export type KVErrorCode =
   | "InvalidKey"

@@ -185,8 +185,8 @@ function noneOvertakes(writes: readonly Write[]): string[] {
       found.push(`${what} ${token ?? ""} was committed, an earlier call was not and had not been told yet`);
     const { code } = (error ?? {}) as { code?: string };
     // In a bucket, what it is to delete may be what could not be read.
-    const isRead = what.startsWith("deleteAll");
-    if (outcome === "not committed" && !isRead && (code === "NoSpace" || code === "InputOutput"))
+    const isOfRead = what.startsWith("deleteAll") && code === "InputOutput";
+    if (outcome === "not committed" && !isOfRead && (code === "NoSpace" || code === "InputOutput"))
       failedUntil = Math.max(failedUntil, toldAt ?? -1);
   }
   return found;

@@ -1,4 +1,4 @@
-import { KVError } from "../../core/errors.ts";
+import { hasCode, KVError } from "../../core/errors.ts";
 import type {
   Checkpoint,
   LedgerSession,
@@ -34,6 +34,8 @@ export class ObjectState {
   readonly #garbage: Garbage;
   readonly #publisher: Publisher;
   readonly #due = new DueSlot();
+  /** Before this slot nothing is uploaded that could not be published: the credential may not replace the root. */
+  #deniedUntil = 0;
   /** Slots that were written here since it was last found out whether it is this session's turn. */
   #ownSlots: number[] = [];
   #newestSlot = 0;
@@ -107,7 +109,10 @@ export class ObjectState {
     const own = this.#ownSlots;
     this.#ownSlots = [];
     const turn = due === undefined ? undefined : own.findLast((slot) => isTurn(slot, due));
-    if (due !== undefined && turn !== undefined) return this.#work(request, () => this.#checkpoint(request, root), due);
+    const isAllowed = request.position >= this.#deniedUntil;
+    if (due !== undefined && turn !== undefined && isAllowed) {
+      return this.#work(request, () => this.#checkpoint(request, root, due), due);
+    }
     if (request.compaction && this.#mergeable(root, request) !== undefined) {
       return this.#work(request, () => this.#mergeAll(request));
     }
@@ -149,11 +154,17 @@ export class ObjectState {
     problem(new KVError(isDenied ? "CheckpointOverdue" : code, message, { cause: error }));
   }
 
-  async #checkpoint(request: StateRequest, before: Root): Promise<void> {
+  async #checkpoint(request: StateRequest, before: Root, due: number): Promise<void> {
     const seen = await readRoot(this.#state);
     const { root } = seen.found;
     if (root.checkpointSlot !== before.checkpointSlot) return this.#giveNewer(request);
-    const published = await this.#publisher.delta(request, seen);
+    const published = await this.#publisher.delta(request, seen).catch((error: unknown) => {
+      // Its run is in the bucket by now, for nothing: that is not done again at each turn, though rights may change.
+      const { position } = request;
+      const isOverdue = position >= due + OVERDUE_SLOTS;
+      if (hasCode(error, "AccessDenied")) this.#deniedUntil = (isOverdue ? position : due) + OVERDUE_SLOTS;
+      throw error;
+    });
     if (published === undefined) return this.#giveNewer(request);
     this.#figures.checkpoints++;
     this.#give(request, published);

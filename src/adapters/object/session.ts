@@ -313,10 +313,16 @@ export class ObjectSession implements LedgerSession {
   /** The slot is below the floor, or of an incarnation that is over: the runs that cover it remember whose it was. */
   async #toldByRuns(batch: BuiltBatch, position: Position): Promise<AppendResult> {
     this.#moved = true;
-    const batchId = await this.#state.batchIdOf(batch.slot);
+    let batchId: Uint8Array | undefined;
+    let cause: unknown;
+    try {
+      batchId = await this.#state.batchIdOf(batch.slot);
+    } catch (error) {
+      cause = error;
+    }
     if (batchId === undefined) {
       const message = `What became of slot ${batch.slot} of ${this.#site.name} is not known any more`;
-      throw new KVError("CommitOutcomeUnknown", message, { outcome: "unknown" });
+      throw new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
     }
     if (!equalBytes(batchId, batch.batchId)) return { status: "behind" };
     this.#won(batch, undefined);

@@ -159,6 +159,14 @@ describe("the root object", () => {
     expect(await new RootObject(store, environment).create(empty)).toEqual({ status: "created" });
   });
 
+  it("is not sent again when the first one may still arrive, so that one ledger is not created twice", async () => {
+    const store = new FaultyStore(memoryStore(), { environment });
+    let creates = 0;
+    store.fate = ({ kind }) => (kind === "create" && ++creates > 0 ? { fault: { kind: "unsent" } } : undefined);
+    expect((await new RootObject(store, environment).create(empty)).status).toBe("failed");
+    expect(creates).toBe(1);
+  });
+
   it("is created though others are at it, and the store says so once", async () => {
     const store = new FaultyStore(memoryStore(), { environment });
     let conflicts = 0;

@@ -328,6 +328,17 @@ describe("a database whose slots are gone", () => {
     });
   });
 
+  test("says that nobody knows when the run that tells cannot be read", async () => {
+    const { bucket, outcome, open } = await parked("after");
+    bucket.faulty.fate = ({ kind, keys }) =>
+      kind === "get" && keys[0].includes("/run/") ? { fault: { kind: "unsent" } } : undefined;
+    open({ lose: true });
+    await expect(bucket.environment.until(outcome)).rejects.toMatchObject({
+      code: "CommitOutcomeUnknown",
+      outcome: "unknown",
+    });
+  });
+
   test("leaves no slot behind that it wrote below the floor to anybody who opens", async () => {
     const { bucket, outcome, open } = await parked("before");
     open();

@@ -52,7 +52,7 @@ describe("eight writers of a bucket, 500 commits each", () => {
   );
 
   test("with outages that last longer than anybody waits: what nobody knows is said to be unknown", async () => {
-    const run = await race(5, { rates: { ...faults, storm: 0.002, stormMs: 45_000 } });
+    const run = await race(5, { rates: { ...faults, storm: 0.005, stormMs: 45_000 } });
     expect(run.count("unknown")).toBeGreaterThan(0);
   });
 
