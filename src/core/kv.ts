@@ -1112,6 +1112,8 @@ export class CoreKV {
     const wait = this.#beforeRead(engine, undefined, engine.queue.touchingRange(compiled));
     if (wait !== undefined) await wait;
     if (engine.identity === undefined) return;
+    // Before it is asked which commits are void: of those that come while that is found out, nobody here knows it.
+    const version = staged?.snapshot?.version ?? engine.replica.version;
     const voidVersions = this.#index ? await this.#voidVersions(engine) : undefined;
     yield* readHistory<T>({
       ledger,
@@ -1119,7 +1121,7 @@ export class CoreKV {
       environment: this.#environment,
       pacer: this.#pacer,
       query: compiled,
-      version: staged?.snapshot?.version ?? engine.replica.version,
+      version,
       open,
       isFrozen: staged !== undefined,
       note: (state, notices) => engine.note(state, notices),
