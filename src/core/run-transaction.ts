@@ -93,6 +93,9 @@ async function tryOnce<T>(
     const fnMs = context.environment.monotonic() - began;
     if (state.size === 0) return { done: true, result };
     throwIfAborted(context.signal);
+    // What the commit would be refused for, it is refused for here: of a database that was closed nothing may be read any more.
+    const refusal = context.engine.refusal();
+    if (refusal !== undefined) throw refusal;
     // From here to the commit nothing is awaited, so that what is found now still holds when the commit enters the queue.
     const pending = pendingConflict(checks, context.engine);
     if (pending !== undefined) {
