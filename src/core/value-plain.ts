@@ -3,7 +3,7 @@ import { ByteWriter } from "./bytes.ts";
 /**
  * The quick way for plain values: small trees of plain objects and arrays over strings, numbers, booleans, null and undefined, in one
  * walk each way. Encoding gives the bytes that cbor-x gives for them (a test compares), so that the two ways are one format. Both say
- * "not plain" rather than decide a hard case, and cbor-x with the substitutions of value.ts takes it from there. `value-plain-decoder.ts` is the
+ * "not plain" rather than decide a hard case, and cbor-x with the forms of `value-forms.ts` takes it from there. `value-plain-decoder.ts` is the
  * other direction.
  */
 
