@@ -7,8 +7,13 @@ const RIVALS_MS = 5000;
 const LOSS_MS = 30;
 /** Whoever has won lets others have a turn: at least so long, or longer the more they are. */
 const YIELD_MS = { min: 500, eachRival: 120 } as const;
-/** Whoever writes without a break, and hears of nobody, makes one after so long: others may be there who always come too late. */
-const ALONE_MS = { first: 1000, max: 5000 } as const;
+/** Meanwhile it looks so often what they have written: the fewer they are, the sooner all of them have had a turn. */
+const LOOK_MS = { eachRival: 100, max: 1000 } as const;
+/**
+ * Whoever writes without a break, and hears of nobody, makes one after so long: others may be there who always come too late. The longer that has
+ * been, the further behind they are, and the longer the break.
+ */
+const ALONE_MS = { first: 1000, max: 8000, eachBreak: 8 } as const;
 /** Every so many slots one is left to those who have lost so many in a row: long enough for a slow upload. */
 const RESERVED = { every: 16, losses: 4, ms: 700 } as const;
 /** A writer gives up after so many slots lost, or so long without any success. */
@@ -24,6 +29,8 @@ export class Fairness {
   readonly #environment: Environment;
   /** When slots of others were last seen, by author. */
   readonly #rivals = new Map<string, number>();
+  /** Who has written since the last slot that was won here. */
+  readonly #hadTurn = new Set<string>();
   #lostAt = -Infinity;
   #losses = 0;
   /** When the first of the losses in a row was. */
@@ -45,8 +52,11 @@ export class Fairness {
     if (ageMs > RIVALS_MS) return;
     const now = this.#environment.monotonic();
     for (const [rival, at] of this.#rivals) if (now - at > RIVALS_MS) this.#rivals.delete(rival);
-    this.#rivals.set(toHex(author), now);
+    const rival = toHex(author);
+    this.#rivals.set(rival, now);
     this.#slotAt = now;
+    // Whoever goes on waiting when everybody has written lets the store stand still.
+    if (this.#hadTurn.add(rival).size >= this.#rivals.size) this.#yieldUntil = now;
   }
 
   /** Somebody else was first. */
@@ -68,9 +78,11 @@ export class Fairness {
     this.#wonAt = now;
     this.#slotAt = now;
     this.#losses = 0;
-    const { rivals } = this;
-    if (!this.#isContested && now - this.#aloneSince < this.#aloneMs) return;
-    const mean = Math.max(YIELD_MS.min, YIELD_MS.eachRival * rivals);
+    this.#hadTurn.clear();
+    const isAlone = !this.#isContested;
+    if (isAlone && now - this.#aloneSince < this.#aloneMs) return;
+    const forOthers = isAlone ? this.#aloneMs / ALONE_MS.eachBreak : YIELD_MS.eachRival * this.rivals;
+    const mean = Math.max(YIELD_MS.min, forOthers);
     this.#yieldUntil = now + mean * (0.5 + this.#environment.random());
     this.#aloneSince = this.#yieldUntil;
     this.#aloneMs = Math.min(this.#aloneMs * 2, ALONE_MS.max);
@@ -81,6 +93,11 @@ export class Fairness {
     const now = this.#environment.monotonic();
     const isForOthers = slot % RESERVED.every === 0 && this.#losses < RESERVED.losses && this.#isContested;
     return Math.max(0, this.#yieldUntil - now, isForOthers ? this.#slotAt + RESERVED.ms - now : 0);
+  }
+
+  /** When to look next what others have written, while they have their turn. */
+  get lookMs(): number {
+    return Math.min(LOOK_MS.max, LOOK_MS.eachRival * Math.max(1, this.rivals));
   }
 
   /** How long to wait, after a slot was lost, before reading what others have written and trying again. Another one each time. */

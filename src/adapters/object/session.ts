@@ -38,8 +38,6 @@ import { ValueReader } from "./value-reader.ts";
 
 /** One frame of a file: what a commit with all its values has at most, on every ledger. */
 const PAYLOAD_BYTES_MAX = 65 * 1024 * 1024;
-/** While an author lets others have their turn it looks so often what they have written. */
-const YIELD_LOOK_MS = 500;
 
 /** What a session is made of, once it is known that there is a ledger. */
 export interface SessionParts {
@@ -351,7 +349,7 @@ export class ObjectSession implements LedgerSession {
       if (this.#follower.peek(position + 1) !== undefined) return false;
       const yieldMs = this.#fairness.yieldMs(position + 1);
       if (yieldMs === 0) break;
-      await pause(environment, Math.min(yieldMs, YIELD_LOOK_MS));
+      await pause(environment, Math.min(yieldMs, this.#fairness.lookMs));
       if ((await this.#confirmEnd(position)).status !== "appended") return false;
     }
     return true;
