@@ -180,6 +180,16 @@ export class ByteWriter {
     return true;
   }
 
+  /** Room for so many bytes behind what was written, to be written to directly; `advance` tells how many it were. */
+  room(more: number): Uint8Array {
+    this.#reserve(more);
+    return this.#bytes.subarray(this.#length);
+  }
+
+  advance(count: number): void {
+    this.#length += count;
+  }
+
   /** What was written, from `from` on; valid until the next write. */
   view(from = 0): Uint8Array {
     return this.#bytes.subarray(this.#start + from, this.#length);

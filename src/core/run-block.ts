@@ -1,19 +1,8 @@
 import { BUFFER_BYTES } from "./block-cache.ts";
-import { type ByteWriter, MalformedBytes, toBinaryString } from "./bytes.ts";
+import { MalformedBytes, toBinaryString } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
-import {
-  type BlockBase,
-  type BlockEntry,
-  commonPrefix,
-  EntryView,
-  next,
-  readCompact,
-  type SharedKey,
-  writeCompact,
-  writeEntryHead,
-  writeEntryValue,
-} from "./run-entry.ts";
-import { beginPiece, type Crc32, endPiece, PIECE_HEAD_BYTES, PIECE_TAIL_BYTES } from "./run-format.ts";
+import { type BlockBase, EntryView, next, readCompact } from "./run-entry.ts";
+import { PIECE_HEAD_BYTES, PIECE_TAIL_BYTES } from "./run-format.ts";
 
 /**
  * Blocks of a run: some entries in key order. docs/FORMAT.md gives the layout. What all keys of a block have in common stands once, and so do
@@ -109,50 +98,4 @@ export class RunBlock implements BlockBase {
     this.#starts = starts;
     return starts;
   }
-}
-
-/** What a block's entry in the index says, and where its entries begin. */
-export interface WrittenBlock extends BlockBase {
-  readonly prefixLength: number;
-  readonly masked: boolean;
-  /** Offsets in the piece. */
-  readonly starts: readonly number[];
-}
-
-/** Writes a block with these entries, which are at least one and in order. `staged` holds their values. */
-export function writeBlock(
-  writer: ByteWriter,
-  entries: readonly BlockEntry[],
-  staged: Uint8Array,
-  crc32: Crc32,
-): WrittenBlock {
-  const start = beginPiece(writer);
-  const first = entries[0].key;
-  const prefixLength = commonPrefix(first, entries[entries.length - 1].key);
-  let highestVersion = 0;
-  let lowestTimestamp = Infinity;
-  for (const { row } of entries) {
-    if (row.version > highestVersion) highestVersion = row.version;
-    if (row.timestamp < lowestTimestamp && Number.isSafeInteger(row.timestamp) && row.timestamp >= 0)
-      lowestTimestamp = row.timestamp;
-  }
-  if (lowestTimestamp === Infinity) lowestTimestamp = 0;
-  writeCompact(writer, entries.length);
-  writeCompact(writer, prefixLength);
-  writer.binaryString(first.slice(0, prefixLength));
-  writeCompact(writer, highestVersion);
-  writeCompact(writer, lowestTimestamp);
-  const starts: number[] = [];
-  let shared: SharedKey | undefined;
-  for (const entry of entries) {
-    const at = writer.length - start;
-    starts.push(at);
-    const before = writer.length;
-    const sharing = writeEntryHead(writer, entry, at, prefixLength, shared, highestVersion, lowestTimestamp);
-    if (sharing !== undefined) shared = sharing;
-    writeEntryValue(writer, entry, staged);
-    writer.u32(crc32(writer.view(before)));
-  }
-  const masked = endPiece(writer, start, crc32);
-  return { prefixLength, highestVersion, lowestTimestamp, masked, starts };
 }

@@ -1,8 +1,8 @@
 import { ByteWriter } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Row } from "./resolve.ts";
-import { writeBlock } from "./run-block.ts";
-import { type BlockEntry, commonPrefix, EntryKind } from "./run-entry.ts";
+import { BlockContents, writeBlock } from "./run-block-writer.ts";
+import { commonPrefix, EntryKind } from "./run-entry.ts";
 import { FilterWriter } from "./run-filter.ts";
 import {
   beginPiece,
@@ -17,7 +17,7 @@ import {
   writeFooter,
   writeRecord,
 } from "./run-format.ts";
-import { HashCollector, hashKey, LOCATION_BITS_MAX } from "./run-hash.ts";
+import { HashCollector, hashKey, LOCATION_BITS_MAX, type SortedHashes } from "./run-hash.ts";
 import { type IndexEntry, LEAF_BLOCKS, type LeafEntry, TOP_BLOCKS_MAX, writeLeaf, writeTop } from "./run-index.ts";
 import { LookupWriter } from "./run-lookup.ts";
 import { encodeNumeric } from "./value.ts";
@@ -74,6 +74,8 @@ const FILTER_ENTRIES_MIN = 4 * 1024 * 1024;
 /** Entries' bytes beside key and value, until a block has told. */
 const ENTRY_OVERHEAD = 16;
 const BLOCK_OVERHEAD = 24;
+/** Beyond them there is no lookup, for which the hashes are collected. */
+const LOCATIONS = 2 ** LOCATION_BITS_MAX;
 /** Sorted hashes handled between two pauses of `finish`. */
 const PAUSE_HASHES = 4096;
 
@@ -92,9 +94,11 @@ export class RunBuilder {
   #handedOut = 0;
   #checksum = 0;
   /** The block in the making. */
-  #entries: BlockEntry[] = [];
+  readonly #contents = new BlockContents();
   readonly #staged = new ByteWriter(BLOCK_BYTES);
   #keyBytes = 0;
+  /** What its keys have in common. */
+  #prefix = "";
   #entryOverhead = ENTRY_OVERHEAD;
   #lastKey: EncodedKey | undefined;
   #lastKeyOfBlock = "";
@@ -105,7 +109,6 @@ export class RunBuilder {
   readonly #leafWriter = new ByteWriter(BLOCK_BYTES);
   #blocks = 0;
   readonly #hashes = new HashCollector();
-  #hashesOfBlock: number[] = [];
   #locationMax = 0;
   #count = 0;
   #tombstones = 0;
@@ -135,26 +138,32 @@ export class RunBuilder {
    * without, that is neither deleted nor numeric, becomes a reference to where its value lies in the ledger.
    */
   add(key: EncodedKey, row: Row, value?: Uint8Array): void {
-    if (this.#lastKey !== undefined && key <= this.#lastKey) throw new RangeError("keys must come in ascending order");
-    if (this.#lastKey === undefined) this.#firstKey = key;
-    const entry = this.#stage(key, row, value);
-    const keyBytes = this.#keyBytes + key.length;
-    if (this.#entries.length > 0 && this.#sizeWith(key, keyBytes) > this.#blockBytes) {
-      const stagedAll = this.#staged.view();
-      // The new entry's value is staged behind those of the block.
-      const own = stagedAll.slice(entry.valueFrom);
-      this.#endBlock();
-      this.#staged.bytes(own);
-      this.#entries.push(own.length === 0 ? entry : { ...entry, valueFrom: 0 });
-      this.#keyBytes = key.length;
-    } else {
-      this.#entries.push(entry);
-      this.#keyBytes = keyBytes;
+    const last = this.#lastKey;
+    if (last !== undefined && key <= last) throw new RangeError("keys must come in ascending order");
+    if (last === undefined) this.#firstKey = key;
+    const kind = kindOf(row, value, this.#inlineBytesMax);
+    const inline = kind === EntryKind.numeric ? encodeNumeric(row.numeric as number | bigint) : value;
+    const inlineBytes = kind === EntryKind.value || kind === EntryKind.numeric ? (inline as Uint8Array).length : 0;
+    if (this.#contents.count === 0) this.#prefix = key;
+    else if (!this.#fits(key, inlineBytes)) this.#endBlock(key);
+    this.#keyBytes += key.length;
+    switch (kind) {
+      case EntryKind.tombstone:
+        this.#contents.add(key, row, kind, 0, 0);
+        this.#tombstones++;
+        break;
+      case EntryKind.reference:
+        this.#contents.add(key, row, kind, row.valueLength, row.place + row.valueOffset);
+        break;
+      case EntryKind.record:
+        this.#addRecord(key, row, value as Uint8Array);
+        break;
+      default:
+        this.#contents.add(key, row, kind, inlineBytes, this.#staged.length);
+        this.#staged.bytes(inline as Uint8Array);
     }
-    this.#hashesOfBlock.push(hashKey(key));
     this.#lastKey = key;
     this.#count++;
-    if (row.deleted) this.#tombstones++;
     if (row.version > this.#highestVersion) this.#highestVersion = row.version;
   }
 
@@ -167,7 +176,7 @@ export class RunBuilder {
 
   /** Hands out the rest. Every `next` does a bounded piece of work, so that the caller may pause in between. */
   *finish({ base, upto, extra = new Uint8Array(0) }: RunCoverage): Generator<undefined, BuiltRun> {
-    if (this.#entries.length > 0) this.#endBlock();
+    if (this.#contents.count > 0) this.#endBlock();
     const blocksEnd = this.length;
     const sections: Section[] = [];
     yield* this.#writeSections(sections, blocksEnd);
@@ -206,88 +215,64 @@ export class RunBuilder {
 
   // --- blocks ------------------------------------------------------------------------------------------------------
 
-  #stage(key: EncodedKey, row: Row, value: Uint8Array | undefined): BlockEntry {
-    const entry = { key, row, valueFrom: this.#staged.length, valueLength: 0, place: 0, checksum: 0 };
-    if (row.deleted) return { ...entry, kind: EntryKind.tombstone };
-    if (row.numeric !== undefined) {
-      const bytes = encodeNumeric(row.numeric);
-      this.#staged.bytes(bytes);
-      return { ...entry, kind: EntryKind.numeric, valueLength: bytes.length };
-    }
-    if (value === undefined) {
-      if (row.home !== undefined) throw new RangeError("a value that lies in another run has to come with its row");
-      const place = row.place + row.valueOffset;
-      return { ...entry, kind: EntryKind.reference, valueLength: row.valueLength, place };
-    }
-    if (value.length <= this.#inlineBytesMax) {
-      this.#staged.bytes(value);
-      return { ...entry, kind: EntryKind.value, valueLength: value.length };
-    }
-    const place = this.length;
+  /** Whether the block is not too large with one more entry. */
+  #fits(key: EncodedKey, inlineBytes: number): boolean {
+    if (!key.startsWith(this.#prefix)) this.#prefix = key.slice(0, commonPrefix(this.#prefix, key));
+    const entries = this.#contents.count + 1;
+    const keys = this.#keyBytes + key.length - (entries - 1) * this.#prefix.length;
+    const size = keys + this.#staged.length + inlineBytes + entries * this.#entryOverhead + BLOCK_OVERHEAD;
+    return size <= this.#blockBytes;
+  }
+
+  #addRecord(key: EncodedKey, row: Row, value: Uint8Array): void {
     const checksum = this.#crc32(value);
+    this.#contents.add(key, row, EntryKind.record, value.length, this.length, checksum);
     const record = writeRecord(value);
     this.#handOut();
     this.#give(record);
-    return { ...entry, kind: EntryKind.record, valueLength: value.length, place, checksum };
   }
 
-  /** About how large the block would be with one more entry, whose value is staged. */
-  #sizeWith(key: EncodedKey, keyBytes: number): number {
-    const entries = this.#entries.length + 1;
-    const prefix = commonPrefix(this.#entries[0].key, key);
-    return keyBytes - (entries - 1) * prefix + this.#staged.length + entries * this.#entryOverhead + BLOCK_OVERHEAD;
-  }
-
-  #endBlock(): void {
-    this.#writeBlocks(this.#entries, 0);
-    this.#entries = [];
-    this.#hashesOfBlock = [];
+  /** `nextKey`: with which another block begins. */
+  #endBlock(nextKey = ""): void {
+    this.#writeBlocks(0, this.#contents.count);
+    this.#contents.clear();
     this.#staged.reset();
+    this.#keyBytes = 0;
+    this.#prefix = nextKey;
   }
 
-  /** Writes entries as a block, or as two where they turn out larger than was thought. `hashesFrom` is where their hashes begin. */
-  #writeBlocks(entries: readonly BlockEntry[], hashesFrom: number): void {
+  /** Writes these of the entries as a block, or as two where they turn out larger than was thought. */
+  #writeBlocks(from: number, to: number): void {
+    const contents = this.#contents;
     const place = this.length;
     const before = this.#out.length;
-    const written = writeBlock(this.#out, entries, this.#staged.view(), this.#crc32);
-    const length = this.#out.length - before;
-    if (written.starts[entries.length - 1] >= 2 ** this.#offsetBits) {
+    const written = writeBlock(this.#out, contents, from, to, this.#staged.view(), this.#crc32);
+    const { length, prefixLength, highestVersion, lowestTimestamp } = written;
+    const { keys, starts } = contents;
+    if (starts[to - 1] >= 2 ** this.#offsetBits) {
       this.#out.truncate(before);
-      const half = entries.length >>> 1;
-      this.#writeBlocks(entries.slice(0, half), hashesFrom);
-      this.#writeBlocks(entries.slice(half), hashesFrom + half);
+      const middle = (from + to) >>> 1;
+      this.#writeBlocks(from, middle);
+      this.#writeBlocks(middle, to);
       return;
     }
-    this.#learnOverhead(entries, length, written.prefixLength);
+    if (to - from >= 4)
+      this.#learnOverhead(contents.contentBytes(from, to, prefixLength), length - prefixLength, to - from);
     const number = this.#blocks++;
-    for (let i = 0; i < entries.length; i++) {
-      const location = number * 2 ** this.#offsetBits + written.starts[i];
-      if (location > this.#locationMax) this.#locationMax = location;
-      this.#hashes.add(this.#hashesOfBlock[hashesFrom + i], location % 2 ** LOCATION_BITS_MAX);
-    }
-    const first = entries[0].key;
+    const offsets = 2 ** this.#offsetBits;
+    for (let i = from; i < to; i++) this.#hashes.add(hashKey(keys[i]), (number * offsets + starts[i]) % LOCATIONS);
+    this.#locationMax = number * offsets + starts[to - 1];
+    const first = keys[from];
     const separator = number === 0 ? 0 : commonPrefix(this.#lastKeyOfBlock, first) + 1;
-    this.#lastKeyOfBlock = entries[entries.length - 1].key;
-    this.#index({
-      key: first.slice(0, Math.max(separator, written.prefixLength)),
-      place,
-      length,
-      prefixLength: written.prefixLength,
-      plain: !written.masked,
-      highestVersion: written.highestVersion,
-      lowestTimestamp: written.lowestTimestamp,
-    });
+    this.#lastKeyOfBlock = keys[to - 1];
+    const key = first.slice(0, Math.max(separator, prefixLength));
+    this.#index({ key, place, length, prefixLength, plain: !written.masked, highestVersion, lowestTimestamp });
     if (this.#out.length >= CHUNK_BYTES) this.#handOut();
   }
 
   /** Blocks are filled well if it is known what entries of this kind cost. */
-  #learnOverhead(entries: readonly BlockEntry[], length: number, prefixLength: number): void {
-    if (entries.length < 4) return;
-    const content = entries.reduce((sum, { key, kind, valueLength }) => {
-      const inline = kind === EntryKind.value || kind === EntryKind.numeric ? valueLength : 0;
-      return sum + key.length - prefixLength + inline;
-    }, 0);
-    const overhead = (length - content - prefixLength - BLOCK_OVERHEAD) / entries.length;
+  #learnOverhead(contentBytes: number, length: number, entries: number): void {
+    const overhead = (length - contentBytes - BLOCK_OVERHEAD) / entries;
     this.#entryOverhead = this.#entryOverhead * 0.75 + overhead * 0.25;
   }
 
@@ -346,13 +331,10 @@ export class RunBuilder {
 
   *#writeSection(id: number, writer: SectionWriter): Generator<undefined, Section> {
     let work = 0;
-    for (const hashed of this.#hashes.sorted()) {
-      if (hashed !== undefined) {
-        writer.add(hashed.hash, hashed.location);
-        work++;
-        continue;
-      }
+    for (const hashes of this.#hashes.sorted()) {
+      writer.addAll(hashes);
       if (this.#out.length >= CHUNK_BYTES) this.#handOut();
+      work += hashes.count;
       if (work < PAUSE_HASHES) continue;
       work = 0;
       yield;
@@ -384,9 +366,17 @@ export class RunBuilder {
 }
 
 interface SectionWriter {
-  add(hash: number, location: number): void;
+  addAll(hashes: SortedHashes): void;
   /** Writes the head and returns its length. */
   end(): number;
+}
+
+function kindOf(row: Row, value: Uint8Array | undefined, inlineBytesMax: number): number {
+  if (row.deleted) return EntryKind.tombstone;
+  if (row.numeric !== undefined) return EntryKind.numeric;
+  if (value !== undefined) return value.length <= inlineBytesMax ? EntryKind.value : EntryKind.record;
+  if (row.home === undefined) return EntryKind.reference;
+  throw new RangeError("a value that lies in another run has to come with its row");
 }
 
 /** Where the top of the index begins, or the head of a section that lies directly before it. */

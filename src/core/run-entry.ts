@@ -1,33 +1,27 @@
-import { type ByteWriter, MalformedBytes, readU32, toBinaryString } from "./bytes.ts";
+import { MalformedBytes, readU32, toBinaryString } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import { Row, type ValueHome } from "./resolve.ts";
 import { decodeNumeric } from "./value.ts";
 
 /**
  * Entries of a run's blocks. docs/FORMAT.md gives the layout. Each can be read by itself, if one knows what its block's entries have in common,
- * and has its own checksum: a point lookup reads it and nothing else. Reading and writing are pure.
+ * and has its own checksum: a point lookup reads it and nothing else. `run-block-writer.ts` writes them.
  */
 
 export const EntryKind = { tombstone: 0, value: 1, numeric: 2, reference: 3, record: 4 } as const;
 
 const KIND_MASK = 0x07;
-const FLAG_EXPIRES = 0x08;
-const FLAG_ORDER = 0x10;
-/** The timestamp stands as it is, because it is no integer from the block's lowest on. */
-const FLAG_TIME = 0x20;
-/** The key begins like that of an entry before. */
-const FLAG_SHARED = 0x40;
+/** `time`: the timestamp stands as it is, because it is no integer from the block's lowest on. `shared`: the key begins like that of an entry before. */
+export const EntryFlag = { expires: 0x08, order: 0x10, time: 0x20, shared: 0x40 } as const;
 
 /** The length of a key's stored part in the low five bits, or this and the length behind it; trailing zeros in the high three. */
-const LENGTH_FOLLOWS = 31;
-const ZEROS_MAX = 7;
+export const LENGTH_FOLLOWS = 31;
+export const ZEROS_MAX = 7;
 const ZEROS: readonly string[] = Array.from({ length: ZEROS_MAX + 1 }, (_, count) => "\0".repeat(count));
 
-/** Sharing with another entry costs two bytes or three, and the quick way of a point lookup. */
-const SHARED_BYTES_MIN = 8;
 const CHECKSUM_BYTES = 4;
 /** Timestamps further from the block's lowest are not told from it. */
-const TIME_DELTA_MAX = 2 ** 48;
+export const TIME_DELTA_MAX = 2 ** 48;
 
 // --- integers --------------------------------------------------------------------------------------------------------
 
@@ -36,23 +30,29 @@ const ONE_BYTE = 192;
 const TWO_BYTES = 248;
 const TWO_BYTES_MAX = ((TWO_BYTES - ONE_BYTE) << 8) + ONE_BYTE;
 
-/** A safe integer from 0, in as few bytes as what is common needs: one below 192, two below 14,528. */
-export function writeCompact(writer: ByteWriter, value: number): void {
+/** So many bytes are the longest one, and a double. */
+export const COMPACT_BYTES_MAX = 8;
+
+/** Writes a safe integer from 0, in as few bytes as what is common needs: one below 192, two below 14,528. Returns where it ends. */
+export function putCompact(target: Uint8Array, at: number, value: number): number {
   if (value < ONE_BYTE) {
-    writer.u8(value);
-  } else if (value < TWO_BYTES_MAX) {
-    const rest = value - ONE_BYTE;
-    writer.u8(ONE_BYTE + (rest >>> 8));
-    writer.u8(rest & 0xff);
-  } else {
-    let bytes = 2;
-    for (let limit = 0x10000; value >= limit; limit *= 0x100) bytes++;
-    writer.u8(TWO_BYTES - 1 + bytes);
-    for (let rest = value; bytes > 0; bytes--) {
-      writer.u8(rest % 0x100);
-      rest = Math.floor(rest / 0x100);
-    }
+    target[at] = value;
+    return at + 1;
   }
+  if (value < TWO_BYTES_MAX) {
+    const rest = value - ONE_BYTE;
+    target[at] = ONE_BYTE + (rest >>> 8);
+    target[at + 1] = rest;
+    return at + 2;
+  }
+  let bytes = 2;
+  for (let limit = 0x10000; value >= limit; limit *= 0x100) bytes++;
+  target[at++] = TWO_BYTES - 1 + bytes;
+  for (let rest = value; bytes > 0; bytes--) {
+    target[at++] = rest % 0x100;
+    rest = Math.floor(rest / 0x100);
+  }
+  return at;
 }
 
 /** Where `readCompact` stopped. NaN, or beyond the end, if it ran out of bytes. */
@@ -129,21 +129,21 @@ export class EntryView {
       length = readCompact(bytes, at);
       at = next;
     }
-    if ((flags & FLAG_SHARED) !== 0) at = this.#readShared(bytes, at);
+    if ((flags & EntryFlag.shared) !== 0) at = this.#readShared(bytes, at);
     else this.shared = 0;
     this.suffixFrom = at;
     this.suffixLength = length;
     this.versionDelta = readCompact(bytes, at + length);
-    if ((flags & FLAG_ORDER) !== 0) this.order = readCompact(bytes, next);
+    if ((flags & EntryFlag.order) !== 0) this.order = readCompact(bytes, next);
     else this.order = 0;
-    if ((flags & FLAG_TIME) === 0) {
+    if ((flags & EntryFlag.time) === 0) {
       this.timeDelta = readCompact(bytes, next);
       at = next;
     } else {
       this.timeFrom = next;
       at = next + 8;
     }
-    if ((flags & FLAG_EXPIRES) !== 0) {
+    if ((flags & EntryFlag.expires) !== 0) {
       this.expiresFrom = at;
       at += 8;
     }
@@ -240,8 +240,9 @@ export class EntryView {
   row(bytes: Uint8Array, base: BlockBase, home: ValueHome, place: number, shift: number): Row {
     const { flags, valueLength } = this;
     const version = base.highestVersion - this.versionDelta;
-    const timestamp = (flags & FLAG_TIME) === 0 ? base.lowestTimestamp + this.timeDelta : readF64(bytes, this.timeFrom);
-    const expiresAt = (flags & FLAG_EXPIRES) === 0 ? 0 : readF64(bytes, this.expiresFrom);
+    const timestamp =
+      (flags & EntryFlag.time) === 0 ? base.lowestTimestamp + this.timeDelta : readF64(bytes, this.timeFrom);
+    const expiresAt = (flags & EntryFlag.expires) === 0 ? 0 : readF64(bytes, this.expiresFrom);
     switch (flags & KIND_MASK) {
       case EntryKind.value:
         return new Row(
@@ -292,82 +293,6 @@ function characters(bytes: Uint8Array, from: number, to: number): string {
     default:
       return text;
   }
-}
-
-// --- writing ---------------------------------------------------------------------------------------------------------
-
-/** What is to become an entry. */
-export interface BlockEntry {
-  readonly key: EncodedKey;
-  readonly row: Row;
-  readonly kind: number;
-  /** `value` and `numeric`: where the bytes lie among those staged. */
-  readonly valueFrom: number;
-  readonly valueLength: number;
-  /** `reference`: in the ledger. `record`: in the run. */
-  readonly place: number;
-  /** `record`: of the value. */
-  readonly checksum: number;
-}
-
-/** An entry with whose key later ones may begin. */
-export interface SharedKey {
-  readonly at: number;
-  readonly key: EncodedKey;
-  /** Up to where the key is stored, without trailing zeros. */
-  readonly end: number;
-}
-
-/** Returns what later entries may share, if this one shares nothing itself. */
-export function writeEntryHead(
-  writer: ByteWriter,
-  { key, row, kind }: BlockEntry,
-  at: number,
-  prefixLength: number,
-  before: SharedKey | undefined,
-  highestVersion: number,
-  lowestTimestamp: number,
-): SharedKey | undefined {
-  const timeDelta = row.timestamp - lowestTimestamp;
-  const exactTime = Number.isSafeInteger(row.timestamp) && timeDelta >= 0 && timeDelta < TIME_DELTA_MAX;
-  let shared = 0;
-  if (before !== undefined && before.end - prefixLength >= SHARED_BYTES_MIN) {
-    shared = Math.min(commonPrefix(before.key, key), before.end) - prefixLength;
-    if (shared < SHARED_BYTES_MIN) shared = 0;
-  }
-  const from = prefixLength + shared;
-  let zeros = 0;
-  while (zeros < ZEROS_MAX && key.length - zeros > from && key.charCodeAt(key.length - zeros - 1) === 0) zeros++;
-  const end = key.length - zeros;
-  writer.u8(
-    kind |
-      (row.expiresAt === 0 ? 0 : FLAG_EXPIRES) |
-      (row.order === 0 ? 0 : FLAG_ORDER) |
-      (exactTime ? 0 : FLAG_TIME) |
-      (shared === 0 ? 0 : FLAG_SHARED),
-  );
-  writer.u8((zeros << 5) | Math.min(end - from, LENGTH_FOLLOWS));
-  if (end - from >= LENGTH_FOLLOWS) writeCompact(writer, end - from);
-  if (shared > 0) {
-    writeCompact(writer, at - (before as SharedKey).at);
-    writeCompact(writer, shared);
-  }
-  for (let i = from; i < end; i++) writer.u8(key.charCodeAt(i));
-  writeCompact(writer, highestVersion - row.version);
-  if (row.order !== 0) writeCompact(writer, row.order);
-  if (exactTime) writeCompact(writer, timeDelta);
-  else writer.f64(row.timestamp);
-  if (row.expiresAt !== 0) writer.f64(row.expiresAt);
-  return shared === 0 ? { at, key, end } : undefined;
-}
-
-export function writeEntryValue(writer: ByteWriter, entry: BlockEntry, staged: Uint8Array): void {
-  const { kind, valueLength } = entry;
-  if (kind === EntryKind.tombstone) return;
-  if (kind >= EntryKind.reference) writeCompact(writer, entry.place);
-  writeCompact(writer, valueLength);
-  if (kind === EntryKind.record) writer.u32(entry.checksum);
-  else if (kind !== EntryKind.reference) writer.bytes(staged.subarray(entry.valueFrom, entry.valueFrom + valueLength));
 }
 
 /** How many characters two keys have in common at their beginning. */

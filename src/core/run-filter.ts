@@ -8,7 +8,7 @@ import {
   PIECE_TAIL_BYTES,
   type PiecePlace,
 } from "./run-format.ts";
-import { mix } from "./run-hash.ts";
+import { mix, type SortedHashes } from "./run-hash.ts";
 
 /**
  * The filter of a run: a blocked Bloom filter (Putze, Sanders, Singler 2007). A hash decides on one block of 64 bytes by its highest bits,
@@ -40,7 +40,11 @@ export class FilterWriter {
   }
 
   /** Hashes come in order. */
-  add(hash: number): void {
+  addAll({ count, hashes }: SortedHashes): void {
+    for (let i = 0; i < count; i++) this.#add(hashes[i]);
+  }
+
+  #add(hash: number): void {
     const block = blockOf(hash, this.#blocks);
     while (block >= (this.#pages + 1) * PAGE_BLOCKS) this.#endPage();
     const from = (block - this.#pages * PAGE_BLOCKS) * BLOCK_BYTES;

@@ -18,21 +18,29 @@ export function mix(bits: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-const PARTITION_BITS = 12;
-const PARTITIONS = 1 << PARTITION_BITS;
-const LOW_BITS = 32 - PARTITION_BITS;
-/** What remains of a safe integer beside the low bits of a hash. */
-export const LOCATION_BITS_MAX = 53 - LOW_BITS;
-const LOCATIONS = 2 ** LOCATION_BITS_MAX;
+/** What a location may have at most. */
+export const LOCATION_BITS_MAX = 33;
+/** A hash's bits below those of its partition, and a location, are one safe integer. */
+const PACKED_BITS = 53;
+/** Partitions grow in number with what is in them, and at the latest when locations leave less room for the rest of a hash. */
+const PARTITION_BITS = { first: 4, step: 4, last: 12 } as const;
+const PER_PARTITION = 256;
 
 /** Slots of a chunk: the first one links to the partition's chunk before. */
 const CHUNK = 32;
 const SEGMENT = 8192;
 
-/** A hash and where its key lies. */
-export interface Hashed {
-  hash: number;
-  location: number;
+/** Some hashes, in order, and where their keys lie. Overwritten by the next ones. */
+export class SortedHashes {
+  count = 0;
+  hashes = new Uint32Array(2 * PER_PARTITION);
+  locations = new Float64Array(2 * PER_PARTITION);
+
+  reserve(count: number): void {
+    if (count <= this.hashes.length) return;
+    this.hashes = new Uint32Array(2 * count);
+    this.locations = new Float64Array(2 * count);
+  }
 }
 
 /**
@@ -40,16 +48,26 @@ export interface Hashed {
  * partition, the rest and the location are one safe integer. Partitions are chains of chunks, and are sorted one by one when it comes to them.
  */
 export class HashCollector {
-  readonly #segments: Float64Array[] = [];
+  #partitionBits: number = PARTITION_BITS.first;
+  #segments: Float64Array[] = [];
   /** Where each partition goes on; a multiple of the chunk if it has no room left. */
-  readonly #heads = new Int32Array(PARTITIONS);
+  #heads = new Int32Array(1 << PARTITION_BITS.first);
   #used = 0;
   #scratch = new Float64Array(CHUNK);
-  size = 0;
+  #locationsEnd = 2 ** (PACKED_BITS - 32 + PARTITION_BITS.first);
+  #size = 0;
 
   /** `location` is below 2^33. */
   add(hash: number, location: number): void {
-    const partition = hash >>> LOW_BITS;
+    const isCrowded = this.#size >> this.#partitionBits >= PER_PARTITION && this.#partitionBits < PARTITION_BITS.last;
+    if (isCrowded || location >= this.#locationsEnd) this.#divide();
+    this.#size++;
+    this.#put(hash, location);
+  }
+
+  #put(hash: number, location: number): void {
+    const lowBits = 32 - this.#partitionBits;
+    const partition = hash >>> lowBits;
     let at = this.#heads[partition];
     if (at % CHUNK === 0) {
       const chunk = this.#newChunk();
@@ -57,23 +75,48 @@ export class HashCollector {
       this.#write(chunk, at);
       at = chunk + 1;
     }
-    this.#write(at, (hash & ((1 << LOW_BITS) - 1)) * LOCATIONS + location);
+    this.#write(at, (hash & ((1 << lowBits) - 1)) * this.#locationsEnd + location);
     this.#heads[partition] = at + 1;
-    this.size++;
   }
 
-  /** All of them in order, in one object that changes. Yields undefined after some work, where the caller may pause. */
-  *sorted(): Generator<Hashed | undefined> {
-    const hashed: Hashed = { hash: 0, location: 0 };
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      const values = this.#collect(partition).sort();
-      for (const value of values) {
-        const low = Math.floor(value / LOCATIONS);
-        hashed.hash = ((partition << LOW_BITS) | low) >>> 0;
-        hashed.location = value - low * LOCATIONS;
-        yield hashed;
-      }
-      yield undefined;
+  /** More partitions. */
+  #divide(): void {
+    const before = new HashCollector();
+    before.#partitionBits = this.#partitionBits;
+    before.#segments = this.#segments;
+    before.#heads = this.#heads;
+    before.#locationsEnd = this.#locationsEnd;
+    this.#partitionBits += PARTITION_BITS.step;
+    this.#segments = [];
+    this.#heads = new Int32Array(1 << this.#partitionBits);
+    this.#used = 0;
+    this.#locationsEnd *= 2 ** PARTITION_BITS.step;
+    const some = new SortedHashes();
+    for (let partition = 0; partition < before.#heads.length; partition++) {
+      before.#unpack(partition, before.#collect(partition), some);
+      for (let i = 0; i < some.count; i++) this.#put(some.hashes[i], some.locations[i]);
+    }
+  }
+
+  /** All of them in order, those of a partition at a time, in one object that changes. */
+  *sorted(): Generator<SortedHashes> {
+    const sorted = new SortedHashes();
+    for (let partition = 0; partition < this.#heads.length; partition++) {
+      this.#unpack(partition, this.#collect(partition).sort(), sorted);
+      yield sorted;
+    }
+  }
+
+  #unpack(partition: number, packed: Float64Array, into: SortedHashes): void {
+    const end = this.#locationsEnd;
+    const high = partition << (32 - this.#partitionBits);
+    into.reserve(packed.length);
+    into.count = packed.length;
+    const { hashes, locations } = into;
+    for (let i = 0; i < packed.length; i++) {
+      const low = Math.floor(packed[i] / end);
+      hashes[i] = high | low;
+      locations[i] = packed[i] - low * end;
     }
   }
 

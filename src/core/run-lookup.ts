@@ -8,6 +8,7 @@ import {
   PIECE_TAIL_BYTES,
   type PiecePlace,
 } from "./run-format.ts";
+import type { SortedHashes } from "./run-hash.ts";
 
 /**
  * The point lookup of a run: from the hash of a key straight to the offset of its entry. All hashes in order, cut into pages; within a page
@@ -31,8 +32,10 @@ export class LookupWriter {
   readonly #offsetBits: number;
   readonly #perPage: number;
   readonly #firstPage: number;
-  readonly #hashes: number[] = [];
-  readonly #locations: number[] = [];
+  /** Of the page in the making. */
+  readonly #hashes: Uint32Array;
+  readonly #locations: Float64Array;
+  #count = 0;
   readonly #firsts: number[] = [];
   #pageBytes = 0;
   #entries = 0;
@@ -46,36 +49,50 @@ export class LookupWriter {
     this.#firstPage = options.place;
     const room = PAGE_BYTES - PIECE_HEAD_BYTES - PIECE_TAIL_BYTES - PAGE_HEAD_BYTES;
     this.#perPage = Math.floor(room / (HASH_BYTES + this.#locationBytes));
+    this.#hashes = new Uint32Array(this.#perPage);
+    this.#locations = new Float64Array(this.#perPage);
   }
 
-  add(hash: number, location: number): void {
-    this.#hashes.push(hash);
-    this.#locations.push(location);
-    this.#entries++;
-    if (this.#hashes.length === this.#perPage) this.#endPage();
+  addAll({ count, hashes, locations }: SortedHashes): void {
+    for (let i = 0; i < count; i++) {
+      this.#hashes[this.#count] = hashes[i];
+      this.#locations[this.#count] = locations[i];
+      if (++this.#count === this.#perPage) this.#endPage();
+    }
+    this.#entries += count;
   }
 
   #endPage(): void {
-    const hashes = this.#hashes;
-    const count = hashes.length;
+    const count = this.#count;
     if (count === 0) return;
     const writer = this.#writer;
+    const hashes = this.#hashes;
     const first = hashes[0];
     const shift = Math.max(0, 32 - Math.clz32(hashes[count - 1] - first) - HASH_BITS);
     const start = beginPiece(writer);
     writer.u32(first);
     writer.u8(shift);
     writer.u16(count);
-    for (const hash of hashes) writer.u16((hash - first) >>> shift);
-    for (const location of this.#locations) {
-      writer.u32(location % 2 ** 32);
-      if (this.#locationBytes === 5) writer.u8(Math.floor(location / 2 ** 32));
+    const room = writer.room(count * (HASH_BYTES + this.#locationBytes));
+    let at = 0;
+    for (let i = 0; i < count; i++) {
+      const part = (hashes[i] - first) >>> shift;
+      room[at++] = part;
+      room[at++] = part >>> 8;
     }
+    for (let i = 0; i < count; i++) {
+      const location = this.#locations[i];
+      room[at++] = location;
+      room[at++] = location >>> 8;
+      room[at++] = location >>> 16;
+      room[at++] = location >>> 24;
+      if (this.#locationBytes === 5) room[at++] = Math.floor(location / 2 ** 32);
+    }
+    writer.advance(at);
     endPiece(writer, start, this.#crc32);
     if (this.#firsts.length === 0) this.#pageBytes = writer.length - start;
     this.#firsts.push(first);
-    hashes.length = 0;
-    this.#locations.length = 0;
+    this.#count = 0;
   }
 
   /** Writes the directory and returns its length. */

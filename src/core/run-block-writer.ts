@@ -1,0 +1,227 @@
+import type { ByteWriter } from "./bytes.ts";
+import { checksumWithin } from "./crc32.ts";
+import type { EncodedKey } from "./key.ts";
+import type { Row } from "./resolve.ts";
+import {
+  commonPrefix,
+  COMPACT_BYTES_MAX,
+  EntryFlag,
+  EntryKind,
+  LENGTH_FOLLOWS,
+  putCompact,
+  TIME_DELTA_MAX,
+  ZEROS_MAX,
+} from "./run-entry.ts";
+import { beginPiece, type Crc32, endPiece, PIECE_TAIL_BYTES } from "./run-format.ts";
+
+/**
+ * Writing the blocks of a run. A save passes through here with every row, as a rule in a program that has just begun: rows are numbers in one
+ * array rather than objects, and few functions do all of it.
+ */
+
+/** Sharing with another entry costs two bytes or three, and the quick way of a point lookup. */
+const SHARED_BYTES_MIN = 8;
+const CAPACITY_MIN = 256;
+/** What an entry takes at most besides its key and its value: two bytes, nine integers and doubles, and two checksums. */
+const ENTRY_BYTES_MAX = 2 + 9 * COMPACT_BYTES_MAX + 8;
+
+/** Numbers of an entry. `place` is that of its value: in the ledger, in the run, or among the bytes that are staged. */
+const FIELDS = 8;
+const Field = {
+  version: 0,
+  timestamp: 1,
+  expiresAt: 2,
+  order: 3,
+  kind: 4,
+  valueLength: 5,
+  place: 6,
+  checksum: 7,
+} as const;
+
+/** The entries of the block in the making. */
+export class BlockContents {
+  readonly keys: EncodedKey[] = [];
+  numbers = new Float64Array(CAPACITY_MIN * FIELDS);
+  /** Where the entries begin in the block that was written with them. */
+  starts = new Uint32Array(CAPACITY_MIN);
+
+  get count(): number {
+    return this.keys.length;
+  }
+
+  /** `checksum`: of a value in a record. */
+  add(key: EncodedKey, row: Row, kind: number, valueLength: number, place: number, checksum = 0): void {
+    const count = this.keys.push(key);
+    if (count > this.starts.length) this.#grow();
+    const { numbers } = this;
+    const at = (count - 1) * FIELDS;
+    numbers[at + Field.version] = row.version;
+    numbers[at + Field.timestamp] = row.timestamp;
+    numbers[at + Field.expiresAt] = row.expiresAt;
+    numbers[at + Field.order] = row.order;
+    numbers[at + Field.kind] = kind;
+    numbers[at + Field.valueLength] = valueLength;
+    numbers[at + Field.place] = place;
+    numbers[at + Field.checksum] = checksum;
+  }
+
+  clear(): void {
+    this.keys.length = 0;
+  }
+
+  /** Bytes of keys, without what all have in common, and of the values and numbers that stand in these entries. */
+  contentBytes(from: number, to: number, prefixLength: number): number {
+    let bytes = 0;
+    for (let i = from, at = from * FIELDS; i < to; i++, at += FIELDS) {
+      bytes += this.keys[i].length - prefixLength;
+      if (isInline(this.numbers[at + Field.kind])) bytes += this.numbers[at + Field.valueLength];
+    }
+    return bytes;
+  }
+
+  #grow(): void {
+    const numbers = new Float64Array(this.numbers.length * 2);
+    numbers.set(this.numbers);
+    this.numbers = numbers;
+    this.starts = new Uint32Array(this.starts.length * 2);
+  }
+}
+
+/** What a block's entry in the index says. */
+export interface WrittenBlock {
+  readonly length: number;
+  readonly prefixLength: number;
+  readonly highestVersion: number;
+  readonly lowestTimestamp: number;
+  readonly masked: boolean;
+}
+
+/** Writes entries [from, to), which are at least one and in order, as a block. `staged` holds their values. */
+export function writeBlock(
+  writer: ByteWriter,
+  contents: BlockContents,
+  from: number,
+  to: number,
+  staged: Uint8Array,
+  crc32: Crc32,
+): WrittenBlock {
+  const { keys, numbers } = contents;
+  const prefixLength = commonPrefix(keys[from], keys[to - 1]);
+  let highestVersion = 0;
+  let lowestTimestamp = Infinity;
+  let bytesMax = 0;
+  for (let i = from, at = from * FIELDS; i < to; i++, at += FIELDS) {
+    const version = numbers[at + Field.version];
+    if (version > highestVersion) highestVersion = version;
+    const timestamp = numbers[at + Field.timestamp];
+    if (timestamp < lowestTimestamp && timestamp >= 0 && Number.isSafeInteger(timestamp)) lowestTimestamp = timestamp;
+    bytesMax += keys[i].length;
+    if (isInline(numbers[at + Field.kind])) bytesMax += numbers[at + Field.valueLength];
+  }
+  if (lowestTimestamp === Infinity) lowestTimestamp = 0;
+  const start = beginPiece(writer);
+  const room = writer.room(bytesMax + (to - from + 1) * ENTRY_BYTES_MAX + PIECE_TAIL_BYTES);
+  let at = putCompact(room, 0, to - from);
+  at = putCompact(room, at, prefixLength);
+  for (let i = 0; i < prefixLength; i++) room[at++] = keys[from].charCodeAt(i);
+  at = putCompact(room, at, highestVersion);
+  at = putCompact(room, at, lowestTimestamp);
+  const head = writer.length - start;
+  at = writeEntries(room, at, head, contents, from, to, staged, crc32, prefixLength, highestVersion, lowestTimestamp);
+  writer.advance(at);
+  const masked = endPiece(writer, start, crc32);
+  return { length: writer.length - start, prefixLength, highestVersion, lowestTimestamp, masked };
+}
+
+function isInline(kind: number): boolean {
+  return kind === EntryKind.value || kind === EntryKind.numeric;
+}
+
+/** `head`: what lies in the block before `room`. Returns where they end. */
+function writeEntries(
+  room: Uint8Array,
+  at: number,
+  head: number,
+  { keys, numbers, starts }: BlockContents,
+  from: number,
+  to: number,
+  staged: Uint8Array,
+  crc32: Crc32,
+  prefixLength: number,
+  highestVersion: number,
+  lowestTimestamp: number,
+): number {
+  // The last entry that shares nothing: what later ones may begin with, up to where its key is stored.
+  let other = "";
+  let otherEnd = 0;
+  let otherStart = 0;
+  for (let i = from, n = from * FIELDS; i < to; i++, n += FIELDS) {
+    const key = keys[i];
+    const start = at;
+    starts[i] = head + at;
+    let shared =
+      otherEnd - prefixLength < SHARED_BYTES_MIN ? 0 : Math.min(commonPrefix(other, key), otherEnd) - prefixLength;
+    if (shared < SHARED_BYTES_MIN) shared = 0;
+    const suffix = prefixLength + shared;
+    let end = key.length;
+    while (end > suffix && key.length - end < ZEROS_MAX && key.charCodeAt(end - 1) === 0) end--;
+    const kind = numbers[n + Field.kind];
+    const order = numbers[n + Field.order];
+    const timestamp = numbers[n + Field.timestamp];
+    const expiresAt = numbers[n + Field.expiresAt];
+    const timeDelta = timestamp - lowestTimestamp;
+    const exactTime = timeDelta >= 0 && timeDelta < TIME_DELTA_MAX && Number.isSafeInteger(timestamp);
+    room[at] =
+      kind |
+      (expiresAt === 0 ? 0 : EntryFlag.expires) |
+      (order === 0 ? 0 : EntryFlag.order) |
+      (exactTime ? 0 : EntryFlag.time) |
+      (shared === 0 ? 0 : EntryFlag.shared);
+    room[at + 1] = ((key.length - end) << 5) | Math.min(end - suffix, LENGTH_FOLLOWS);
+    at += 2;
+    if (end - suffix >= LENGTH_FOLLOWS) at = putCompact(room, at, end - suffix);
+    if (shared > 0) {
+      at = putCompact(room, at, start - otherStart);
+      at = putCompact(room, at, shared);
+    } else {
+      other = key;
+      otherEnd = end;
+      otherStart = start;
+    }
+    for (let c = suffix; c < end; c++) room[at++] = key.charCodeAt(c);
+    at = putCompact(room, at, highestVersion - numbers[n + Field.version]);
+    if (order !== 0) at = putCompact(room, at, order);
+    at = exactTime ? putCompact(room, at, timeDelta) : putF64(room, at, timestamp);
+    if (expiresAt !== 0) at = putF64(room, at, expiresAt);
+    if (kind !== EntryKind.tombstone) {
+      const length = numbers[n + Field.valueLength];
+      const place = numbers[n + Field.place];
+      if (kind >= EntryKind.reference) at = putCompact(room, at, place);
+      at = putCompact(room, at, length);
+      if (kind === EntryKind.record) {
+        at = putU32(room, at, numbers[n + Field.checksum]);
+      } else if (kind !== EntryKind.reference) {
+        room.set(staged.subarray(place, place + length), at);
+        at += length;
+      }
+    }
+    at = putU32(room, at, checksumWithin(crc32, room, start, at));
+  }
+  return at;
+}
+
+const float = new DataView(new ArrayBuffer(8));
+
+function putF64(bytes: Uint8Array, at: number, value: number): number {
+  float.setFloat64(0, value, true);
+  for (let i = 0; i < 8; i++) bytes[at + i] = float.getUint8(i);
+  return at + 8;
+}
+
+function putU32(bytes: Uint8Array, at: number, value: number): number {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+  return at + 4;
+}
