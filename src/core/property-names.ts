@@ -22,7 +22,8 @@ export class NamePlace {
   #followers: NamePlace[] | undefined;
 
   constructor(name: string, encoded: Uint8Array) {
-    this.name = name;
+    // As it is found among an object's properties: of equal strings the one by which properties are known, which need not be looked up.
+    [this.name] = Object.keys({ [name]: undefined });
     this.encoded = encoded;
   }
 

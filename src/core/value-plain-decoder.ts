@@ -91,15 +91,19 @@ function readFloat(): unknown {
   return float.getFloat64(0);
 }
 
+/** Up to so many items an array is made in its size at once; one that grows has room for many more than that. */
+const SHORT_ARRAY = 16;
+
 function readArray(first: number): unknown {
   const length = readLength(first);
-  // Each item has a byte at least: a length that was damaged allocates nothing.
+  // Each item has a byte at least.
   if (!(length <= end - at)) return NOT_PLAIN;
-  const array: unknown[] = [];
+  // A length that was damaged allocates nothing worth mentioning.
+  const array = length <= SHORT_ARRAY ? new Array<unknown>(length) : [];
   for (let i = 0; i < length; i++) {
     const item = read();
     if (item === NOT_PLAIN) return NOT_PLAIN;
-    array.push(item);
+    array[i] = item;
   }
   return array;
 }
@@ -123,9 +127,44 @@ function readObject(first: number): unknown {
     }
     const value = read();
     if (value === NOT_PLAIN) return NOT_PLAIN;
-    record[name] = value;
+    put(record, i, name, value);
   }
   return record;
+}
+
+/**
+ * Sets a property. Each of the first ones has a place of its own in the code, where the engine of the language meets the same name again as a rule,
+ * and need not look it up.
+ */
+function put(record: Record<string, unknown>, place: number, name: string, value: unknown): void {
+  switch (place) {
+    case 0:
+      record[name] = value;
+      break;
+    case 1:
+      record[name] = value;
+      break;
+    case 2:
+      record[name] = value;
+      break;
+    case 3:
+      record[name] = value;
+      break;
+    case 4:
+      record[name] = value;
+      break;
+    case 5:
+      record[name] = value;
+      break;
+    case 6:
+      record[name] = value;
+      break;
+    case 7:
+      record[name] = value;
+      break;
+    default:
+      record[name] = value;
+  }
 }
 
 /** A property's name; undefined if there is no string. */
@@ -143,7 +182,10 @@ function readName(): string | undefined {
 function isNext(expected: Uint8Array): boolean {
   const { length } = expected;
   if (length > end - at) return false;
-  for (let i = 0; i < length; i++) if (expected[i] !== bytes[at + i]) return false;
+  // As constants: each look at a variable of the module costs.
+  const given = bytes;
+  const from = at;
+  for (let i = 0; i < length; i++) if (expected[i] !== given[from + i]) return false;
   return true;
 }
 
@@ -183,8 +225,9 @@ function readText(first: number): unknown {
 }
 
 function textWithin(from: number, to: number): string {
+  const given = bytes;
   let all = 0;
-  for (let i = from; i < to; i++) all |= bytes[i];
+  for (let i = from; i < to; i++) all |= given[i];
   if (all > 0x7f) return utf8.decode(bytes.subarray(from, to));
   if (toCharacters === undefined)
     return to - from <= SHORT_BYTES ? ascii(from, to) : utf8.decode(bytes.subarray(from, to));
