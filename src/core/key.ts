@@ -32,7 +32,8 @@ export function encodeKey(key: Key): EncodedKey {
   let encoded = "";
   for (let i = 0; i < key.length; i++) {
     try {
-      encoded += encodePart(key[i] as KeyPart);
+      const part = key[i] as KeyPart;
+      encoded += i === 0 && typeof part === "string" ? encodeFirst(part) : encodePart(part);
     } catch (error) {
       if (!(error instanceof InvalidArgumentError)) throw error;
       throw new InvalidArgumentError("InvalidKey", `Part ${i} of the key: ${error.message}`);
@@ -47,10 +48,22 @@ export function encodeKey(key: Key): EncodedKey {
   return encoded;
 }
 
+let recentFirst: string | undefined;
+let recentEncoded = "";
+
+/** A string that keys begin with: as a rule the one that the last key has begun with. */
+function encodeFirst(part: string): string {
+  if (part !== recentFirst) {
+    recentEncoded = encodePart(part);
+    recentFirst = part;
+  }
+  return recentEncoded;
+}
+
 /** Encodes one part. Throws `InvalidKey` for what cannot be one. */
 export function encodePart(part: KeyPart): string {
   if (typeof part === "string") return `\x02${escapeZeros(utf8(part))}${END}`;
-  if (typeof part === "number") return `\x03${encodeNumber(part)}`;
+  if (typeof part === "number") return encodeNumber(part);
   if (typeof part === "boolean") return part ? "\x06" : "\x05";
   if (typeof part === "bigint") return `\x04${encodeBigint(part)}`;
   if (part instanceof Uint8Array) {
@@ -82,9 +95,10 @@ export class KeyDecoder {
     if (length > 0 && length < encoded.length && encoded.startsWith(prefix) && encoded.charCodeAt(length) !== 0xff) {
       const end = partEnd(encoded, length);
       if (end === encoded.length) {
-        const parts = this.#parts.slice();
-        parts.push(decodePart(encoded, length, end));
-        return parts;
+        const last = decodePart(encoded, length, end);
+        const before = this.#parts;
+        // An array that grows has room for many more.
+        return before.length === 1 ? [before[0], last] : [...before, last];
       }
     }
     const parts: KeyPart[] = [];
@@ -195,18 +209,26 @@ function wordAt(encoded: string, at: number): number {
   );
 }
 
-/** IEEE 754 big-endian; the sign bit flipped, all bits of negative numbers: byte order is numeric order. */
+/** The tag, and IEEE 754 big-endian; the sign bit flipped, all bits of negative numbers: byte order is numeric order. */
 function encodeNumber(value: number): string {
   if (value !== value) throw new InvalidArgumentError("InvalidKey", "NaN cannot be a key");
   scratch.setFloat64(0, value === 0 ? 0 : value);
-  const flip = scratch.getUint8(0) & 0x80 ? 0xffffffff : 0;
-  const high = (scratch.getUint32(0) ^ flip ^ (flip === 0 ? 0x80000000 : 0)) >>> 0;
-  const low = (scratch.getUint32(4) ^ flip) >>> 0;
-  return word(high) + word(low);
+  const isNegative = scratch.getInt32(0) < 0;
+  const high = scratch.getInt32(0) ^ (isNegative ? -1 : 0x80000000);
+  const low = scratch.getInt32(4) ^ (isNegative ? -1 : 0);
+  // In one call: each piece that is put together costs.
+  return String.fromCharCode(
+    Tag.number,
+    high >>> 24,
+    (high >>> 16) & 0xff,
+    (high >>> 8) & 0xff,
+    high & 0xff,
+    low >>> 24,
+    (low >>> 16) & 0xff,
+    (low >>> 8) & 0xff,
+    low & 0xff,
+  );
 }
-
-const word = (bits: number): string =>
-  String.fromCharCode(bits >>> 24, (bits >>> 16) & 0xff, (bits >>> 8) & 0xff, bits & 0xff);
 
 function decodeNumber(encoded: string, from: number): number {
   const high = wordAt(encoded, from);
