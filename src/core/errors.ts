@@ -133,3 +133,18 @@ export function notCommitted(error: unknown): unknown {
   if (!(error instanceof KVError) || error.outcome !== undefined) return error;
   return new KVError(error.code, error.message, { cause: error, outcome: "not committed" });
 }
+
+/** The error itself, or one that says what else was thrown by what is underneath. */
+export function asKVError(error: unknown): KVError {
+  return error instanceof KVError ? error : new KVError("InputOutput", String(error), { cause: error });
+}
+
+/** Nobody can tell what became of a commit. */
+export function unknownOutcome(message: string, cause?: unknown): KVError {
+  return new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
+}
+
+/** For messages. */
+export function describeRanges(ranges: readonly AddressRange[]): string {
+  return ranges.map(({ from, to }) => `addresses ${from} to ${to}`).join(", ");
+}

@@ -8,7 +8,6 @@ export interface BucketDefect {
   readonly changes: readonly Change[];
 }
 
-const ENGINE = "core/engine.ts";
 const SESSION = "adapters/object/session.ts";
 const SETTLE = "adapters/object/settle.ts";
 const CONFIRMATION = "adapters/object/confirmation.ts";
@@ -76,10 +75,10 @@ export const bucketDefects: readonly BucketDefect[] = [
     replace: "return staged !== undefined && floor > 0;",
   }),
   defect("a conflict is answered before its slot is settled", {
-    file: ENGINE,
-    find: "this.#noteUnwritten(outcomes);",
+    file: "core/flush-resolved.ts",
+    find: "ownCommits.noteUnwritten(outcomes);",
     replace:
-      "for (const outcome of outcomes) if (outcome.written === undefined) this.#settleUnwritten(outcome); outcomes = outcomes.filter((each) => each.written !== undefined);",
+      "for (const outcome of outcomes) if (outcome.written === undefined) ownCommits.settleUnwritten(outcome); outcomes = outcomes.filter((each) => each.written !== undefined);",
   }),
   rare("one 404 below what is known to be there is taken for damage", crowded, {
     file: "adapters/object/follow.ts",
@@ -125,9 +124,9 @@ export const bucketDefects: readonly BucketDefect[] = [
     replace: "const lowest = first + count <= runs.length;",
   }),
   defect("watches are told of values that lie elsewhere as zeros", {
-    file: ENGINE,
-    find: "const whole = commit.isPartial === true && !this.#listener.isIdle()",
-    replace: "const whole = commit.isPartial === true && this.#listener.isIdle()",
+    file: "core/applier.ts",
+    find: "const whole = commit.isPartial === true && !context.listener.isIdle()",
+    replace: "const whole = commit.isPartial === true && context.listener.isIdle()",
   }),
   defect("commits are not resolved against those before them in the batch", {
     file: "core/outcomes.ts",

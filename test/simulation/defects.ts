@@ -12,7 +12,8 @@ export interface Defect {
   readonly changes: readonly Change[];
 }
 
-const ENGINE = "core/engine.ts";
+const APPLIER = "core/applier.ts";
+const OWN_COMMITS = "core/own-commits.ts";
 const SESSION = "adapters/fs/session.ts";
 const SCANNER = "adapters/fs/scanner.ts";
 const QUEUE = "core/commit-queue.ts";
@@ -38,9 +39,9 @@ const calm: Leaning = {
 
 export const defects: readonly Defect[] = [
   defect("a commit is acknowledged before it is followed", {
-    file: ENGINE,
-    find: "const state: FollowState = { invalidated: false, error };",
-    replace: `const state: FollowState = { invalidated: false, error }; for (const pending of batch) pending.settle("applied", this.#state.position);`,
+    file: "core/after-append.ts",
+    find: "const round: FollowState = { invalidated: false, error };",
+    replace: `const round: FollowState = { invalidated: false, error }; for (const pending of batch) pending.settle("applied", context.state.position);`,
   }),
   defect("two stumps are judged as one piece", {
     file: SCANNER,
@@ -68,9 +69,9 @@ export const defects: readonly Defect[] = [
     replace: "commits.push({ version: version - (version % 256), place,",
   }),
   defect("commits are resolved by the reader's clock", {
-    file: ENGINE,
+    file: APPLIER,
     find: "timestamp: record.timestamp, place }",
-    replace: "timestamp: this.#environment.now(), place }",
+    replace: "timestamp: context.environment.now(), place }",
   }),
   defect("queued commits share one buffer", {
     file: "core/bytes.ts",
@@ -107,10 +108,10 @@ export const defects: readonly Defect[] = [
     replace: "if (false)",
   }),
   defect("watches are told twice", {
-    file: ENGINE,
-    find: "if (state === this.#state) this.#listener.applied(record, at.version, resolution.changes);",
+    file: APPLIER,
+    find: "if (state === inUse) listener.applied(record, at.version, resolution.changes);",
     replace:
-      "for (let i = at.version % 7 === 0 ? 2 : 1; i > 0; i--) this.#listener.applied(record, at.version, resolution.changes);",
+      "for (let i = at.version % 7 === 0 ? 2 : 1; i > 0; i--) listener.applied(record, at.version, resolution.changes);",
   }),
   defect("the last commit of a large batch is not written", {
     file: "adapters/fs/frame.ts",
@@ -118,9 +119,9 @@ export const defects: readonly Defect[] = [
     replace: "for (const commit of commits.length > 3 ? commits.slice(0, -1) : commits) {",
   }),
   defect("what is queued behind a failed write goes on", {
-    file: ENGINE,
-    find: "this.queue.reject(batch, error);\n    this.queue.rejectWaiting(error);",
-    replace: "this.queue.reject(batch, error);",
+    file: OWN_COMMITS,
+    find: "queue.reject(batch, error);\n    queue.rejectWaiting(error);",
+    replace: "queue.reject(batch, error);",
   }),
   defect(
     "a failed sync is forgotten",
@@ -157,10 +158,10 @@ export const defects: readonly Defect[] = [
     replace: "return batch.toReversed();\n  }\n\n  /** Puts back",
   }),
   defect("a promise is forgotten when its commit has to be read back", {
-    file: ENGINE,
+    file: OWN_COMMITS,
     find: "return undefined;\n    return own;",
     replace:
-      "return undefined;\n    if (commit.version % 5 === 0) this.queue.inFlight.delete(commit.counter);\n    return commit.version % 5 === 0 ? undefined : own;",
+      "return undefined;\n    if (commit.version % 5 === 0) inFlight.delete(commit.counter);\n    return commit.version % 5 === 0 ? undefined : own;",
   }),
   defect("the next generation takes its place without a seal", {
     file: VACUUM,
@@ -229,9 +230,9 @@ export const defects: readonly Defect[] = [
     replace: "if (row.version >= below && !(row.deleted && replica.base === undefined)) {",
   }),
   defect("what was written behind a seal is taken for committed", {
-    file: ENGINE,
-    find: "if (error === undefined) this.queue.putBack(unmet);",
-    replace: `if (error === undefined) for (const each of unmet) each.settle("applied", this.#state.position);`,
+    file: OWN_COMMITS,
+    find: "if (error === undefined) queue.putBack(unmet);",
+    replace: `if (error === undefined) for (const each of unmet) each.settle("applied", this.#context.state.position);`,
   }),
   rare(
     "a sibling takes the file's place before it is durable",
@@ -255,8 +256,8 @@ export const defects: readonly Defect[] = [
     "a vacuum goes on with a place that it has found in an earlier generation",
     { ...calm, vacuum: 0.5, abort: 0, keepHistory: 1, processes: 4, cleanUp: false },
     {
-      file: ENGINE,
-      find: "if (this.identity?.nonce !== before) return false;",
+      file: "core/next-generation.ts",
+      find: "if (!isBefore()) return false;",
       replace: "",
     },
     {

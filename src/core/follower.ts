@@ -1,0 +1,149 @@
+import type { Applier } from "./applier.ts";
+import type { EngineContext } from "./engine-context.ts";
+import type { EngineState } from "./engine-state.ts";
+import { isPromise, type MaybePromise } from "./environment.ts";
+import { hasCode, KVError } from "./errors.ts";
+import { IndexDamaged } from "./held-run.ts";
+import type { LedgerCommit } from "./ledger.ts";
+import type { Notices } from "./notices.ts";
+import type { Reopening } from "./reopening.ts";
+import type { FollowState } from "./round.ts";
+import type { Saving } from "./saving.ts";
+
+/** How much of the ledger is read by a round that may leave the rest: that takes about a millisecond. */
+const GLANCE_BYTES = 64 * 1024;
+/** As often in a row something may be left; then all of it is followed, so that whoever reads at last does not have to catch up with hours. */
+const LEFT_BEHIND_MAX = 3;
+/** A look at the ledger's end that is younger serves a read. */
+const LOOK_MS = 1;
+
+export interface FollowerParts {
+  readonly applier: Applier;
+  readonly notices: Notices;
+  readonly saving: Saving;
+  readonly reopening: Reopening;
+}
+
+/** Reads on from the state's position to the end of the ledger and applies what it finds, across generations. Called by steps, one at a time. */
+export class Follower {
+  readonly #context: EngineContext;
+  readonly #parts: FollowerParts;
+  #isAstray = false;
+  /** A vacuum of this instance is under way: its seal is not left for others to act on. */
+  helpsAtOnce = false;
+  /** monotonic() of the last time the end of the ledger was looked at. */
+  #lastLook = -Infinity;
+  /** Hasty rounds in a row that have left something. */
+  #leftBehind = 0;
+
+  constructor(context: EngineContext, parts: FollowerParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** The last attempt to follow failed: nothing is written before one succeeds. */
+  get isAstray(): boolean {
+    return this.#isAstray;
+  }
+
+  /** See `Engine.isBehind`. */
+  isBehind(now: number, intervalMs: number): boolean {
+    const age = now - this.#lastLook;
+    const { session, environment, state } = this.#context;
+    // Where timers may die, no poll can be relied upon.
+    if (session.hasNews === undefined) return environment.isolated === true && age >= intervalMs;
+    if (age < LOOK_MS) return false;
+    this.#lastLook = now;
+    return session.hasNews(state.position);
+  }
+
+  /** Applies everything up to the present end of the ledger. */
+  async follow(verify: boolean, round: FollowState): Promise<void> {
+    try {
+      await this.#followToEnd(verify, round);
+      this.#isAstray = false;
+    } catch (error) {
+      this.#isAstray = true;
+      throw error;
+    }
+  }
+
+  async #followToEnd(verify: boolean, round: FollowState): Promise<void> {
+    const context = this.#context;
+    const { environment, readBytes, pacer } = context;
+    const { notices, saving, reopening } = this.#parts;
+    if (reopening.passesSeal) await reopening.passSeal(round);
+    if (context.stopped !== undefined) throw context.stopped;
+    if (reopening.isMoved) await reopening.move(round);
+    for (let check = verify; ; check = false) {
+      if (reopening.isIndexDamaged) await reopening.rebuild(round);
+      const now = context.state;
+      let began = environment.monotonic();
+      const bytes = round.haste === "leave" ? GLANCE_BYTES : readBytes.size;
+      const read = context.session.read(now.position, { bytes, verify: check });
+      const result = isPromise(read) ? await context.own(read) : read;
+      if (isPromise(read)) began = environment.monotonic();
+      if (result.notices !== undefined) notices.note(now, result.notices);
+      const met = this.#meetAll(now, result.commits);
+      if (!(isPromise(met) ? await met : met)) continue;
+      now.position = result.next;
+      if (result.state !== undefined) await context.own(now.adopt(result.state));
+      if (result.status === "more" && bytes === readBytes.size) readBytes.took(environment.monotonic() - began);
+      const relief = saving.checkpoint(now);
+      if (relief !== undefined) await relief;
+      if (result.status === "moved") await reopening.move(round);
+      else if (result.status === "sealed")
+        // Reads go on, commits wait.
+        return this.#sealed();
+      else if (result.status === "end") break;
+      else if (round.haste !== undefined && (await this.#shorten(now, round))) return;
+      if (pacer.due()) await context.own(pacer.rest());
+    }
+    this.#leftBehind = 0;
+    this.#lastLook = environment.monotonic();
+    saving.followed();
+  }
+
+  /** False if the saved index turned out to be damaged: then the state is not to be used any more. */
+  #meetAll(state: EngineState, commits: readonly LedgerCommit[]): MaybePromise<boolean> {
+    const { applier, reopening } = this.#parts;
+    const failed = (error: unknown): boolean => {
+      // A value of one of them is kept no longer: the session says so, and there is a newer state to go on with.
+      if (hasCode(error, "SnapshotExpired")) return false;
+      if (!(error instanceof IndexDamaged)) throw error;
+      reopening.indexDamaged();
+      return false;
+    };
+    try {
+      const met = applier.meetEach(state, commits);
+      return isPromise(met) ? met.then(() => true, failed) : true;
+    } catch (error) {
+      return failed(error);
+    }
+  }
+
+  /** There is more to follow, and haste: true if the round may end here. */
+  async #shorten(now: EngineState, round: FollowState): Promise<boolean> {
+    const { queue, listener, turn, ledger, counts } = this.#context;
+    const { haste } = round;
+    round.haste = undefined;
+    const maySkip = (): boolean => queue.inFlight.size === 0 && !listener.needsEach();
+    // Where another request may take this one's place, nothing is to be exchanged by the one that was given up.
+    if (turn !== undefined || ledger.ordering !== "append" || !maySkip()) return false;
+    const skipped = await now.checkpointer?.skipAhead(maySkip);
+    if (skipped !== undefined) {
+      now.position = skipped;
+      counts.skips++;
+      this.#leftBehind = 0;
+      return haste === "leave";
+    }
+    return haste === "leave" && ++this.#leftBehind < LEFT_BEHIND_MAX;
+  }
+
+  #sealed(): void {
+    const { sealWait, ledger } = this.#context;
+    if (sealWait === undefined)
+      throw new KVError("UnsupportedTarget", `${ledger.name} is sealed, which this entry knows nothing of`);
+    sealWait.sealed({ helpAtOnce: this.helpsAtOnce });
+  }
+}

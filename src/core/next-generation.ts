@@ -1,0 +1,89 @@
+import type { EngineContext } from "./engine-context.ts";
+import type { EngineLoop } from "./engine-loop.ts";
+import type { MaybePromise } from "./environment.ts";
+import { hasCode, KVError } from "./errors.ts";
+import type { Follower } from "./follower.ts";
+import type { VacuumAttempt, VacuumRequest } from "./ledger.ts";
+import type { Reopening } from "./reopening.ts";
+
+export interface NextGenerationParts {
+  readonly follower: Follower;
+  readonly reopening: Reopening;
+  readonly loop: EngineLoop;
+}
+
+/**
+ * Has the session begin the next generation, and goes there. Not a step itself: the session works beside the loop, on what has been read already,
+ * and what it has come to is met by rounds like anybody else's.
+ */
+export class NextGeneration {
+  readonly #context: EngineContext;
+  readonly #parts: NextGenerationParts;
+
+  constructor(context: EngineContext, parts: NextGenerationParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** See `Engine.vacuum`. */
+  async vacuum(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
+    const context = this.#context;
+    const { follower, loop } = this.#parts;
+    const isBefore = (): boolean => context.identity?.nonce === nonce;
+    // The snapshot's place need not be in the next generation, and nothing of it in another ledger.
+    if (!isBefore()) return false;
+    follower.helpsAtOnce = true;
+    try {
+      let attempt: VacuumAttempt | undefined;
+      try {
+        attempt = await context.session.vacuum?.({ ...request, rest: this.#rest });
+      } catch (error) {
+        // If another one came first, it is its result that counts.
+        const isFirst = !hasCode(error, "LedgerSealed") && !context.isSealed;
+        if (isFirst && isBefore()) throw error;
+      }
+      while (isBefore()) {
+        await loop.round({ verify: true });
+        // Void: another seal came first, or somebody took this vacuum for abandoned.
+        if (!context.isSealed) break;
+        await context.sealWait?.whenOver();
+      }
+      if (attempt?.error !== undefined && isBefore()) throw attempt.error;
+      return attempt?.wins() === true;
+    } finally {
+      follower.helpsAtOnce = false;
+    }
+  }
+
+  /** See `Engine.repair`. */
+  async repair(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
+    const context = this.#context;
+    const { reopening, loop } = this.#parts;
+    if (context.identity?.nonce !== nonce)
+      throw new KVError("LedgerSealed", `Somebody else has repaired ${context.ledger.name} meanwhile`);
+    const attempt = await context.session.vacuum?.({ ...request, rest: this.#rest });
+    reopening.passesSeal = true;
+    await loop.round({ verify: true });
+    if (attempt?.error !== undefined && context.identity?.nonce === nonce) throw attempt.error;
+    return attempt?.wins() === true;
+  }
+
+  /** See `Engine.passSeal`. */
+  async passSeal(): Promise<boolean> {
+    const { reopening, loop } = this.#parts;
+    reopening.passesSeal = true;
+    try {
+      await loop.round({ verify: true });
+      return true;
+    } catch (error) {
+      if (!hasCode(error, "LedgerDamaged")) throw error;
+      reopening.passesSeal = false;
+      return false;
+    }
+  }
+
+  readonly #rest = (): MaybePromise<void> => {
+    const { pacer } = this.#context;
+    return pacer.due() ? pacer.rest() : undefined;
+  };
+}

@@ -1,0 +1,215 @@
+import type { Applier, Met } from "./applier.ts";
+import { byteCache } from "./block-cache.ts";
+import { isPlain } from "./commit.ts";
+import type { EngineContext } from "./engine-context.ts";
+import { EngineState } from "./engine-state.ts";
+import { isPromise } from "./environment.ts";
+import { KVError, unknownOutcome } from "./errors.ts";
+import { IndexDamaged } from "./held-run.ts";
+import { readToSeal } from "./left-behind.ts";
+import type { LedgerSession, Position } from "./ledger.ts";
+import type { Notices } from "./notices.ts";
+import type { OwnCommits } from "./own-commits.ts";
+import type { FollowState } from "./round.ts";
+import type { Saving } from "./saving.ts";
+
+export interface ReopeningParts {
+  readonly ownCommits: OwnCommits;
+  readonly applier: Applier;
+  readonly notices: Notices;
+  readonly saving: Saving;
+}
+
+/**
+ * What takes the place of a state that cannot be gone on with: because the ledger was replaced, by its next generation or by something else, or
+ * because the saved index is damaged. Until there is another state, reads go on with the old one. All of it happens within a round.
+ */
+export class Reopening {
+  readonly #context: EngineContext;
+  readonly #parts: ReopeningParts;
+  #isMoved = false;
+  /** A repair of this instance looks for a seal, to which the way leads through what is damaged: the next round goes there first. */
+  passesSeal = false;
+  #isIndexDamaged = false;
+
+  constructor(context: EngineContext, parts: ReopeningParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** What was read is not, or no longer, what lies at the ledger's place: nothing is read or written before it was reopened. */
+  get isMoved(): boolean {
+    return this.#isMoved;
+  }
+
+  /** A run of the saved index could not be read: the state is to be built anew before anything else. */
+  get isIndexDamaged(): boolean {
+    return this.#isIndexDamaged;
+  }
+
+  /** May be said at any time, and is acted upon by the next round. */
+  indexDamaged(): void {
+    this.#isIndexDamaged = true;
+  }
+
+  // --- a ledger that was replaced ----------------------------------------------------------------------------------
+
+  async move(round: FollowState): Promise<void> {
+    this.#isMoved = true;
+    // Reads go on from the old state until there is another.
+    const unpin = this.#context.session.pin?.();
+    try {
+      await this.#moveOn(round);
+    } finally {
+      unpin?.();
+    }
+  }
+
+  async #moveOn(round: FollowState): Promise<void> {
+    const context = this.#context;
+    const { ownCommits } = this.#parts;
+    const reopened = context.session.reopen(context.state.position);
+    const result = isPromise(reopened) ? await context.own(reopened) : reopened;
+    round.invalidated = true;
+    if (result.status === "continued" && context.damage.length === 0) {
+      const continued = context.state.continued(result.position);
+      if (isPromise(continued)) await context.own(continued);
+      context.sealWait?.over();
+      this.#isMoved = false;
+      ownCommits.tryAgain(round.error);
+      return;
+    }
+    // Behind damage the state may not be what the others go on with: the snapshot says what that is.
+    if (result.status === "continued" || result.ownCommits === "not committed") ownCommits.tryAgain(round.error);
+    else ownCommits.giveUp(`${context.ledger.name} was replaced by something else`);
+    await this.#reload();
+    this.#isMoved = false;
+  }
+
+  /** Goes to the seal and beyond it, and applies nothing on the way. */
+  async passSeal(round: FollowState): Promise<void> {
+    const context = this.#context;
+    for (let { position } = context.state; ;) {
+      const read = context.session.read(position, { bytes: context.readBytes.size, verify: true });
+      const result = isPromise(read) ? await context.own(read) : read;
+      position = result.next;
+      if (result.status === "moved") break;
+      // Void: somebody else's seal came first, or there is none.
+      if (result.status === "end") {
+        this.passesSeal = false;
+        return;
+      }
+      if (result.status === "sealed") await context.session.help?.();
+    }
+    await this.move(round);
+    context.stopped = undefined;
+    this.passesSeal = false;
+  }
+
+  // --- a saved index that is damaged -------------------------------------------------------------------------------
+
+  /** Builds the state anew because the saved index is damaged. */
+  async rebuild(round: FollowState): Promise<void> {
+    const context = this.#context;
+    const nonce = context.identity?.nonce;
+    // Nothing of it is to be published any more.
+    context.state.checkpointer?.abandon();
+    context.state.keeper?.abandon();
+    const { source, position } = context.state;
+    source.pin();
+    try {
+      await this.#reload({ load: false });
+      this.#isIndexDamaged = false;
+      context.counts.rebuilds++;
+      // Where the ledger keeps the state, what was kept before is gone.
+      if (context.session.openState !== undefined) round.invalidated = true;
+      if (context.identity?.nonce === nonce) return;
+      round.invalidated = true;
+      await this.#settleLeftBehind(source.session, position, round);
+    } finally {
+      source.unpin();
+    }
+  }
+
+  /** The state built anew begins in a later generation: what it has not met of own commits is looked for in the one that was left. */
+  async #settleLeftBehind(session: LedgerSession, position: Position, round: FollowState): Promise<void> {
+    const { queue, ledger, identity } = this.#context;
+    const { ownCommits } = this.#parts;
+    if (queue.inFlight.size === 0 || session.identity?.ledgerId !== identity?.ledgerId) return;
+    const isOver = await readToSeal(session, position, (commit) => {
+      const own = ownCommits.find(commit);
+      // It is there, and only what can do one thing alone tells without a state what it did.
+      if (own !== undefined && isPlain(own.commit)) return ownCommits.settle(own, "applied", commit.version);
+      if (own === undefined) return;
+      queue.inFlight.delete(own.record.counter);
+      queue.reject([own], unknownOutcome(`What the commit did in ${ledger.name} cannot be told any more`));
+    });
+    if (isOver) ownCommits.tryAgain(round.error);
+  }
+
+  // --- a state built anew ------------------------------------------------------------------------------------------
+
+  /** Builds the state anew from whatever is at the ledger's place now. Until that is done, reads see the old state. */
+  async #reload(options: { readonly load: boolean } = { load: true }): Promise<void> {
+    const context = this.#context;
+    const { ledger, environment } = context;
+    const { ownCommits, applier } = this.#parts;
+    const old = context.state;
+    const opening = ledger.open({
+      createIfMissing: false,
+      readOnly: context.options.readOnly,
+      allowNetworkFileSystem: context.options.allowNetworkFileSystem,
+      environment,
+      cache: (dropped) => byteCache(context.options.cache, dropped),
+    });
+    const session = await context.own(opening);
+    const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;
+    applier.startAnew({ countedTo: sameLedger ? old.replica.version : undefined });
+    const met: Met[] = [];
+    let state: EngineState | undefined;
+    try {
+      state = await context.own(EngineState.begin(session, context.stateOptions, options));
+      await this.#build(state, met);
+    } catch (error) {
+      if (state === undefined) await session.close();
+      else state.retire();
+      if (error instanceof IndexDamaged && options.load) return this.#reload({ load: false });
+      throw error;
+    }
+    if (!sameLedger) {
+      const message = `${ledger.name} was replaced by another ledger`;
+      context.queue.rejectWaiting(new KVError("LedgerMissing", message, { outcome: "not committed" }));
+    }
+    const before = old.freeze();
+    context.state = state;
+    applier.endAnew();
+    context.sealWait?.over();
+    context.counts.reloads++;
+    old.retire();
+    for (const { own, verdict, version } of met) ownCommits.settle(own, verdict, version);
+    try {
+      await context.own(context.listener.reloaded(before, sameLedger));
+    } finally {
+      before.release();
+    }
+  }
+
+  /** Reads a state's session to its present end. */
+  async #build(state: EngineState, met: Met[]): Promise<void> {
+    const context = this.#context;
+    const { applier, notices, saving } = this.#parts;
+    for (;;) {
+      const read = state.source.session.read(state.position, { bytes: context.readBytes.size, verify: false });
+      const result = isPromise(read) ? await context.own(read) : read;
+      if (result.notices !== undefined) notices.note(state, result.notices);
+      const meeting = applier.meetEach(state, result.commits, met);
+      if (isPromise(meeting)) await meeting;
+      state.position = result.next;
+      if (result.state !== undefined) await context.own(state.adopt(result.state));
+      const relief = saving.checkpoint(state);
+      if (relief !== undefined) await relief;
+      if (result.status !== "more") return;
+      if (context.pacer.due()) await context.own(context.pacer.rest());
+    }
+  }
+}
