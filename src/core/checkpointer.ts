@@ -13,9 +13,11 @@ import { RowWalk } from "./row-walk.ts";
 import { RunBuilder } from "./run-builder.ts";
 import { homeBytes } from "./source.ts";
 
-/** A save is due after so many operations, or so many bytes of commits. */
-const OPERATIONS_MAX = 32 * 1024;
-const BYTES_MAX = 8 * 1024 * 1024;
+/** A save is due after so many operations, or so many bytes of commits: what the next open reads again if it never comes to closing. */
+const OPERATIONS_DUE = 8 * 1024;
+const BYTES_DUE = 8 * 1024 * 1024;
+/** While another one is under way, only after so many times as much: whoever writes faster than can be saved has larger runs made, and fewer. */
+const BUSY_FACTOR = 4;
 /** And on closing after so many: reading as many again is what the next open may take without anybody noticing. */
 const CLOSING_OPERATIONS = 256;
 const CLOSING_BYTES = 256 * 1024;
@@ -23,9 +25,10 @@ const CLOSING_BYTES = 256 * 1024;
 const WAIT_MS = 250;
 /** Closed overlays that may wait for being saved before commits have to wait too. */
 const CLOSED_MAX = 4;
-/** An older run is merged with what is newer once that exceeds its size divided by this, or when there would be more runs than that. */
-const MERGE_FRACTION = 4;
-const RUNS_MAX = 6;
+/** So many runs of about the same size stand beside each other before one more is merged with them. */
+const TIER_RUNS = 3;
+/** Of all sizes. */
+const RUNS_MAX = 12;
 /** Saves that may come to nothing, because others are quicker, before this replica does without a store. */
 const TRIES_MAX = 8;
 /** Rows handled between two looks at the clock. */
@@ -96,7 +99,8 @@ export class Checkpointer {
 
   /** To be called where the host's position is that of the replica's version. */
   check(): void {
-    if (this.#stopped || (this.#operations < OPERATIONS_MAX && this.#bytes < BYTES_MAX)) return;
+    const factor = this.#saving === undefined ? 1 : BUSY_FACTOR;
+    if (this.#stopped || (this.#operations < factor * OPERATIONS_DUE && this.#bytes < factor * BYTES_DUE)) return;
     this.#close();
   }
 
@@ -395,20 +399,23 @@ export class Checkpointer {
   }
 }
 
-/** About how many bytes of a run a row becomes. */
-const ROW_BYTES = 40;
-
-/** How many of the newest runs are to be merged with what is newer: sizes grow geometrically, so that each row is written a few times only. */
+/**
+ * How many of the newest runs are to be merged with what is newer. Four of one size become one of the next, so that each row is written once for each
+ * size, while a read has few runs to look into.
+ */
 function countToMerge(closed: readonly Closed[], runs: readonly HeldRun[]): number {
-  let newer = closed.reduce((sum, { overlay }) => sum + overlay.rows * ROW_BYTES, 0);
+  const rowsIn = (run: HeldRun): number => run.run.info.entries;
+  let newer = closed.reduce((sum, { overlay }) => sum + overlay.rows, 0);
   let count = 0;
-  while (count < runs.length) {
-    const { length } = runs[count].stored;
-    if (newer <= length / MERGE_FRACTION && runs.length - count < RUNS_MAX) break;
-    newer += length;
-    count++;
+  for (;;) {
+    let alike = count;
+    while (alike < runs.length && rowsIn(runs[alike]) < 2 * newer) alike++;
+    if (alike - count < TIER_RUNS) {
+      if (runs.length - count < RUNS_MAX) return count;
+      alike = count + 1;
+    }
+    for (; count < alike; count++) newer += rowsIn(runs[count]);
   }
-  return count;
 }
 
 /** The void versions that a run has to tell of, ascending. */

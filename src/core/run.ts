@@ -26,8 +26,10 @@ import { Lookup } from "./run-lookup.ts";
 import { type RunOptions, RunPieces } from "./run-pieces.ts";
 import { decodeValue } from "./value.ts";
 
-/** The end of a run is read at once: footer and top of the index fit as a rule. */
-const OPEN_BYTES = 64 * 1024;
+/** The end of a run is read at once, a part of its length within these bounds: footer and top of the index fit as a rule. */
+const OPEN_PART = 1 / 32;
+const OPEN_BYTES_MIN = 8 * 1024;
+const OPEN_BYTES_MAX = 64 * 1024;
 /** An entry read by itself is asked for with so much behind it as entries have on average, times two, within these bounds. */
 const ENTRY_BYTES_MIN = 256;
 const ENTRY_BYTES_MAX = 2048;
@@ -111,7 +113,8 @@ export class Run implements ValueHome {
   static open(bytes: BytesAt, options: RunOptions): Run {
     const { length, cache } = options;
     const pieces = new RunPieces(bytes, options);
-    const from = options.openFrom ?? Math.max(0, length - OPEN_BYTES);
+    const openBytes = Math.min(Math.max(length * OPEN_PART, OPEN_BYTES_MIN), OPEN_BYTES_MAX);
+    const from = options.openFrom ?? Math.max(0, Math.floor(length - openBytes));
     const end = bytes.read(from, length - from);
     const tailFrom = length - TAIL_BYTES;
     const isWhole = tailFrom >= 0 && end.length === length - from;

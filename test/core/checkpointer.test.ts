@@ -12,7 +12,7 @@ import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import { buildRun } from "../support/runs.ts";
 
 /** As many operations as make a save due. */
-const DUE = 32 * 1024;
+const DUE = 8 * 1024;
 
 const environment = { ...nodeEnvironment, random: () => 0 };
 
@@ -177,9 +177,40 @@ describe("a checkpoint", () => {
     bench.fill("a");
     await bench.saved(1);
     bench.store.damage = undefined;
-    bench.fill("b", "c");
+    bench.fill("b");
+    await bench.saved(2);
+    bench.fill("c");
+    await bench.saved(3);
+    bench.fill("d");
     await expect.poll(() => bench.indexDamaged).toBe(1);
     expect(bench.problems).toEqual([]);
+  });
+});
+
+describe("runs", () => {
+  it("stand beside each other until there are four of a size, which become one", async () => {
+    const bench = new Bench();
+    const sizes: number[][] = [];
+    for (let n = 0; n < 17; n++) {
+      bench.fill(...Array.from({ length: 100 }, (_, i) => `${n} ${i}`));
+      await bench.saved(n + 1);
+      sizes.push(bench.replica.runs.map(({ run }) => run.info.entries));
+    }
+    expect(sizes.slice(0, 5)).toEqual([[100], [100, 100], [100, 100, 100], [400], [100, 400]]);
+    expect(sizes[14]).toEqual([100, 100, 100, 400, 400, 400]);
+    expect(sizes.slice(15)).toEqual([[1600], [100, 1600]]);
+    expect(bench.replica.get("3 99")).toBeDefined();
+  });
+
+  it("are never more than twelve", async () => {
+    const bench = new Bench();
+    for (let n = 0, size = 1 << 12; size > 0; size >>= 1, n++) {
+      // Each is half of the one before: none has its like.
+      bench.fill(...Array.from({ length: size }, (_, i) => `${n} ${i}`));
+      await bench.saved(n + 1);
+    }
+    expect(bench.replica.runs.length).toBeLessThanOrEqual(12);
+    for (let n = 0; n <= 12; n++) expect(bench.replica.get(`${n} 0`)).toBeDefined();
   });
 });
 

@@ -18,10 +18,10 @@ const constant = (file: string, find: string, value: number): Change => ({
 
 /** Everything that happens once in many commits, or with large files, happens in small runs too. */
 export const small: readonly Change[] = [
-  constant("core/checkpointer.ts", "OPERATIONS_MAX = 32 * 1024", 16),
-  constant("core/checkpointer.ts", "BYTES_MAX = 8 * 1024 * 1024", 6000),
+  constant("core/checkpointer.ts", "OPERATIONS_DUE = 8 * 1024", 16),
+  constant("core/checkpointer.ts", "BYTES_DUE = 8 * 1024 * 1024", 6000),
   constant("core/checkpointer.ts", "WAIT_MS = 250", 20),
-  constant("core/checkpointer.ts", "RUNS_MAX = 6", 3),
+  constant("core/checkpointer.ts", "RUNS_MAX = 12", 4),
   constant("core/checkpointer.ts", "SLICE_ROWS = 64", 3),
   constant("core/run-builder.ts", "BLOCK_BYTES = 4096", 256),
   constant("core/run-builder.ts", "CHUNK_BYTES = 64 * 1024", 400),

@@ -103,7 +103,7 @@ describe("opening costs", () => {
         for (const each of [few, many]) {
           expect(each.reads).toBeLessThanOrEqual(3);
           expect(each.bytesRead).toBeLessThanOrEqual(68 * KIB);
-          expect(each.indexBytesRead).toBeLessThanOrEqual(150 * KIB);
+          expect(each.indexBytesRead).toBeLessThanOrEqual(220 * KIB);
         }
       });
     }));
