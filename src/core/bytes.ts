@@ -6,6 +6,16 @@ export class MalformedBytes extends Error {
 const INITIAL_BYTES = 256;
 const TWO_32 = 2 ** 32;
 
+/** From so many characters on, a string is made bytes sooner by the platform than here. */
+const LONG_TEXT = 200;
+// Every runtime has it, though it is no part of the language.
+declare const TextEncoder: new () => { encodeInto(text: string, to: Uint8Array): { readonly written: number } };
+const utf8 = new TextEncoder();
+/** The longest head of a CBOR item that is written here. */
+const HEAD_MAX = 5;
+/** Newer than the language level this is compiled for. */
+const nativeIsWellFormed = (String.prototype as { isWellFormed?: () => boolean }).isWellFormed;
+
 /** Writes little-endian fields into a buffer that grows. */
 export class ByteWriter {
   readonly #initialBytes: number;
@@ -99,6 +109,18 @@ export class ByteWriter {
     this.#length += 8;
   }
 
+  u32BigEndian(value: number): void {
+    this.#reserve(4);
+    this.#data.setUint32(this.#length, value);
+    this.#length += 4;
+  }
+
+  u64BigEndian(value: bigint): void {
+    this.#reserve(8);
+    this.#data.setBigUint64(this.#length, value);
+    this.#length += 8;
+  }
+
   /** The head of a CBOR item (RFC 8949, section 3): a major type in the high three bits and an integer of 32 bits, in its shortest form. */
   cborHead(major: number, value: number): void {
     this.#reserve(5);
@@ -114,14 +136,23 @@ export class ByteWriter {
       bytes[this.#length++] = value;
     } else {
       bytes[this.#length++] = major | 26;
-      this.#data.setUint32(this.#length, value);
-      this.#length += 4;
+      this.u32BigEndian(value);
     }
   }
 
   /** A CBOR text string. False, with nothing useful written, for one that is not well-formed. */
   cborText(text: string): boolean {
     const { length } = text;
+    if (length > LONG_TEXT && nativeIsWellFormed !== undefined) {
+      if (!nativeIsWellFormed.call(text)) return false;
+      this.#reserve(HEAD_MAX + 3 * length);
+      const at = this.#length + HEAD_MAX;
+      const { written } = utf8.encodeInto(text, this.#bytes.subarray(at));
+      this.cborHead(0x60, written);
+      this.#bytes.copyWithin(this.#length, at, at + written);
+      this.#length += written;
+      return true;
+    }
     const before = this.#length;
     this.cborHead(0x60, length);
     this.#reserve(length);

@@ -1,11 +1,19 @@
 /**
- * What values have that cbor-x would lose is put under one tag of our own, in one of these forms: `value-forms-encoder.ts` puts it there and
- * `value-forms-decoder.ts` takes it out again. docs/FORMAT.md lists them.
+ * The forms of CBOR that values have, as far as they are numbers and classes: `value-encoder.ts` writes them, `value-decoder.ts` reads them.
+ * docs/FORMAT.md lists them.
  */
 
-/** Our tag: its content is an array, of which the first item tells what follows. */
-export const FORM_TAG = 26223;
+export const Tag = {
+  date: 1,
+  positiveBigint: 2,
+  negativeBigint: 3,
+  regExp: 27,
+  set: 258,
+  map: 259,
+  form: 26223,
+} as const;
 
+/** What CBOR has no form for lies under one tag of our own: in an array, of which the first item tells what follows. */
 export const Form = {
   minusZero: 0,
   arrayBuffer: 1,
@@ -14,6 +22,7 @@ export const Form = {
   sparseArray: 4,
   graph: 5,
   reference: 6,
+  // No longer written.
   mark: 7,
   names: 8,
 } as const;
@@ -33,8 +42,34 @@ export const ERROR_CLASSES = [
   AggregateError,
 ] as const;
 
-/** The byte order mark. cbor-x takes one at the beginning of a string for none of its content. */
-export const MARK = "\ufeff";
+/** RFC 8746: the content of these tags is the bytes of a typed array. */
+export const TYPED_ARRAYS = [
+  [64, Uint8Array],
+  [68, Uint8ClampedArray],
+  [69, Uint16Array],
+  [70, Uint32Array],
+  [71, BigUint64Array],
+  [72, Int8Array],
+  [77, Int16Array],
+  [78, Int32Array],
+  [79, BigInt64Array],
+  [85, Float32Array],
+  [86, Float64Array],
+] as const;
+
+const MACHINE_IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+/** Bytes of elements of `size` bytes each: from the machine's order to little-endian, or back. */
+export function inLittleEndian<Bytes extends Uint8Array>(
+  bytes: Bytes,
+  size: number,
+  machineIs: boolean = MACHINE_IS_LITTLE_ENDIAN,
+): Uint8Array {
+  if (machineIs) return bytes;
+  const swapped = new Uint8Array(bytes);
+  for (let at = 0; at < swapped.length; at += size) swapped.subarray(at, at + size).reverse();
+  return swapped;
+}
 
 /** A plain object. */
 export function isRecord(value: object): value is Record<string, unknown> {

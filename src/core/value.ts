@@ -1,21 +1,13 @@
 import { MalformedBytes } from "./bytes.ts";
-import { decoder, decodeTag, encoder } from "./cbor.ts";
 import { KVError } from "./errors.ts";
-import { FORM_TAG } from "./value-forms.ts";
-import { fromForm } from "./value-forms-decoder.ts";
-import { invalidValue, toForms } from "./value-forms-encoder.ts";
-import { encodePlain } from "./value-plain.ts";
-import { decodePlain, NOT_PLAIN } from "./value-plain-decoder.ts";
+import { decode } from "./value-decoder.ts";
+import { encode } from "./value-encoder.ts";
+import { invalidValue } from "./value-refusal.ts";
 
-/**
- * Values as CBOR: plain ones the quick way (`value-plain.ts`), all others by cbor-x, with what it would lose in forms of our own
- * (`value-forms.ts`). Both ways are one format.
- */
+/** Values as CBOR (RFC 8949), in the forms that docs/FORMAT.md lists. */
 
 /** The largest encoded value, in bytes. */
 export const valueBytesMax = 64 * 1024 * 1024;
-
-decodeTag(FORM_TAG, fromForm);
 
 /**
  * Encodes a value. The result is valid until the next call: copy it at once.
@@ -25,7 +17,7 @@ decodeTag(FORM_TAG, fromForm);
 export function encodeValue(value: unknown): Uint8Array {
   if (typeof value === "number" || typeof value === "bigint") return checkSize(encodeNumeric(value));
   if (value === undefined) throw invalidValue("", "undefined cannot be stored on its own");
-  return checkSize(encodePlain(value) ?? encoder.encode(toForms(value)));
+  return checkSize(encode(value));
 }
 
 function checkSize(bytes: Uint8Array): Uint8Array {
@@ -42,19 +34,18 @@ function checkSize(bytes: Uint8Array): Uint8Array {
 /** Decodes a value, which lies in [from, to) of `bytes`. The result shares no memory with them. Throws `MalformedBytes`. */
 export function decodeValue(bytes: Uint8Array, from = 0, to: number = bytes.length): unknown {
   try {
-    const plain = decodePlain(bytes, from, to);
-    return plain === NOT_PLAIN ? decoder.decode(bytes.subarray(from, to)) : plain;
+    return decode(bytes, from, to);
   } catch (error) {
-    // What is nested without end exhausts the stack, whichever way takes it.
+    // What is nested without end exhausts the stack.
     throw new MalformedBytes(`not a value: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
 /** The one encoding of a number or bigint: what `encodeValue` gives, and what results of sums are stored as. */
 export function encodeNumeric(value: number | bigint): Uint8Array {
-  // cbor-x writes -0 as 0, and everything that is no integer of 32 bits as float64; bigints have forms of their own.
+  // On its own it has no need of the form that it has within other values.
   if (value === 0 && Object.is(value, -0)) return Uint8Array.of(0xfb, 0x80, 0, 0, 0, 0, 0, 0, 0);
-  return encoder.encode(value);
+  return encode(value);
 }
 
 /** The number or bigint that [from, to) of `bytes` encode, or undefined if they encode something else. Throws `MalformedBytes`. */

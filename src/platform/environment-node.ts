@@ -2,7 +2,7 @@ import * as fs from "node:fs";
 import * as zlib from "node:zlib";
 import { crc32 } from "../core/crc32.ts";
 import type { Environment } from "../core/environment.ts";
-import { makeCharactersBy, type ToCharacters } from "../core/value-plain-decoder.ts";
+import { makeCharactersBy, type ToCharacters } from "../core/value-decoder.ts";
 import { webEnvironment } from "./environment.ts";
 
 /** Below so many bytes the call into native code costs more than it saves. */

@@ -456,7 +456,7 @@ const TYPED_ARRAYS = new Map<number, new (buffer: ArrayBuffer) => unknown>([
 
 const ERRORS = [Error, TypeError, RangeError, SyntaxError, ReferenceError, EvalError, URIError, AggregateError];
 
-function decodeValue(bytes: Uint8Array): unknown {
+export function decodeValue(bytes: Uint8Array): unknown {
   const decoder = new Cbor(bytes);
   const value = decoder.outermost();
   if (decoder.at !== bytes.length) throw new Error("bytes behind a value");

@@ -18,13 +18,12 @@ async function packagesOf(adapter: string): Promise<Set<string>> {
   return new Set(files.map((path) => path.replace(/^.*node_modules\//, "").split("/")[0]));
 }
 
-// The codec is the core's own.
 describe("the bundle", () => {
   test("of a ledger by fetch has the signer, and nothing of the SDK", async () => {
-    expect(await packagesOf("s3-fetch")).toEqual(new Set(["aws4fetch", "cbor-x"]));
+    expect(await packagesOf("s3-fetch")).toEqual(new Set(["aws4fetch"]));
   });
 
   test("of a ledger on R2's binding has no package besides", async () => {
-    expect(await packagesOf("r2")).toEqual(new Set(["cbor-x"]));
+    expect(await packagesOf("r2")).toEqual(new Set());
   });
 });
