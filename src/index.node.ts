@@ -1,6 +1,7 @@
 import { fsLedger } from "./adapters/fs/index.ts";
 import { fileWork } from "./core/file-work.ts";
-import { CoreKV, type OpenTarget } from "./core/kv.ts";
+import { CoreKV } from "./core/kv.ts";
+import type { OpenTarget } from "./core/open-target.ts";
 import type { KVOptions, OpenOptions } from "./core/options.ts";
 import { nodeEnvironment } from "./platform/environment-node.ts";
 

@@ -1,6 +1,7 @@
 import type { Environment } from "./core/environment.ts";
 import { KVError } from "./core/errors.ts";
-import { CoreKV, type OpenTarget } from "./core/kv.ts";
+import { CoreKV } from "./core/kv.ts";
+import type { OpenTarget } from "./core/open-target.ts";
 import type { KVOptions, OpenOptions } from "./core/options.ts";
 import { webEnvironment } from "./platform/environment.ts";
 

@@ -1,4 +1,6 @@
+import type { Engine } from "./engine.ts";
 import type { Environment } from "./environment.ts";
+import { hasCode } from "./errors.ts";
 import type { LedgerSession } from "./ledger.ts";
 
 const MIB = 1024 * 1024;
@@ -10,15 +12,31 @@ const AGE_MS = 24 * 60 * 60 * 1000;
 /** So long after a vacuum or an attempt at one none is begun: several processes may come to it at the same time. */
 const PAUSE_MS = 60 * 1000;
 
-/** Decides when an instance with `autoVacuum` vacuums. */
+/** Vacuums for an instance with `autoVacuum` when that is due. */
 export class AutoVacuum {
   readonly #environment: Environment;
   /** monotonic() before which nothing is begun. */
   #notBefore: number;
+  #lastError: string | undefined;
 
   constructor(environment: Environment) {
     this.#environment = environment;
     this.#notBefore = this.#pauseEnd();
+  }
+
+  /** `problem` is told of failures, of a lasting one only once. */
+  vacuumIfDue(
+    db: { isOpen(): boolean; vacuum(): Promise<unknown> },
+    engine: Engine,
+    problem: (error: unknown) => void,
+  ): void {
+    if (engine.refusal() !== undefined || !this.isDue(engine.session)) return;
+    db.vacuum().catch((error: unknown) => {
+      const cause = hasCode(error, "VacuumRefused") ? "VacuumRefused" : String(error);
+      // Once per cause; that the database closes meanwhile is none.
+      if (db.isOpen() && cause !== this.#lastError) problem(error);
+      this.#lastError = cause;
+    });
   }
 
   isDue(session: LedgerSession): boolean {

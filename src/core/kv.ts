@@ -12,15 +12,15 @@ import type { EngineOptions } from "./engine-context.ts";
 import { Engine } from "./engine.ts";
 import { type Entry, makeEntry } from "./entry.ts";
 import { type Environment, isPromise, type MaybePromise, type Timer } from "./environment.ts";
-import { type AddressRange, hasCode, InvalidArgumentError, KVError, notCommitted } from "./errors.ts";
+import { hasCode, InvalidArgumentError, KVError, notCommitted } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
-import type { FileWork } from "./file-work.ts";
 import { type HistoryEntry, type OpenHistory, readHistory } from "./history.ts";
 import { ItemKind, NO_CHECKS, type Operation, writeDelete, writeSet } from "./commit.ts";
 import { decodeKey, type EncodedKey, encodeKey, type Key, type KeyPart } from "./key.ts";
 import type { Ledger } from "./ledger.ts";
 import { EntryIterator } from "./entry-iterator.ts";
-import { DroppedNet, type Reference } from "./dropped.ts";
+import { Deferred } from "./deferred.ts";
+import { DroppedNet } from "./dropped.ts";
 import { listRows } from "./listing.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { Layer } from "./layers.ts";
@@ -46,12 +46,16 @@ import {
   type WatchIteratorOptions,
   type WatchOptions,
 } from "./options.ts";
-import { type BackupResult, Maintenance, type VacuumStats } from "./maintenance.ts";
+import { type BackupResult, Maintenance } from "./maintenance.ts";
+import { type FileUrl, ledgerOf, type OpenTarget, type Platform } from "./open-target.ts";
 import { Pacer } from "./pacer.ts";
 import { Poller } from "./poller.ts";
 import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
-import { reloadDifferences } from "./reload.ts";
+import { tellReloaded } from "./reload.ts";
+import { type OpenIterator, Snapshots } from "./snapshots.ts";
 import type { Snapshot, ValueSource } from "./source.ts";
+import { type KVStats, type Opened, statsOf } from "./stats.ts";
+import { SyncTeller } from "./sync-teller.ts";
 import { live, type Row } from "./resolve.ts";
 import { StagedState, typeMismatch } from "./staged.ts";
 import type { RepairReport } from "./repair.ts";
@@ -60,78 +64,13 @@ import { runTransaction } from "./run-transaction.ts";
 import type { Transaction } from "./transaction.ts";
 import { Waits } from "./waits.ts";
 import type { VacuumResult } from "./vacuum.ts";
-import { decodeValue, encodeValue } from "./value.ts";
-import { type ReloadedWatches, type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
+import { encodeValue } from "./value.ts";
+import { type WatchCallback, type WatchEntry, Watches, WatchIterator } from "./watch.ts";
 
 /** What a write resolves to. */
 export interface CommitResult {
   /** The version of the commit; `undefined` for a write that an open transaction has only staged. */
   readonly version: number | undefined;
-}
-
-/** Figures about one instance. All plain data. */
-export interface KVStats {
-  readonly ledger: string;
-  readonly ledgerId: string | undefined;
-  readonly generation: number | undefined;
-  /** The version that reads see. */
-  readonly version: number;
-  /** Keys in the index, expired ones included. About: what lies in several of its parts is counted in each. */
-  readonly keys: number;
-  readonly pending: { readonly commits: number; readonly bytes: number };
-  /** Frozen versions that iterators and transactions hold. */
-  readonly snapshots: {
-    readonly count: number;
-    readonly oldestAgeMs: number;
-    /** What could be freed if it were not for them, about. */
-    readonly pinnedBytes: number;
-  };
-  /** Where the index lies: in memory, what came last; in runs, what came before. */
-  readonly index: {
-    readonly overlayBytes: number;
-    readonly runs: number;
-    readonly runBytes: number;
-    /** As many of them as lie in memory, because they cannot be saved. */
-    readonly runBytesInMemory: number;
-  };
-  readonly watches: number;
-  /** Since open: commits met, of them void; batches appended; follow rounds; stumps skipped; bytes lost in a power failure. */
-  readonly counts: Readonly<Record<string, number>>;
-  readonly damage: readonly AddressRange[];
-  readonly vacuum: VacuumStats;
-  /** What the adapter tells. */
-  readonly session: Readonly<Record<string, number | string | boolean>>;
-}
-
-/** A `file:` URL: as much of `URL` as is used here. */
-export interface FileUrl {
-  readonly href: string;
-}
-
-/** What a database is opened on: the path of a file, its `file:` URL, or a ledger. */
-export type OpenTarget = string | FileUrl | Ledger;
-
-/** What the platform brings: clock, randomness, scheduling, and what a path means. */
-export interface Platform {
-  readonly environment: Environment;
-  /** Makes a ledger of a path. Throws `UnsupportedTarget` where there is no file adapter. */
-  readonly ledgerAt: (path: string | FileUrl, options: { readonly durability?: "relaxed" | "strict" }) => Ledger;
-  /** What ledgers in files ask for besides. Without it `vacuum`, `backup` and `repair` of such ledgers reject with `UnsupportedTarget`. */
-  readonly fileWork?: FileWork;
-}
-
-interface OpenState {
-  readonly engine: Engine;
-  readonly maintenance: Maintenance;
-  readonly ledger: Ledger;
-  readonly allowNetworkFileSystem: boolean;
-}
-
-/** An iterator that has not ended. Nothing here leads to it: it may be dropped without a word. */
-interface OpenIterator {
-  iterator: Reference<{ close(error: unknown): void }> | undefined;
-  /** What it walks over, once it has begun. */
-  snapshot: Snapshot | undefined;
 }
 
 /** A transaction between `beginTransaction` and its end. */
@@ -165,6 +104,7 @@ export class CoreKV {
   readonly #environment: Environment;
   readonly #pacer: Pacer;
   readonly #emitter = new Emitter();
+  readonly #problem = (error: unknown): void => this.#emitter.emit("error", error);
   readonly #watches: Watches;
   readonly #poller: Poller;
   readonly #autoSync: boolean;
@@ -172,19 +112,17 @@ export class CoreKV {
   readonly #index: boolean;
   readonly #purgeAfterMs: number;
   readonly #autoVacuum: AutoVacuum | undefined;
-  readonly #pinnedBytesMax: number;
   readonly #engineOptions: Pick<
     EngineOptions,
     "index" | "pendingBytesMax" | "cache" | "sideIndex" | "compaction" | "waitUntil"
   >;
-  readonly #snapshots = new Set<Snapshot>();
-  readonly #iterators = new Set<OpenIterator>();
-  readonly #droppedIterators: DroppedNet<OpenIterator>;
+  readonly #snapshots: Snapshots;
+  readonly #teller: SyncTeller;
   readonly #droppedHistories: DroppedNet<OpenHistory>;
   readonly #watchIterators = new Set<{ end(): void }>();
-  readonly #deferred = new Set<Promise<unknown>>();
+  readonly #deferred: Deferred;
   #state: State = "new";
-  #open: OpenState | undefined;
+  #open: Opened | undefined;
   /** Resolves when `open` has ended, whichever way. */
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -193,17 +131,10 @@ export class CoreKV {
   readonly #openWaits: Waits | undefined;
   readonly #waitUntil: ((promise: Promise<unknown>) => void) | undefined;
   #staged: OpenTransaction | undefined;
-  /** Commits that took effect and that a `sync` event has told of, or that were there at open. */
-  #told = 0;
-  /** The round that a `sync` event told of last: several may wait for one. */
-  #toldRound: Round | undefined;
-  /** A round that nobody told of found the ledger replaced. */
-  #invalidationUntold = false;
   /** For commits of one operation. */
   readonly #writer = new ByteWriter(PAYLOADS_BYTES);
   #lastTimerError: string | undefined;
   #polledAt = -Infinity;
-  #lastVacuumError: string | undefined;
 
   constructor(options: KVOptions | undefined, platform: Platform) {
     const parsed = parseOptions("kv", "new KV", options);
@@ -219,7 +150,6 @@ export class CoreKV {
     this.#waitUntil = waitUntil;
     if (isolated) this.#openWaits = new Waits(this.#environment);
     this.#purgeAfterMs = parsed.purgeAfterMs;
-    this.#pinnedBytesMax = parsed.pinnedBytesMax;
     // Who keeps no keys has nothing that a snapshot could be made of.
     const { AutoVacuum } = platform.fileWork ?? {};
     if (AutoVacuum !== undefined && parsed.autoVacuum && this.#index)
@@ -227,15 +157,14 @@ export class CoreKV {
     const cache = new BlockCache(cacheBytesMax);
     this.#engineOptions = { index: this.#index, pendingBytesMax, cache, sideIndex, compaction, waitUntil };
     this.#pacer = new Pacer(this.#environment);
-    this.#droppedIterators = new DroppedNet(this.#environment, (open) => this.#letGo(open));
+    this.#snapshots = new Snapshots(this.#environment, parsed.pinnedBytesMax);
+    this.#teller = new SyncTeller(this.#emitter, parsed.autoSync);
+    this.#deferred = new Deferred(this.#environment, this.#problem);
     this.#droppedHistories = new DroppedNet(this.#environment, (open) => open.state?.retire());
-    this.#watches = new Watches(
-      (error) => this.#emitter.emit("error", error),
-      () => {
-        this.#open?.engine.measureAnew();
-        this.#adjustPoller();
-      },
-    );
+    this.#watches = new Watches(this.#problem, () => {
+      this.#open?.engine.measureAnew();
+      this.#adjustPoller();
+    });
     this.#poller = new Poller({
       environment: this.#environment,
       intervalMs: this.#syncIntervalMs,
@@ -257,7 +186,7 @@ export class CoreKV {
     const isShared = this.#openWaits !== undefined;
     if (this.#state !== "new" && !isShared) throw alreadyOpen();
     const parsed = parseOptions("open", "open", options);
-    const ledger = this.#ledgerOf(target, parsed.durability);
+    const ledger = ledgerOf(target, parsed.durability, this.#platform);
     if (isShared) return this.#openShared(ledger, parsed, this.#openWaits as Waits);
     this.#state = "opening";
     const opened = this.#openLedger(ledger, parsed);
@@ -323,9 +252,18 @@ export class CoreKV {
           isIdle: () => this.#watches.size === 0,
           needsEach: () => !this.#autoSync || this.#watches.size > 0 || this.#emitter.count("sync") > 0,
           applied: (record, version, changes) => this.#watches.dispatch(record, version, changes),
-          reloaded: (before, sameLedger) => this.#reloaded(engine as Engine, before, sameLedger),
+          reloaded: (before, sameLedger) => {
+            this.#poller.adjust({ hints: undefined, keepAlive: this.#watches.refs > 0 });
+            this.#adjustPoller();
+            return tellReloaded(engine as Engine, before, {
+              sameLedger,
+              pacer: this.#pacer,
+              watches: this.#watches,
+              problem: this.#problem,
+            });
+          },
           flushed: (round) => this.#flushed(round),
-          problem: (error) => this.#emitter.emit("error", error),
+          problem: this.#problem,
         },
         this.#pacer,
       );
@@ -346,7 +284,7 @@ export class CoreKV {
     this.#sharedOpening = undefined;
     this.#open = { engine, ledger, allowNetworkFileSystem: parsed.allowNetworkFileSystem, maintenance };
     this.#state = "open";
-    this.#told = this.#applied(engine);
+    this.#teller.begin(engine);
     // Its timers would end with the request that has opened: reads follow by themselves, and whoever listens starts it.
     if (this.#autoSync && this.#openWaits === undefined) this.#poller.start();
     this.#adjustPoller();
@@ -389,11 +327,11 @@ export class CoreKV {
     this.#poller.stop();
     await (this.#openWaits === undefined ? this.#opening : this.#whenOpened(this.#openWaits));
     if (this.#open !== undefined) {
-      const drained = await this.#drain(this.#open, timeoutMs);
-      for (const open of [...this.#iterators]) this.#endIterator(open, closedError());
+      const drained = await this.#deferred.drain(this.#open, timeoutMs);
+      this.#snapshots.endIterators(closedError());
       this.#watches.clear();
       for (const iterator of [...this.#watchIterators]) iterator.end();
-      if (staged?.state.snapshot !== undefined) this.#release(staged.state.snapshot);
+      if (staged?.state.snapshot !== undefined) this.#snapshots.release(staged.state.snapshot);
       await this.#open.engine.stop({ patient: drained });
     }
     this.#state = "closed";
@@ -408,26 +346,6 @@ export class CoreKV {
     }
   }
 
-  /** Waits for everything that was accepted. False if that took too long. */
-  async #drain({ engine, maintenance }: OpenState, timeoutMs: number): Promise<boolean> {
-    const settled = async (): Promise<true> => {
-      // What is awaited may defer more.
-      do await Promise.allSettled([maintenance.idle(), engine.drained(), ...this.#deferred]);
-      while (this.#deferred.size > 0);
-      return true;
-    };
-    const everything = settled();
-    if (timeoutMs === Infinity) return everything;
-    let timer: { cancel(): void } | undefined;
-    const timeout = new Promise<false>((resolve) => {
-      timer = this.#environment.setTimer(() => resolve(false), Math.min(timeoutMs, TIMER_MS_MAX), { ref: true });
-    });
-    const inTime = await Promise.race([everything, timeout]);
-    timer?.cancel();
-    if (!inTime) engine.abandon();
-    return inTime;
-  }
-
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -439,17 +357,7 @@ export class CoreKV {
    */
   defer<T>(promise: Promise<T>, onError?: (error: unknown) => void): Promise<T> {
     if (this.#state === "closed") throw closedError();
-    const handled: Promise<unknown> = promise
-      .then(
-        () => undefined,
-        (error: unknown) => {
-          if (onError === undefined) this.#emitter.emit("error", error);
-          else onError(error);
-        },
-      )
-      .catch((error: unknown) => this.#emitter.emit("error", error))
-      .finally(() => this.#deferred.delete(handled));
-    this.#deferred.add(handled);
+    this.#deferred.add(promise, onError);
     return promise;
   }
 
@@ -734,10 +642,10 @@ export class CoreKV {
 
   #begin(staged: OpenTransaction): void {
     if (staged.state.snapshot !== undefined) return;
-    const snapshot = this.#snapshot(this.#engine());
+    const snapshot = this.#snapshots.take(this.#engine());
     staged.state.begin(snapshot, this.#environment.now());
     staged.beginning = undefined;
-    if (this.#staged !== staged) this.#release(snapshot);
+    if (this.#staged !== staged) this.#snapshots.release(snapshot);
   }
 
   /** Commits everything that the open transaction has staged, as one commit. With nothing staged it appends nothing. */
@@ -764,7 +672,7 @@ export class CoreKV {
     this.#engine();
     if (staged === undefined) throw new KVError("NoTransaction", "No transaction is open on this instance");
     this.#staged = undefined;
-    if (staged.state.snapshot !== undefined) this.#release(staged.state.snapshot);
+    if (staged.state.snapshot !== undefined) this.#snapshots.release(staged.state.snapshot);
     return staged;
   }
 
@@ -787,8 +695,8 @@ export class CoreKV {
       timeoutMs,
       signal,
       follow: () => this.#followUntold(this.#engine(), { verify: false }),
-      snapshot: () => this.#snapshot(this.#engine()),
-      release: (snapshot) => this.#release(snapshot),
+      snapshot: () => this.#snapshots.take(this.#engine()),
+      release: (snapshot) => this.#snapshots.release(snapshot),
       builder: () => this.#builder(this.#engine()),
       commit: (builder) =>
         this.#engine().promise<Exclude<Verdict, "mismatch">>((resolve, reject) => {
@@ -992,8 +900,7 @@ export class CoreKV {
   iterate<T = unknown>(query: Query, options?: ListOptions): EntryIterator<T> {
     const open: OpenIterator = { iterator: undefined, snapshot: undefined };
     const iterator = this.#iterator<T>(query, options, open);
-    open.iterator = this.#droppedIterators.refer(iterator);
-    this.#droppedIterators.watch(iterator, open);
+    this.#snapshots.watchIterator(iterator, open);
     return iterator;
   }
 
@@ -1003,7 +910,7 @@ export class CoreKV {
     const compiled = compileQuery(query);
     const transaction = this.#staged;
     const staged = transaction?.state;
-    this.#iterators.add(open);
+    this.#snapshots.addIterator(open);
     return new EntryIterator<T>({
       pacer: this.#pacer,
       order: parsed.order,
@@ -1012,7 +919,7 @@ export class CoreKV {
           (transaction === undefined ? undefined : this.#whenBegun(transaction)) ??
           this.#beforeRead(engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
         if (wait !== undefined) await wait;
-        const snapshot = this.#snapshot(this.#engine());
+        const snapshot = this.#snapshots.take(this.#engine());
         open.snapshot = snapshot;
         const rows = staged?.freeze() ?? snapshot.rows;
         const now = staged?.now ?? this.#environment.now();
@@ -1021,13 +928,13 @@ export class CoreKV {
           listing: listRows(rows, compiled, { ...parsed, after: parsed.cursor, now }),
           source: staged ?? snapshot.source,
           release: () => {
-            this.#release(snapshot);
+            this.#snapshots.release(snapshot);
             release?.();
           },
         };
       },
       failed: (error) => this.#expired(error),
-      ended: () => this.#iterators.delete(open),
+      ended: () => this.#snapshots.removeIterator(open),
     });
   }
 
@@ -1108,7 +1015,7 @@ export class CoreKV {
   ): AsyncGenerator<HistoryEntry<T>, void, undefined> {
     const { snapshot } = parseOptions("history", "scan", options);
     const engine = this.#engine();
-    const { ledger, allowNetworkFileSystem } = this.#open as OpenState;
+    const { ledger, allowNetworkFileSystem } = this.#open as Opened;
     const compiled = compileQuery(query);
     const staged = this.#staged?.state;
     const wait = this.#beforeRead(engine, undefined, engine.queue.touchingRange(compiled));
@@ -1211,9 +1118,9 @@ export class CoreKV {
       const round = await engine.round({ verify: true });
       if (engine.session.makeDurable !== undefined) await engine.makeDurable();
       this.#lastTimerError = undefined;
-      this.#tell(engine, round);
+      this.#teller.tell(engine, round);
     } catch (error) {
-      this.#tellError(engine, error);
+      this.#teller.tellError(engine, error);
       throw error;
     }
   }
@@ -1246,7 +1153,7 @@ export class CoreKV {
   async vacuum(options?: VacuumOptions): Promise<VacuumResult> {
     const parsed = parseOptions("vacuum", "vacuum", options);
     this.#indexed();
-    return (this.#open as OpenState).maintenance.vacuum(parsed);
+    return (this.#open as Opened).maintenance.vacuum(parsed);
   }
 
   /**
@@ -1260,7 +1167,7 @@ export class CoreKV {
     this.#indexed();
     const target = typeof path === "string" ? path : this.#platform.ledgerAt(path, {}).name;
     if (target === "") throw new InvalidArgumentError("InvalidArgument", "backup: the path is empty");
-    return (this.#open as OpenState).maintenance.backup(target, parsed);
+    return (this.#open as Opened).maintenance.backup(target, parsed);
   }
 
   /**
@@ -1270,7 +1177,7 @@ export class CoreKV {
   async repair(options?: RepairOptions): Promise<RepairReport> {
     const parsed = parseOptions("repair", "repair", options);
     this.#engine();
-    return (this.#open as OpenState).maintenance.repair(parsed, { reports: true });
+    return (this.#open as Opened).maintenance.repair(parsed, { reports: true });
   }
 
   #makeMaintenance(engine: Engine, ledger: Ledger, allowNetworkFileSystem: boolean): Maintenance {
@@ -1292,51 +1199,11 @@ export class CoreKV {
 
   /** Figures about this instance. */
   stats(): KVStats {
-    const engine = this.#engine();
-    const monotonic = this.#environment.monotonic();
-    let oldest = monotonic;
-    for (const snapshot of this.#snapshots) oldest = Math.min(oldest, snapshot.takenAt);
-    return {
-      ledger: (this.#open as OpenState).ledger.name,
-      ledgerId: engine.identity?.ledgerId,
-      generation: engine.identity?.generation,
-      version: engine.replica.version,
-      keys: engine.replica.keys,
-      pending: { commits: engine.queue.count, bytes: engine.queue.bytes },
-      snapshots: {
-        count: this.#snapshots.size,
-        oldestAgeMs: monotonic - oldest,
-        pinnedBytes: engine.replica.pinnedBytes([...this.#snapshots].map(({ rows }) => rows)),
-      },
-      index: engine.replica.size,
-      watches: this.#watches.size,
-      counts: { ...engine.counts },
-      damage: [...engine.damage],
-      vacuum: (this.#open as OpenState).maintenance.stats,
-      session: engine.session.stats?.() ?? {},
-    };
+    const snapshots = this.#snapshots.stats(this.#engine(), this.#environment.monotonic());
+    return statsOf(this.#open as Opened, { snapshots, watches: this.#watches.size });
   }
 
   // --- helpers -----------------------------------------------------------------------------------------------------
-
-  #ledgerOf(target: OpenTarget, durability: "relaxed" | "strict" | undefined): Ledger {
-    const isLedger =
-      typeof target === "object" && target !== null && "open" in target && typeof target.open === "function";
-    if (isLedger) {
-      if (durability !== undefined) {
-        throw new InvalidArgumentError(
-          "InvalidOption",
-          "open: durability belongs to the ledger; give it to the function that makes it",
-        );
-      }
-      return target;
-    }
-    if (target === "") throw new InvalidArgumentError("InvalidArgument", "open: the path is empty");
-    if (typeof target === "string" || (typeof target === "object" && target !== null && "href" in target)) {
-      return this.#platform.ledgerAt(target, durability === undefined ? {} : { durability });
-    }
-    throw new InvalidArgumentError("InvalidArgument", `open takes a path or a ledger; received ${show(target)}`);
-  }
 
   #engine(): Engine {
     if (this.#state === "open" && this.#open !== undefined) return this.#open.engine;
@@ -1385,7 +1252,7 @@ export class CoreKV {
   /** Follows, and leaves it to the next `sync` event to tell of it. */
   async #followUntold(engine: Engine, options: { readonly verify: boolean }): Promise<void> {
     const round = await engine.round({ ...options, haste: "skip" });
-    if (round.invalidated) this.#tellUnasked(engine, round);
+    if (round.invalidated) this.#teller.tellUnasked(engine, round);
   }
 
   // What a read sees: the transaction that was open when it was called, if one was, whatever began while it waited.
@@ -1408,45 +1275,13 @@ export class CoreKV {
     return row.expiresAt === 0 ? row : live(row, this.#now(staged));
   }
 
-  #snapshot(engine: Engine): Snapshot {
-    if (this.#pinnedBytesMax < Infinity) this.#expireIterators(engine);
-    const snapshot = engine.freeze();
-    this.#snapshots.add(snapshot);
-    return snapshot;
-  }
-
-  /** Ends the oldest iterators as long as what is frozen takes too much. */
-  #expireIterators({ replica }: Engine): void {
-    for (const open of this.#iterators) {
-      if (replica.pinnedBytes([...this.#snapshots].map(({ rows }) => rows)) <= this.#pinnedBytesMax) return;
-      const message = `Frozen versions keep more than ${this.#pinnedBytesMax} bytes: the oldest iterators were ended`;
-      this.#endIterator(open, new KVError("SnapshotExpired", message));
-    }
-  }
-
-  #endIterator(open: OpenIterator, failure: KVError): void {
-    const iterator = open.iterator?.deref();
-    if (iterator === undefined) this.#letGo(open);
-    else iterator.close(failure);
-  }
-
-  /** An iterator was dropped without having ended. */
-  #letGo(open: OpenIterator): void {
-    this.#iterators.delete(open);
-    if (open.snapshot !== undefined) this.#release(open.snapshot);
-  }
-
-  #release(snapshot: Snapshot): void {
-    if (this.#snapshots.delete(snapshot)) snapshot.release();
-  }
-
   async #pinned<T>(staged: StagedState | undefined, work: (snapshot: Snapshot) => Promise<T>): Promise<T> {
-    const snapshot = this.#snapshot(this.#engine());
+    const snapshot = this.#snapshots.take(this.#engine());
     const release = staged?.snapshot?.hold();
     try {
       return await work(snapshot);
     } finally {
-      this.#release(snapshot);
+      this.#snapshots.release(snapshot);
       release?.();
     }
   }
@@ -1475,11 +1310,11 @@ export class CoreKV {
     try {
       const round = await engine.round({ verify: true, haste: "leave" });
       this.#lastTimerError = undefined;
-      this.#tell(engine, round);
-      this.#vacuumIfDue();
+      this.#teller.tell(engine, round);
+      this.#autoVacuum?.vacuumIfDue(this, engine, this.#problem);
     } catch (error) {
       const cause = error instanceof KVError ? error.code : String(error);
-      if (this.#state === "open" && cause !== this.#lastTimerError) this.#tellError(engine, error);
+      if (this.#state === "open" && cause !== this.#lastTimerError) this.#teller.tellError(engine, error);
       this.#lastTimerError = cause;
     }
   }
@@ -1494,25 +1329,13 @@ export class CoreKV {
     void this.#poll();
   }
 
-  #vacuumIfDue(): void {
-    const open = this.#open;
-    if (open === undefined || this.#autoVacuum === undefined || open.engine.refusal() !== undefined) return;
-    if (!this.#autoVacuum.isDue(open.engine.session)) return;
-    this.vacuum().catch((error: unknown) => {
-      const cause = hasCode(error, "VacuumRefused") ? "VacuumRefused" : String(error);
-      // Once per cause; that the database closes meanwhile is none.
-      if (this.#state === "open" && cause !== this.#lastVacuumError) this.#emitter.emit("error", error);
-      this.#lastVacuumError = cause;
-    });
-  }
-
   async #hinted(): Promise<void> {
     const engine = this.#open?.engine;
     if (engine === undefined || this.#state !== "open") return;
     try {
       // The session says by itself that a file has lost its name; where the path leads is for the poll to find out.
       const round = await engine.round({ verify: false });
-      if (this.#applied(engine) > this.#told || round.invalidated) this.#tell(engine, round);
+      if (this.#teller.hasUntold(engine) || round.invalidated) this.#teller.tell(engine, round);
     } catch {
       // The next poll meets the same failure and tells of it.
     }
@@ -1520,75 +1343,7 @@ export class CoreKV {
 
   #flushed(round: Round): void {
     const engine = this.#open?.engine;
-    if (engine !== undefined) this.#tellUnasked(engine, round);
-  }
-
-  /** Without `autoSync` it is for `sync()` to tell. */
-  #tellUnasked(engine: Engine, round: Round): void {
-    if (this.#autoSync) this.#tell(engine, round);
-    else if (round.invalidated) this.#invalidationUntold = true;
-  }
-
-  #tell(engine: Engine, round: Round): void {
-    if (round === this.#toldRound) return;
-    this.#toldRound = round;
-    const invalidated = round.invalidated || this.#invalidationUntold;
-    this.#invalidationUntold = false;
-    const applied = this.#takeUntold(engine);
-    if (this.#emitter.count("sync") === 0) return;
-    const result = invalidated ? "ledgerInvalidated" : applied > 0 ? "success" : "ready";
-    this.#emitter.emit("sync", { result, applied, version: engine.replica.version });
-  }
-
-  #tellError(engine: Engine, error: unknown): void {
-    const applied = this.#takeUntold(engine);
-    this.#emitter.emit("sync", { result: "error", error, applied, version: engine.replica.version });
-  }
-
-  /** How many commits took effect since open. */
-  #applied({ counts }: Engine): number {
-    return counts.commits - counts.voidCommits;
-  }
-
-  /** Each commit is told of once, however many wait for the round that found it. */
-  #takeUntold(engine: Engine): number {
-    const applied = this.#applied(engine);
-    const untold = applied - this.#told;
-    this.#told = applied;
-    return untold;
-  }
-
-  /** Tells watches what a reload has changed for them. */
-  async #reloaded(engine: Engine, before: Snapshot, sameLedger: boolean): Promise<void> {
-    this.#poller.adjust({ hints: undefined, keepAlive: this.#watches.refs > 0 });
-    this.#adjustPoller();
-    const watches = this.#watches.reloading();
-    if (watches.queries.length === 0) return;
-    const after = engine.freeze();
-    try {
-      const to = { version: after.version, sameLedger, pacer: this.#pacer };
-      for await (const { key, row } of reloadDifferences(before.rows, after.rows, watches.queries, to)) {
-        await this.#tellReloaded(after, watches, key, row);
-      }
-    } catch (error) {
-      // A damaged index is nobody's concern, nor that a bucket keeps runs for a while only: what the old state was cannot be told any more, and that is all.
-      if (!(error instanceof IndexDamaged) && !hasCode(error, "SnapshotExpired")) this.#emitter.emit("error", error);
-      watches.reset(after.version);
-    } finally {
-      after.release();
-    }
-  }
-
-  async #tellReloaded({ source }: Snapshot, watches: ReloadedWatches, key: EncodedKey, row: Row): Promise<void> {
-    try {
-      const bytes = row.deleted || row.numeric !== undefined ? undefined : source.bytes(row);
-      const value = isPromise(bytes) ? await bytes : bytes;
-      watches.tell(key, row, () => (value === undefined ? row.numeric : decodeValue(value)));
-    } catch (error) {
-      // A damaged value is told of and no other. What could not be read, or is kept no longer, would be missed without a word.
-      if (!hasCode(error, "LedgerDamaged")) throw error;
-      this.#emitter.emit("error", error);
-    }
+    if (engine !== undefined) this.#teller.tellUnasked(engine, round);
   }
 }
 
@@ -1635,9 +1390,6 @@ const OPEN_PATIENCE_MS = 500;
 /** So many bytes of pending commits share a buffer. */
 const PAYLOADS_BYTES = 32 * 1024;
 
-/** Timers that are set for longer fire at once. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
-
 const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
 
 /** Reads the ledger to its end. False if it is to be repaired first. */
@@ -1670,5 +1422,3 @@ function checkListener<L>(listener: L): L {
   if (typeof listener === "function") return listener;
   throw new InvalidArgumentError("InvalidArgument", `A listener is a function; received ${show(listener)}`);
 }
-
-export type { MaybePromise };

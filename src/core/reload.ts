@@ -1,11 +1,17 @@
 import type { EncodedKey } from "./key.ts";
 import { whenLoaded } from "./bytes-at.ts";
+import type { Engine } from "./engine.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
+import { hasCode } from "./errors.ts";
+import { IndexDamaged } from "./held-run.ts";
 import { listRows } from "./listing.ts";
 import type { Layer } from "./layers.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
 import { live, Row } from "./resolve.ts";
+import type { Snapshot } from "./source.ts";
+import { decodeValue } from "./value.ts";
+import type { ReloadedWatches, Watches } from "./watch.ts";
 
 export interface Difference {
   readonly key: EncodedKey;
@@ -64,4 +70,49 @@ function sameCommit(a: Row, b: Row): boolean {
   return (
     a.version === b.version && a.timestamp === b.timestamp && a.order === b.order && a.valueLength === b.valueLength
   );
+}
+
+/** Tells watches what a reload has changed for them. */
+export async function tellReloaded(
+  engine: Engine,
+  before: Snapshot,
+  to: {
+    readonly sameLedger: boolean;
+    readonly pacer: Pacer;
+    readonly watches: Watches;
+    readonly problem: (error: unknown) => void;
+  },
+): Promise<void> {
+  const watches = to.watches.reloading();
+  if (watches.queries.length === 0) return;
+  const after = engine.freeze();
+  try {
+    const { version } = after;
+    for await (const { key, row } of reloadDifferences(before.rows, after.rows, watches.queries, { ...to, version })) {
+      await tellDifference(after, watches, { key, row }, to.problem);
+    }
+  } catch (error) {
+    // A damaged index is nobody's concern, nor that a bucket keeps runs for a while only: what the old state was cannot be told any more, and that is all.
+    if (!(error instanceof IndexDamaged) && !hasCode(error, "SnapshotExpired")) to.problem(error);
+    watches.reset(after.version);
+  } finally {
+    after.release();
+  }
+}
+
+async function tellDifference(
+  { source }: Snapshot,
+  watches: ReloadedWatches,
+  { key, row }: Difference,
+  problem: (error: unknown) => void,
+): Promise<void> {
+  try {
+    const bytes = row.deleted || row.numeric !== undefined ? undefined : source.bytes(row);
+    const value = isPromise(bytes) ? await bytes : bytes;
+    watches.tell(key, row, () => (value === undefined ? row.numeric : decodeValue(value)));
+  } catch (error) {
+    // A damaged value is told of and no other. What could not be read, or is kept no longer, would be missed without a word.
+    if (!hasCode(error, "LedgerDamaged")) throw error;
+    problem(error);
+  }
 }

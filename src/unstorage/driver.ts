@@ -1,7 +1,8 @@
 import type { Driver } from "unstorage";
 import { InvalidArgumentError, KVError } from "../core/errors.ts";
 import type { Key, KeyPart } from "../core/key.ts";
-import type { CoreKV, OpenTarget } from "../core/kv.ts";
+import type { CoreKV } from "../core/kv.ts";
+import type { OpenTarget } from "../core/open-target.ts";
 import { type KVOptions, type OpenOptions, show } from "../core/options.ts";
 import type { Query } from "../core/query.ts";
 import type { WatchCallback } from "../core/watch.ts";
