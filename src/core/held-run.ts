@@ -36,8 +36,7 @@ export class HeldRun implements Layer {
   }
 
   cursor(): OrderedCursor<Row> {
-    const cursor = this.run.cursor();
-    return this.#rebuildable ? new TellingCursor(cursor) : cursor;
+    return this.run.cursor(this.#rebuildable ? told : undefined);
   }
 
   /** Versions of the void commits that the run covers. */
@@ -115,58 +114,4 @@ function telling<T>(read: () => T): T {
 function told(error: unknown): unknown {
   if (!hasCode(error, "LedgerDamaged")) return error;
   return new IndexDamaged("a run of the saved index is damaged", { cause: error });
-}
-
-class TellingCursor implements OrderedCursor<Row> {
-  readonly #cursor: OrderedCursor<Row>;
-
-  constructor(cursor: OrderedCursor<Row>) {
-    this.#cursor = cursor;
-  }
-
-  get key(): EncodedKey {
-    return this.#cursor.key;
-  }
-
-  // Without a function for each call: these are called for every entry.
-
-  get value(): Row {
-    try {
-      return this.#cursor.value;
-    } catch (error) {
-      throw told(error);
-    }
-  }
-
-  seek(key: EncodedKey): boolean {
-    try {
-      return this.#cursor.seek(key);
-    } catch (error) {
-      throw told(error);
-    }
-  }
-
-  seekBefore(key: EncodedKey | undefined): boolean {
-    try {
-      return this.#cursor.seekBefore(key);
-    } catch (error) {
-      throw told(error);
-    }
-  }
-
-  next(): boolean {
-    try {
-      return this.#cursor.next();
-    } catch (error) {
-      throw told(error);
-    }
-  }
-
-  previous(): boolean {
-    try {
-      return this.#cursor.previous();
-    } catch (error) {
-      throw told(error);
-    }
-  }
 }

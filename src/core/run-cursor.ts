@@ -24,17 +24,19 @@ export class RunCursor implements OrderedCursor<Row> {
   key: EncodedKey = "";
   /** Blocks walked through forward, one after the other. */
   #inRow = 0;
+  readonly #told: ((error: unknown) => unknown) | undefined;
 
   /** Made by `Run.cursor`. */
-  constructor(run: Run) {
+  constructor(run: Run, told: ((error: unknown) => unknown) | undefined) {
     this.#run = run;
+    this.#told = told;
   }
 
   get value(): Row {
     try {
       return this.#run.rowOf(this.#here(), this.#entry);
     } catch (error) {
-      throw this.#run.failure(error);
+      throw this.#failure(error);
     }
   }
 
@@ -54,15 +56,23 @@ export class RunCursor implements OrderedCursor<Row> {
   next(): boolean {
     const block = this.#block;
     if (block === undefined) return false;
-    if (this.#index + 1 === block.count) return this.#enter(block.number + 1, 1);
-    return this.#read(this.#here(), this.#index + 1, this.#entry.end);
+    try {
+      if (this.#index + 1 === block.count) return this.#enter(block.number + 1, 1);
+      return this.#read(this.#here(), this.#index + 1, this.#entry.end);
+    } catch (error) {
+      throw this.#failure(error);
+    }
   }
 
   previous(): boolean {
     const block = this.#block;
     if (block === undefined) return false;
-    if (this.#index === 0) return this.#enter(block.number - 1, -1);
-    return this.#settle(this.#here(), this.#index - 1);
+    try {
+      if (this.#index === 0) return this.#enter(block.number - 1, -1);
+      return this.#settle(this.#here(), this.#index - 1);
+    } catch (error) {
+      throw this.#failure(error);
+    }
   }
 
   /** Moves to the first entry of the first block from this number on that can be read. `skipped` is told why others cannot. */
@@ -71,7 +81,7 @@ export class RunCursor implements OrderedCursor<Row> {
       try {
         return this.#enter(n, 1);
       } catch (error) {
-        skipped(error);
+        skipped(this.#failure(error));
       }
     }
     this.#block = undefined;
@@ -91,32 +101,41 @@ export class RunCursor implements OrderedCursor<Row> {
       } else {
         let number = this.#block.number + 1;
         while (number < this.#run.blocks && this.#run.blockVersion(number) < version) number++;
-        if (!this.#enter(number, 1)) return false;
+        if (!this.#goTo(number)) return false;
       }
       if (this.version >= version) return true;
     }
     return false;
   }
 
+  #goTo(block: number): boolean {
+    try {
+      return this.#enter(block, 1);
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
   #seek(key: EncodedKey | undefined, before: boolean): boolean {
     const run = this.#run;
     this.#inRow = 0;
-    // A key below the first separator belongs into the first block all the same.
-    const number = key === undefined ? run.blocks - 1 : Math.max(0, run.findBlock(key));
-    if (run.blocks === 0) return false;
-    const block = this.#block?.number === number ? this.#here() : run.block(number);
-    const found = key === undefined ? block.count : this.#search(block, key);
-    if (!before && found === block.count) return this.#enter(number + 1, 1);
-    if (before && found === 0) return this.#enter(number - 1, -1);
-    return this.#settle(block, before ? found - 1 : found);
+    try {
+      // A key below the first separator belongs into the first block all the same.
+      const number = key === undefined ? run.blocks - 1 : Math.max(0, run.findBlock(key));
+      if (run.blocks === 0) return false;
+      const block = this.#block?.number === number ? this.#here() : run.block(number);
+      const found = key === undefined ? block.count : block.search(key, this.#looking);
+      if (!before && found === block.count) return this.#enter(number + 1, 1);
+      if (before && found === 0) return this.#enter(number - 1, -1);
+      return this.#settle(block, before ? found - 1 : found);
+    } catch (error) {
+      throw this.#failure(error);
+    }
   }
 
-  #search(block: RunBlock, key: EncodedKey): number {
-    try {
-      return block.search(key, this.#looking);
-    } catch (error) {
-      throw this.#run.failure(error);
-    }
+  #failure(error: unknown): unknown {
+    const failure = this.#run.failure(error);
+    return this.#told === undefined ? failure : this.#told(failure);
   }
 
   /** The present block, loaded again if it has to be. */
@@ -158,19 +177,11 @@ export class RunCursor implements OrderedCursor<Row> {
   }
 
   #settle(block: RunBlock, index: number): true {
-    try {
-      return this.#read(block, index, block.entryStart(index));
-    } catch (error) {
-      throw this.#run.failure(error);
-    }
+    return this.#read(block, index, block.entryStart(index));
   }
 
   #read(block: RunBlock, index: number, at: number): true {
-    try {
-      block.readEntryAt(at, this.#entry);
-    } catch (error) {
-      throw this.#run.failure(error);
-    }
+    block.readEntryAt(at, this.#entry);
     this.key = this.#entry.key(block.bytes, block.prefix);
     this.#block = block;
     this.#index = index;

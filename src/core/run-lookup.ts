@@ -152,6 +152,10 @@ export class Lookup {
     return this.#firsts.byteLength;
   }
 
+  get pages(): number {
+    return this.#firsts.length;
+  }
+
   pagePlace(page: number): PiecePlace {
     const place = this.#firstPage + page * this.#pageBytes;
     const last = this.#firsts.length - 1;

@@ -62,12 +62,13 @@ export class Run implements ValueHome {
   /** How many blocks the entries lie in. */
   readonly blocks: number;
   readonly #pieces: RunPieces;
+  readonly #cache: BlockCache;
   readonly #smallReads: boolean;
   readonly #footer: Footer;
   readonly #top: IndexNode;
   readonly #blockCache: CacheSpace<RunBlock>;
   readonly #leafCache: CacheSpace<IndexNode>;
-  readonly #pageCache: CacheSpace<Uint8Array>;
+  #pageCache: CacheSpace<Uint8Array> | undefined;
   readonly #filterCache: CacheSpace<Uint8Array>;
   readonly #recordCache: CacheSpace<Uint8Array>;
   #lookup: Lookup | undefined;
@@ -89,6 +90,7 @@ export class Run implements ValueHome {
     this.checksum = checksum;
     this.blocks = footer.blocks;
     this.#pieces = pieces;
+    this.#cache = cache;
     this.#footer = footer;
     this.#top = top;
     this.#smallReads = pieces.bytes.smallReads === true;
@@ -100,7 +102,6 @@ export class Run implements ValueHome {
       },
     });
     this.#leafCache = cache.space({ keys: top.count });
-    this.#pageCache = cache.space({ dropped: (page) => cache.recycle(page) });
     this.#filterCache = cache.space({ dropped: (page) => cache.recycle(page) });
     this.#recordCache = cache.space();
     this.#lookupPlace = footer.sections.find(({ id }) => id === SectionId.lookup);
@@ -168,9 +169,9 @@ export class Run implements ValueHome {
     return this.#getByIndex(key);
   }
 
-  /** A cursor before the first key. */
-  cursor(): RunCursor {
-    return new RunCursor(this);
+  /** A cursor before the first key. `told`: what its errors are told as. */
+  cursor(told?: (error: unknown) => unknown): RunCursor {
+    return new RunCursor(this, told);
   }
 
   /** See `ValueHome`: for rows that this run gave out. */
@@ -222,7 +223,7 @@ export class Run implements ValueHome {
   release(): void {
     this.#blockCache.clear();
     this.#leafCache.clear();
-    this.#pageCache.clear();
+    this.#pageCache?.clear();
     this.#filterCache.clear();
     this.#recordCache.clear();
     this.#recent = undefined;
@@ -397,11 +398,15 @@ export class Run implements ValueHome {
   #openLookup(place: PiecePlace): Lookup {
     if (this.#lookup !== undefined) return this.#lookup;
     const piece = this.#pieces.read(place);
-    const cache = this.#pageCache;
     const lookup: Lookup = this.#pieces.decode(
       place,
       () => new Lookup(piece, (page) => cache.get(page) ?? this.#page(cache, page, lookup.pagePlace(page))),
     );
+    const cache = this.#cache.space<Uint8Array>({
+      keys: lookup.pages,
+      dropped: (page) => this.#cache.recycle(page),
+    });
+    this.#pageCache = cache;
     this.#lookup = lookup;
     return lookup;
   }
