@@ -397,6 +397,12 @@ export interface LedgerSession {
     length: number,
     options?: { readonly again: true },
   ): MaybePromise<Uint8Array>;
+  /**
+   * For sessions whose `readValue` answers at once out of memory that they keep: `noteWhole` says that what the last call gave has passed its check,
+   * and `isKnownWhole` is true when the last call has given such bytes again, which were not read anew since. Left out, each value is checked each time.
+   */
+  noteWhole?(): void;
+  readonly isKnownWhole?: boolean;
 
   /** After `read` said `moved`. Throws as `open` does; may be called again. Never creates. */
   reopen(position: Position): MaybePromise<ReopenResult>;

@@ -55,9 +55,13 @@ export class Source implements ValueSource {
   /** A value's checksum and, behind it, the value, which passes it. */
   #record(row: Row): MaybePromise<Uint8Array> {
     const { version, place, valueOffset, valueLength } = row;
-    const record = this.session.readValue(version, place + valueOffset, VALUE_HEADER_BYTES + valueLength);
+    const { session } = this;
+    const record = session.readValue(version, place + valueOffset, VALUE_HEADER_BYTES + valueLength);
     if (isPromise(record)) return this.#arriving(row, record);
-    return this.#isGood(row, record) ? record : this.#again(row);
+    if (session.isKnownWhole === true) return record;
+    if (!this.#isGood(row, record)) return this.#again(row);
+    session.noteWhole?.();
+    return record;
   }
 
   async #arriving(row: Row, record: Promise<Uint8Array>): Promise<Uint8Array> {

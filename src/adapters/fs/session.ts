@@ -40,6 +40,7 @@ import { Seals } from "./seals.ts";
 import { SideIndex } from "./side-index.ts";
 import { snapshotOf, Succession } from "./succession.ts";
 import { type Scanned, Scanner } from "./scanner.ts";
+import type { ValuePages } from "./value-pages.ts";
 
 export interface SessionOptions {
   readonly calls: FileSystemCalls;
@@ -108,6 +109,8 @@ export class FileSession implements LedgerSession {
   #behindSeal = -1;
   /** Address up to which everything was read and judged. */
   #readTo = 0;
+  /** Where the last value was read, if it was given as it lies there. */
+  #lastRead: ValuePages | undefined;
   readonly #succession: Succession;
   #copyReported = false;
   #writeClosed: KVError | undefined;
@@ -313,6 +316,7 @@ export class FileSession implements LedgerSession {
       // Behind what was read and judged, somebody may still be writing.
       const settledUpTo = open === this.#current ? this.#readTo - generation.delta : Infinity;
       if (options?.again === true) values.forget(address - generation.delta, length);
+      this.#lastRead = masked ? undefined : values;
       const bytes = values.read(address - generation.delta, length, settledUpTo);
       if (bytes.length < length) throw unreadable(this.#options.path, address, length);
       if (!masked) return bytes;
@@ -322,6 +326,14 @@ export class FileSession implements LedgerSession {
     } catch (error) {
       throw fromSystem(error, `A value of ${this.#options.path} cannot be read`);
     }
+  }
+
+  get isKnownWhole(): boolean {
+    return this.#lastRead !== undefined && this.#lastRead.isMarked;
+  }
+
+  noteWhole(): void {
+    this.#lastRead?.mark();
   }
 
   #fileOf(version: number): OpenFile | undefined {

@@ -2,27 +2,38 @@ import type { ByteCache, LedgerOpenOptions } from "../../core/ledger.ts";
 import { type FileHandle, readAt } from "./file.ts";
 
 const PAGE_BYTES = 4096;
+/** Behind a page's bytes lie marks, one bit for each four of them, and how many bytes it has, in two. */
+const MARKS_AT = PAGE_BYTES;
+const LENGTH_AT = MARKS_AT + PAGE_BYTES / 4 / 8;
+const KEPT_BYTES = LENGTH_AT + 2;
 const NOTHING = new Uint8Array(0);
 
 /**
  * Reads values of one file by pages, which stay in the engine's cache as long as there is room: what was written together is often read
  * together, and a page costs hardly more to read than a value. Where keeping a page would only push out another one, the value is read alone.
  *
- * Bytes are kept only up to an offset that the caller names, up to which the file does not change any more.
+ * Bytes are kept only up to an offset that the caller names, up to which the file does not change any more. A page also knows which of its values
+ * were found whole since it was read: each is marked where it begins, which no other value does within four bytes.
  */
 export class ValuePages {
   readonly #file: Pick<FileHandle, "read">;
   readonly #cache: ByteCache | undefined;
-  /** The page used last. */
+  /** The page used last: its number, its bytes with what lies behind them, and how many they are. */
   #recent = -1;
-  #recentBytes: Uint8Array = NOTHING;
+  #page: Uint8Array = NOTHING;
+  #length = 0;
+  /** Where in this page what was read last begins; -1 if it does not lie in it as a whole. */
+  #given = -1;
+  /** Values that lie in two pages are put together here. */
+  readonly #joined: Uint8Array;
 
   /** `cache`: left out, nothing is kept. */
   constructor(file: Pick<FileHandle, "read">, cache: LedgerOpenOptions["cache"]) {
     this.#file = file;
     this.#cache = cache?.((dropped) => {
-      if (dropped === this.#recentBytes) this.#recent = -1;
+      if (dropped === this.#page) this.#letGo();
     });
+    this.#joined = cache === undefined ? NOTHING : new Uint8Array(PAGE_BYTES);
   }
 
   /** `length` bytes at `offset`, fewer if the file ends before. Not to be changed, and valid until the next call. */
@@ -30,48 +41,70 @@ export class ValuePages {
     const number = Math.floor(offset / PAGE_BYTES);
     const from = offset - number * PAGE_BYTES;
     const to = from + length;
-    if (number === this.#recent && to <= this.#recentBytes.length) return this.#recentBytes.subarray(from, to);
-    if (length > PAGE_BYTES || offset + length > settledUpTo) return readAt(this.#file, offset, length);
-    const kept =
-      to <= PAGE_BYTES
-        ? this.#page(number, to, settledUpTo)?.subarray(from, to)
-        : this.#across(number, from, to, settledUpTo);
-    return kept ?? readAt(this.#file, offset, length);
+    this.#given = -1;
+    if (number !== this.#recent || to > this.#length) {
+      if (length > PAGE_BYTES || offset + length > settledUpTo) return readAt(this.#file, offset, length);
+      if (to > PAGE_BYTES) return this.#across(number, from, to, settledUpTo) ?? readAt(this.#file, offset, length);
+      if (!this.#turnTo(number, to, settledUpTo)) return readAt(this.#file, offset, length);
+    }
+    this.#given = from;
+    return this.#page.subarray(from, to);
+  }
+
+  /** True if what was read last was marked, and is kept since. */
+  get isMarked(): boolean {
+    const given = this.#given;
+    return given >= 0 && (this.#page[MARKS_AT + (given >>> 5)] & (1 << ((given >>> 2) & 7))) !== 0;
+  }
+
+  /** Marks what was read last. */
+  mark(): void {
+    const given = this.#given;
+    if (given >= 0) this.#page[MARKS_AT + (given >>> 5)] |= 1 << ((given >>> 2) & 7);
   }
 
   /** What lies in two pages. */
   #across(number: number, from: number, to: number, settledUpTo: number): Uint8Array | undefined {
-    const first = this.#page(number, PAGE_BYTES, settledUpTo);
-    if (first === undefined) return undefined;
-    const bytes = new Uint8Array(to - from);
+    if (!this.#turnTo(number, PAGE_BYTES, settledUpTo)) return undefined;
+    const joined = this.#joined;
+    joined.set(this.#page.subarray(from, PAGE_BYTES));
     // The other page may push this one out.
-    bytes.set(first.subarray(from));
-    const second = this.#page(number + 1, to - PAGE_BYTES, settledUpTo);
-    if (second === undefined) return undefined;
-    bytes.set(second.subarray(0, to - PAGE_BYTES), PAGE_BYTES - from);
-    return bytes;
+    if (!this.#turnTo(number + 1, to - PAGE_BYTES, settledUpTo)) return undefined;
+    joined.set(this.#page.subarray(0, to - PAGE_BYTES), PAGE_BYTES - from);
+    return joined.subarray(0, to - from);
   }
 
-  /** A page that reaches at least up to `to`; undefined if it is not worth being kept, or the file was cut. */
-  #page(number: number, to: number, settledUpTo: number): Uint8Array | undefined {
+  /** Makes a page that reaches at least up to `to` the recent one; false if it is not worth being kept, or the file was cut. */
+  #turnTo(number: number, to: number, settledUpTo: number): boolean {
     const cache = this.#cache;
-    if (cache === undefined) return undefined;
+    if (cache === undefined) return false;
     let page = cache.get(number);
-    if (page === undefined || page.length < to) {
-      if (page === undefined && !cache.admits(number, PAGE_BYTES)) return undefined;
+    let length = page === undefined ? 0 : page[LENGTH_AT] | (page[LENGTH_AT + 1] << 8);
+    if (page === undefined || length < to) {
+      if (page === undefined && !cache.admits(number, PAGE_BYTES)) return false;
       const begin = number * PAGE_BYTES;
-      page = readAt(this.#file, begin, Math.min(PAGE_BYTES, settledUpTo - begin), cache.buffer(PAGE_BYTES));
-      cache.set(number, page, PAGE_BYTES);
-      if (page.length < to) return undefined;
+      page = cache.buffer(KEPT_BYTES);
+      length = readAt(this.#file, begin, Math.min(PAGE_BYTES, settledUpTo - begin), page).length;
+      page.fill(0, MARKS_AT);
+      page[LENGTH_AT] = length;
+      page[LENGTH_AT + 1] = length >>> 8;
+      cache.set(number, page, KEPT_BYTES);
+      if (length < to) return false;
     }
     this.#recent = number;
-    this.#recentBytes = page;
-    return page;
+    this.#page = page;
+    this.#length = length;
+    return true;
+  }
+
+  #letGo(): void {
+    this.#recent = -1;
+    this.#given = -1;
   }
 
   /** What was kept of these bytes is read anew when it is asked for. */
   forget(offset: number, length: number): void {
-    this.#recent = -1;
+    this.#letGo();
     for (let number = Math.floor(offset / PAGE_BYTES); number * PAGE_BYTES < offset + length; number++)
       if (this.#cache?.get(number) !== undefined) this.#cache.set(number, NOTHING, 0);
   }
@@ -79,6 +112,6 @@ export class ValuePages {
   /** Lets go of everything. */
   release(): void {
     this.#cache?.clear();
-    this.#recent = -1;
+    this.#letGo();
   }
 }

@@ -88,4 +88,63 @@ describe("values of a file", () => {
     const { file, pages } = pagesOf(1e6);
     expect(pages.read(SIZE - 10, LENGTH, Infinity)).toEqual(file.bytes.slice(SIZE - 10));
   });
+
+  it("are known by their marks as long as their page is kept", () => {
+    const { pages } = pagesOf(1e6);
+    pages.read(100, LENGTH, SIZE);
+    expect(pages.isMarked).toBe(false);
+    pages.mark();
+    pages.read(100 + LENGTH, LENGTH, SIZE);
+    expect(pages.isMarked).toBe(false);
+    pages.read(5000, LENGTH, SIZE);
+    pages.read(100, LENGTH, SIZE);
+    expect(pages.isMarked).toBe(true);
+    pages.forget(100, LENGTH);
+    expect(pages.isMarked).toBe(false);
+    pages.read(100, LENGTH, SIZE);
+    expect(pages.isMarked).toBe(false);
+  });
+
+  it("are marked one by one", () => {
+    const { pages } = pagesOf(1e6);
+    const random = new Draw(6);
+    const marked = new Set<number>();
+    for (let i = 0; i < 5000; i++) {
+      // Five bytes are the least that a value and its checksum take.
+      const place = random.below(SIZE / 5);
+      pages.read(place * 5, 5, SIZE);
+      expect(pages.isMarked).toBe(marked.has(place));
+      // What lies in two pages is never marked.
+      if (random.chance(0.5) || (place * 5) % 4096 > 4091) continue;
+      pages.mark();
+      marked.add(place);
+    }
+  });
+
+  it("are not known any more when their page was pushed out, or read anew because the file has grown", () => {
+    const { pages } = pagesOf(20_000);
+    pages.read(0, LENGTH, SIZE);
+    pages.mark();
+    for (let offset = 4096; offset < SIZE - LENGTH; offset += 1000) pages.read(offset, LENGTH, SIZE);
+    pages.read(0, LENGTH, SIZE);
+    expect(pages.isMarked).toBe(false);
+    const grown = pagesOf(1e6).pages;
+    grown.read(0, LENGTH, 1000);
+    grown.mark();
+    grown.read(1000, LENGTH, SIZE);
+    grown.read(0, LENGTH, SIZE);
+    expect(grown.isMarked).toBe(false);
+  });
+
+  it("that lie in two pages, or are read alone, are not marked", () => {
+    for (const { pages, offset } of [
+      { pages: pagesOf(1e6).pages, offset: 4000 },
+      { pages: pagesOf(undefined).pages, offset: 0 },
+    ]) {
+      pages.read(offset, LENGTH, SIZE);
+      pages.mark();
+      pages.read(offset, LENGTH, SIZE);
+      expect(pages.isMarked).toBe(false);
+    }
+  });
 });
