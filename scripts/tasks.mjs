@@ -1,9 +1,14 @@
-/** What `npm run build`, `npm run check` and `npm test` do, step by step; the last line of `npm test` is its own count. */
+/**
+ * What `npm run build`, `npm run check` and `npm test` do, step by step; the last line is the count of all of them. `npm test -- --s3` is what CI
+ * runs: the same, and the servers of S3 that Go can build, where there is Go.
+ */
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
+import { Counts } from "./counts.mjs";
 import { root } from "./node24.mjs";
+import { hasGo } from "./s3/servers.mjs";
 
-const results = { passed: 0, failed: 0, skipped: 0 };
+const counts = new Counts();
 
 // Some tools print colours into a file when they find themselves on a CI machine.
 const env = process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: "1", FORCE_COLOR: undefined };
@@ -18,24 +23,14 @@ function run(name, command, args) {
 
 /** One step that passes or fails as a whole. */
 function step(name, command, args) {
-  const passed = run(name, command, args);
-  results[passed ? "passed" : "failed"]++;
-  if (!passed) console.log(`failed: ${name}`);
-  return passed;
+  return counts.add(name, run(name, command, args));
 }
 
 /** Steps that count for themselves: they leave their numbers in a file. */
 function counted(name, command, args, file) {
   const path = `${root}.cache/${file}`;
   rmSync(path, { force: true });
-  const passed = run(name, command, args);
-  const report = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
-  results.passed += report?.numPassedTests ?? 0;
-  results.failed += report?.numFailedTests ?? 0;
-  results.skipped += report?.numPendingTests ?? 0;
-  // A runner that failed without a failed test to show (a file that does not load) is a failure all the same.
-  if (!passed && !(report?.numFailedTests > 0)) results.failed++;
-  return passed;
+  return counts.addReport(name, path, run(name, command, args));
 }
 
 const format = () => step("format", "prettier", ["--check", "--log-level", "warn", "."]);
@@ -56,6 +51,10 @@ const tests = () =>
     "vitest.json",
   );
 const packed = () => counted("package", "node", ["scripts/package.mjs"], "package.json");
+const servers = () => {
+  if (!hasGo()) return counts.skip("servers of S3", "there is no Go here, which builds them");
+  counted("servers of S3", "node", ["scripts/s3.mjs", "--install", "versitygw,gofakes3"], "s3.json");
+};
 
 const tasks = {
   build: () => build(),
@@ -71,10 +70,9 @@ const tasks = {
     types();
     if (build()) packed();
     tests();
+    if (process.argv.includes("--s3")) servers();
   },
 };
 
 tasks[process.argv[2]]();
-const { passed, failed, skipped } = results;
-console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
-process.exit(failed === 0 ? 0 : 1);
+counts.end();

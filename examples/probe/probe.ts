@@ -3,10 +3,10 @@
  * S3_BUCKET (S3_REGION, if it matters; PROBE_KEYS and PROBE_RACERS, to ask more or less). Writes below `foliokv-probe/` and cleans up. Ends with 0 if
  * the store is suitable, with 1 if it is not.
  */
-import { probeStore } from "../../src/adapters/object/probe.ts";
-import { s3FetchStore } from "../../src/adapters/s3-fetch/index.ts";
-import { s3Store } from "../../src/adapters/s3/index.ts";
-import { nodeEnvironment } from "../../src/platform/environment-node.ts";
+import { environment } from "foliokv";
+import { probeStore } from "foliokv/object";
+import { s3Store } from "foliokv/s3";
+import { s3FetchStore } from "foliokv/s3-fetch";
 
 function setting(name: string): string {
   const value = process.env[name];
@@ -25,7 +25,7 @@ const options = {
 // Each of them has connections of its own.
 const connections = [s3Store(options), s3FetchStore(options)];
 const report = await probeStore(s3Store(options), {
-  environment: nodeEnvironment,
+  environment,
   connections,
   keys: Number(process.env.PROBE_KEYS ?? 20),
   racers: Number(process.env.PROBE_RACERS ?? 50),

@@ -1,35 +1,32 @@
 /** Checks that count for themselves: each passes, fails, or is skipped with a reason that is printed. */
-import { writeFileSync } from "node:fs";
 import { inspect, isDeepStrictEqual } from "node:util";
+import { Counts } from "../counts.mjs";
 
 export class Checks {
-  #passed = 0;
-  #failed = 0;
-  #skipped = 0;
+  #counts = new Counts();
 
   /** Runs one check. `work` may return a line to print with it; what it throws fails the check, and the others go on. */
   async check(name, work) {
     try {
       const note = await work();
-      this.#passed++;
+      this.#counts.passed++;
       console.log(`  passed   ${name}${typeof note === "string" ? `: ${note}` : ""}`);
     } catch (error) {
-      this.#failed++;
+      this.#counts.failed++;
       console.log(`  failed   ${name}\n${indent(error instanceof Error ? error.message : String(error))}`);
     }
   }
 
   /** Never silently: what could not run is printed and counted. */
   skip(name, reason) {
-    this.#skipped++;
+    this.#counts.skipped++;
     console.log(`  skipped  ${name}: ${reason}`);
   }
 
   /** Leaves the numbers where `npm test` adds them up. True if nothing failed. */
   finish(file) {
-    const numbers = { numPassedTests: this.#passed, numFailedTests: this.#failed, numPendingTests: this.#skipped };
-    writeFileSync(file, JSON.stringify(numbers));
-    return this.#failed === 0;
+    this.#counts.save(file);
+    return this.#counts.failed === 0;
   }
 }
 
