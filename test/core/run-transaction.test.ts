@@ -68,19 +68,22 @@ describe("its end", () => {
   });
 
   test("conflicts that last longer than timeoutMs end it, not committed", async () => {
-    await using pair = await openPair();
-    const { db, other } = pair;
+    const clock = new TestClock();
+    const ledger = memoryLedger();
+    await using db = await clock.open(ledger);
+    await using other = await clock.open(ledger);
     let count = 0;
     const always = db.transaction(
       async (tx) => {
         await tx.get(["a"]);
         await other.set(["a"], count++);
         tx.set(["a"], "mine");
+        if (count === 3) clock.elapsed += 3_600_000;
       },
-      { timeoutMs: 30 },
+      { timeoutMs: 3_600_000 },
     );
     await expect(always).rejects.toMatchObject({ code: "TransactionConflict", outcome: "not committed" });
-    expect(count).toBeGreaterThan(1);
+    expect(count).toBe(3);
     expect(await db.get(["a"])).toBe(count - 1);
     expect(db.stats().snapshots.count).toBe(0);
   });
