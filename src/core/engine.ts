@@ -127,8 +127,9 @@ export class Engine {
     return this.#context.identity;
   }
 
+  /** What was found damaged so far, and what keeps the rest from being followed. */
   get damage(): readonly AddressRange[] {
-    return this.#context.damage;
+    return [...this.#context.damage, ...this.#follower.damagedAhead];
   }
 
   /** Where the commits end that have been applied. */
@@ -249,10 +250,16 @@ export class Engine {
 
   // --- following ---------------------------------------------------------------------------------------------------
 
-  /** Reads the ledger from the beginning to its present end. Used once, by open. */
+  /** Reads the ledger from the beginning to its present end, or to where nobody can read on. Used once, by open. */
   async catchUp(): Promise<void> {
     this.#context.state = await EngineState.begin(this.session, this.#context.stateOptions);
-    await this.round({ verify: false });
+    try {
+      await this.round({ verify: false });
+    } catch (error) {
+      // What lies before the damage is whole, and can be read: writing, and following further, say again what is wrong.
+      if (this.#follower.damagedAhead.length === 0) throw error;
+      this.#context.listener.problem(error as KVError);
+    }
   }
 
   /** Follows to the end of the ledger. */

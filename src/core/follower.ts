@@ -2,7 +2,7 @@ import type { Applier } from "./applier.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { EngineState } from "./engine-state.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
-import { hasCode, KVError } from "./errors.ts";
+import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { LedgerCommit } from "./ledger.ts";
 import type { Notices } from "./notices.ts";
@@ -28,7 +28,8 @@ export interface FollowerParts {
 export class Follower {
   readonly #context: EngineContext;
   readonly #parts: FollowerParts;
-  #isAstray = false;
+  /** What the last attempt to follow has failed with. */
+  #failure: unknown = undefined;
   /** A vacuum of this instance is under way: its seal is not left for others to act on. */
   helpsAtOnce = false;
   /** monotonic() of the last time the end of the ledger was looked at. */
@@ -43,7 +44,15 @@ export class Follower {
 
   /** The last attempt to follow failed: nothing is written before one succeeds. */
   get isAstray(): boolean {
-    return this.#isAstray;
+    return this.#failure !== undefined;
+  }
+
+  /** What cannot be read of what comes next, on a ledger where nobody can go on behind it. */
+  get damagedAhead(): readonly AddressRange[] {
+    const { resolves, stopped } = this.#context;
+    // What a commit that cannot be understood would have done, no later look tells.
+    const isAhead = resolves && stopped === undefined && hasCode(this.#failure, "LedgerDamaged");
+    return isAhead ? ((this.#failure as KVError).ranges ?? []) : [];
   }
 
   /** See `Engine.isBehind`. */
@@ -61,9 +70,9 @@ export class Follower {
   async follow(verify: boolean, round: FollowState): Promise<void> {
     try {
       await this.#followToEnd(verify, round);
-      this.#isAstray = false;
+      this.#failure = undefined;
     } catch (error) {
-      this.#isAstray = true;
+      this.#failure = error;
       throw error;
     }
   }

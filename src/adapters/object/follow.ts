@@ -82,7 +82,7 @@ export class Follower {
       if (predecessor !== undefined && !equalBytes(read.slot.predecessor, predecessor)) {
         // Where everything was deleted, somebody who had not heard of it yet may have gone on from what was there before.
         this.#ahead.clear();
-        if ((await this.#confirmation.ask(slot, this.#site.nonce)) === "moved") return { slots: [], status: "moved" };
+        if (await this.#isOver(slot)) return { slots: [], status: "moved" };
         throw damagedSlot(slotName(this.#site, slot), slot, "it does not continue what lies before it");
       }
       this.#ahead.delete(slot);
@@ -110,8 +110,9 @@ export class Follower {
       const answer = first.status === "absent" && isBelowOther(i) ? await this.#askAgain(from + i) : first;
       if (answer === "moved") return "moved";
       if (answer.status === "failed") {
-        if (found.length === 0) throw await this.#whyDenied(answer.error, from);
-        break;
+        if (found.length > 0) break;
+        if (hasCode(answer.error, "LedgerDamaged") && (await this.#isOver(from))) return "moved";
+        throw await this.#whyDenied(answer.error, from);
       }
       if (answer.status === "absent") {
         absent = answer;
@@ -145,6 +146,11 @@ export class Follower {
     return this.#confirmation.found.root.checkpointSlot - (from - 1) > RELOAD_SLOTS;
   }
 
+  /** Wrong bytes count no more than right ones where the incarnation is over: somebody may have repaired it. */
+  async #isOver(slot: number): Promise<boolean> {
+    return (await this.#confirmation.ask(slot, this.#site.nonce)) === "moved";
+  }
+
   /** A credential that may read the root and not the next slot may not list, or has been revoked: then it may not read the root either. */
   async #whyDenied(error: unknown, slot: number): Promise<unknown> {
     if (!hasCode(error, "AccessDenied")) return error;
@@ -168,7 +174,7 @@ export class Follower {
   async #askAgain(slot: number): Promise<Asked | "moved"> {
     const again = await this.#ask(slot);
     if (again.status !== "absent") return again;
-    if ((await this.#confirmation.ask(slot, this.#site.nonce)) === "moved") return "moved";
+    if (await this.#isOver(slot)) return "moved";
     const error = damagedSlot(slotName(this.#site, slot), slot, "it is not there, and there are slots behind it");
     return { status: "failed", error };
   }

@@ -31,6 +31,80 @@ async function keysOf(bucket: Bucket, db: CoreKV): Promise<unknown[]> {
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
 
+describe("a ledger in a bucket of which a slot is damaged", () => {
+  const version = (slot: number): number => slot * 65_536;
+  const damaged = { code: "LedgerDamaged", ranges: [{ from: version(21), to: version(22) }] };
+
+  /** What is opened behind 30 slots, slot 21 of which `ruin` has ruined, and what opening it has told of. */
+  async function opened(
+    ruin: (bucket: Bucket, key: string) => Promise<unknown>,
+    options: { readonly readOnly?: boolean } = {},
+  ): Promise<{
+    readonly bucket: Bucket;
+    readonly writer: CoreKV;
+    readonly db: CoreKV;
+    readonly told: readonly unknown[];
+  }> {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, 30);
+    await ruin(bucket, await slotName(bucket, 21));
+    const { opening, told } = openRepairable(bucket, options);
+    return { bucket, writer, db: await opening, told };
+  }
+
+  test.each([
+    ["has other bytes", "found", (bucket: Bucket, key: string) => damage(bucket.store, key, 100)],
+    ["is gone", "absent", (bucket: Bucket, key: string) => bucket.store.delete([key])],
+  ] as const)("that %s: what lies before it can be read, and nothing can be written", async (_, status, ruin) => {
+    const { bucket, db, told } = await opened(ruin);
+    const { environment } = bucket;
+    expect(told).toMatchObject([damaged]);
+    expect(db.stats().damage).toEqual(damaged.ranges);
+    expect(await keysOf(bucket, db)).toEqual(upTo(20));
+    expect(await environment.until(db.get(["k", 19]))).toBe(19);
+    for (let i = 0; i < 2; i++) {
+      await expect(environment.until(db.sync())).rejects.toMatchObject(damaged);
+      await expect(environment.until(db.set(["k", 20], "other"))).rejects.toMatchObject({
+        code: "LedgerDamaged",
+        outcome: "not committed",
+      });
+    }
+    await expect(environment.until(db.vacuum())).rejects.toMatchObject(damaged);
+    // Nobody has filled its place.
+    expect(await bucket.store.get(await slotName(bucket, 21))).toMatchObject({ status });
+  });
+
+  test("goes on as soon as somebody has brought it back", async () => {
+    let kept: Uint8Array | undefined;
+    const { bucket, db } = await opened(async ({ store }, key) => {
+      const found = await store.get(key);
+      if (found.status === "found") kept = found.bytes;
+      await store.delete([key]);
+    });
+    const { environment } = bucket;
+    await bucket.store.create(await slotName(bucket, 21), kept as Uint8Array);
+    await environment.until(db.set(["k", 30], 30));
+    expect(await keysOf(bucket, db)).toEqual(upTo(31));
+    expect(db.stats().damage).toEqual([]);
+  });
+
+  test("goes on with what somebody else has repaired", async () => {
+    const { bucket, db, writer } = await opened((each, key) => damage(each.store, key, 100));
+    const { environment } = bucket;
+    await environment.until(writer.repair());
+    await environment.until(db.set(["k", 20], 20));
+    expect(await keysOf(bucket, db)).toEqual(upTo(21));
+    expect(db.stats().damage).toEqual([]);
+  });
+
+  test("can be read where it may not be written", async () => {
+    const { bucket, db, told } = await opened((each, key) => damage(each.store, key, 100), { readOnly: true });
+    expect(told).toMatchObject([damaged]);
+    expect(await keysOf(bucket, db)).toEqual(upTo(20));
+  });
+});
+
 describe("repair of a ledger in a bucket", () => {
   test("keeps everything up to the damaged slot, under versions that were never used, and reports the rest", async () => {
     const bucket = new Bucket();
@@ -38,8 +112,6 @@ describe("repair of a ledger in a bucket", () => {
     await setKeys(bucket, db, 0, 30);
     const old = await bucket.root();
     await damage(bucket.store, await slotName(bucket, 21), 100);
-    const fresh = await openRepairable(bucket);
-    await expect(fresh.opening).rejects.toMatchObject({ code: "LedgerDamaged" });
     const began = bucket.environment.now();
     const report = await bucket.environment.until(db.repair());
     expect(bucket.environment.now() - began).toBeGreaterThan(5 * MINUTE);
@@ -107,7 +179,7 @@ describe("repair of a ledger in a bucket", () => {
     await setKeys(bucket, db, 0, 20);
     const { runs, nonce } = await bucket.root();
     await bucket.store.delete([runKey(nonce, runs[0])]);
-    const repairing = await openRepairable(bucket, { repair: true });
+    const repairing = openRepairable(bucket, { repair: true });
     const repaired = await repairing.opening;
     expect(await keysOf(bucket, repaired)).toEqual([16, 17, 18, 19]);
   });
@@ -128,14 +200,12 @@ describe("repair of a ledger in a bucket", () => {
     await setKeys(bucket, db, 0, 20);
     await damage(bucket.store, await slotName(bucket, 17), 100);
     const began = bucket.environment.now();
-    const repaired = await (await openRepairable(bucket, { repair: true })).opening;
+    const repaired = await openRepairable(bucket, { repair: true }).opening;
     expect(bucket.environment.now() - began).toBeLessThan(MINUTE);
     expect(await keysOf(bucket, repaired)).toEqual(upTo(16));
     // A whole ledger is left as it is.
     const root = await bucket.root();
-    await (
-      await openRepairable(bucket, { repair: true })
-    ).opening;
+    await openRepairable(bucket, { repair: true }).opening;
     expect(await bucket.root()).toEqual(root);
   });
 
@@ -174,20 +244,22 @@ describe("repair of a ledger in a bucket", () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket);
     await setKeys(bucket, db, 0, 3);
-    const reader = await (await openRepairable(bucket, { readOnly: true })).opening;
+    const reader = await openRepairable(bucket, { readOnly: true }).opening;
     await expect(bucket.environment.until(reader.repair())).rejects.toMatchObject({ code: "ReadOnly" });
   });
 });
 
-async function openRepairable(
+function openRepairable(
   bucket: Bucket,
   options: { readonly repair?: boolean; readonly readOnly?: boolean } = {},
-): Promise<{ readonly opening: Promise<CoreKV> }> {
+): { readonly opening: Promise<CoreKV>; readonly told: readonly unknown[] } {
   const ledgerAt = (): never => {
     throw new Error("there are no files here");
   };
   const db = new CoreKV({ autoSync: false }, { environment: bucket.environment, ledgerAt, fileWork });
+  const told: unknown[] = [];
+  db.on("error", (error) => told.push(error));
   const opening = bucket.environment.until(db.open(objectLedger(bucket.counting), options).then(() => db));
   opening.catch(() => undefined);
-  return { opening };
+  return { opening, told };
 }
