@@ -1,26 +1,27 @@
 /**
- * `node --expose-gc bench/overlay-micro.ts [entries]`: the overlay beside the copy-on-write B-tree, each with rows as the engine makes
+ * `node --expose-gc bench/overlay-micro.ts [entries]`: the overlay beside what a transaction stages, each with rows as the engine makes
  * them. Nanoseconds of processor time an operation (all threads, so that the garbage collector's work counts), and bytes of memory an entry.
  */
 import { encodeKey } from "../src/core/key.ts";
-import { OrderedMap } from "../src/core/ordered-map.ts";
 import type { OrderedView } from "../src/core/ordered-view.ts";
 import { Overlay } from "../src/core/overlay.ts";
 import { Row } from "../src/core/resolve.ts";
+import { StagedRows } from "../src/core/staged-rows.ts";
 import { shuffled } from "./entries.ts";
 
 const entries = Number(process.argv[2] ?? 100_000);
 const ROUNDS = 3;
 
+type View = Pick<OrderedView<Row>, "get" | "cursor">;
+
 interface Index extends OrderedView<Row> {
   write(key: string, row: Row): void;
-  freeze(): OrderedView<Row> & { release?(): void };
+  freeze(): View & { release?(): void };
 }
 
-class Tree extends OrderedMap<Row> {
+class Staged extends StagedRows {
   write(key: string, row: Row): void {
-    if (row.deleted) this.delete(key);
-    else this.set(key, row);
+    this.set(key, row);
   }
 }
 
@@ -50,7 +51,7 @@ function measure(name: string, count: number, work: () => void): void {
   results.set(name, [...(results.get(name) ?? []), nanoseconds]);
 }
 
-function scan(view: OrderedView<Row>): number {
+function scan(view: View): number {
   const cursor = view.cursor();
   let sum = 0;
   for (let ok = cursor.seek(""); ok; ok = cursor.next()) sum += cursor.value.valueLength + cursor.key.length;
@@ -125,7 +126,7 @@ function run(make: () => Index): void {
   });
 }
 
-const kinds: Readonly<Record<string, () => Index>> = { "B-tree": () => new Tree(), overlay: () => new Slab() };
+const kinds: Readonly<Record<string, () => Index>> = { staged: () => new Staged(), overlay: () => new Slab() };
 const [only] = process.argv.slice(3);
 if (only === undefined) {
   // Each in a process of its own: shared code would be compiled for both.

@@ -5,9 +5,9 @@ import type { MaybePromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey } from "./key.ts";
 import { type Layer, LayeredView } from "./layers.ts";
-import { OrderedMap } from "./ordered-map.ts";
 import type { Snapshot, ValueSource } from "./source.ts";
 import { type Change, type Row, resolve } from "./resolve.ts";
+import { StagedRows } from "./staged-rows.ts";
 import { decodeValue } from "./value.ts";
 
 /** What a transaction sees: its frozen state, that state with its own operations on top, and the reader's clock. */
@@ -24,7 +24,7 @@ interface Base {
 export class StagedState implements ValueSource {
   #base: Base | undefined;
   /** What the transaction has changed, deleted rows included. */
-  readonly #own = new OrderedMap<Row>();
+  readonly #own = new StagedRows();
   /**
    * Operations that nobody has looked at yet: sets and deletes, because most transactions that write much read little, and sums from one on whose
    * stored value has yet to arrive.

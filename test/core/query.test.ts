@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { encodeKey, type KeyPart } from "../../src/core/key.ts";
 import { listRows } from "../../src/core/listing.ts";
-import { OrderedMap } from "../../src/core/ordered-map.ts";
 import { compileQuery, type KeyRange, type Query } from "../../src/core/query.ts";
 import { Row } from "../../src/core/resolve.ts";
+import { StagedRows } from "../../src/core/staged-rows.ts";
 import { compareKeys, compareParts, Draw, drawPart, nameOf } from "../support/random.ts";
 
 type Part = KeyPart | KeyRange;
@@ -53,7 +53,7 @@ describe("queries", () => {
     for (let round = 0; round < 30; round++) {
       const drawn = draw.many(120, () => draw.many(1 + draw.below(4), () => drawPart(draw)));
       const keys = [...new Map(drawn.map((key) => [nameOf(key), key])).values()].sort(compareKeys);
-      const rows = new OrderedMap<Row>();
+      const rows = new StagedRows();
       for (const key of keys) rows.set(encodeKey(key), row);
       for (let i = 0; i < 40; i++) {
         const query = drawQuery(draw, keys);

@@ -1,0 +1,129 @@
+import type { EncodedKey } from "./key.ts";
+import { KeyOrder, OrderCursor } from "./key-order.ts";
+import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
+import type { Row } from "./resolve.ts";
+
+/** A row that was replaced, which a frozen state may see. */
+interface OlderRow {
+  /** How many states had been frozen before it was written. */
+  readonly since: number;
+  readonly row: Row;
+  readonly older: OlderRow | undefined;
+}
+
+/**
+ * What a transaction has changed, in order. Frozen in O(1): a row that a frozen state may see is kept behind the one that replaces it, as long as the
+ * transaction lasts.
+ */
+export class StagedRows implements OrderedView<Row> {
+  readonly #order = new KeyOrder();
+  readonly #numbers = new Map<EncodedKey, number>();
+  /** By the number of the key: its newest row, and how many states had been frozen before. */
+  readonly #rows: Row[] = [];
+  readonly #since: number[] = [];
+  readonly #older = new Map<number, OlderRow>();
+  #frozen = 0;
+
+  get size(): number {
+    return this.#rows.length;
+  }
+
+  get(key: EncodedKey): Row | undefined {
+    return this.#at(key, this.#frozen);
+  }
+
+  /** Takes no notice of what is written while it is in use, beyond that it may come upon it. */
+  cursor(): OrderedCursor<Row> {
+    return this.#cursorAt(this.#frozen);
+  }
+
+  set(key: EncodedKey, row: Row): void {
+    let number = this.#numbers.get(key);
+    if (number === undefined) {
+      number = this.#rows.length;
+      this.#order.add(key, number);
+      this.#numbers.set(key, number);
+    } else if (this.#since[number] < this.#frozen) {
+      this.#older.set(number, { since: this.#since[number], row: this.#rows[number], older: this.#older.get(number) });
+    }
+    this.#rows[number] = row;
+    this.#since[number] = this.#frozen;
+  }
+
+  /** The present rows, for ever. */
+  freeze(): Pick<OrderedView<Row>, "get" | "cursor"> {
+    const state = this.#frozen++;
+    return { get: (key) => this.#at(key, state), cursor: () => this.#cursorAt(state) };
+  }
+
+  #at(key: EncodedKey, state: number): Row | undefined {
+    const number = this.#numbers.get(key);
+    return number === undefined ? undefined : this.#rowOf(number, state);
+  }
+
+  /** The row that a state has, which is frozen or the present one. */
+  #rowOf(number: number, state: number): Row | undefined {
+    if (this.#since[number] <= state) return this.#rows[number];
+    let older = this.#older.get(number);
+    while (older !== undefined && older.since > state) older = older.older;
+    return older?.row;
+  }
+
+  #cursorAt(state: number): OrderedCursor<Row> {
+    return new StagedCursor(new OrderCursor(this.#order), (number) => this.#rowOf(number, state));
+  }
+}
+
+class StagedCursor implements OrderedCursor<Row> {
+  readonly #cursor: OrderCursor;
+  readonly #rowOf: (number: number) => Row | undefined;
+  #row: Row | undefined;
+
+  constructor(cursor: OrderCursor, rowOf: (number: number) => Row | undefined) {
+    this.#cursor = cursor;
+    this.#rowOf = rowOf;
+  }
+
+  get key(): EncodedKey {
+    return this.#cursor.key;
+  }
+
+  get value(): Row {
+    return this.#row as Row;
+  }
+
+  seek(key: EncodedKey): boolean {
+    return this.#forward(this.#cursor.seek(key));
+  }
+
+  seekBefore(key: EncodedKey | undefined): boolean {
+    return this.#backward(this.#cursor.seekBefore(key));
+  }
+
+  next(): boolean {
+    return this.#forward(this.#cursor.next());
+  }
+
+  previous(): boolean {
+    return this.#backward(this.#cursor.previous());
+  }
+
+  // Both pass keys that came after the state.
+
+  #forward(found: boolean): boolean {
+    let ok = found;
+    while (ok && !this.#isVisible()) ok = this.#cursor.next();
+    return ok;
+  }
+
+  #backward(found: boolean): boolean {
+    let ok = found;
+    while (ok && !this.#isVisible()) ok = this.#cursor.previous();
+    return ok;
+  }
+
+  #isVisible(): boolean {
+    this.#row = this.#rowOf(this.#cursor.id);
+    return this.#row !== undefined;
+  }
+}
