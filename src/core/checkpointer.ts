@@ -13,16 +13,24 @@ import { RowWalk } from "./row-walk.ts";
 import { RunBuilder } from "./run-builder.ts";
 import { homeBytes } from "./source.ts";
 
-/** A save is due after so many operations, or so many bytes of commits: what the next open reads again if it never comes to closing. */
+/**
+ * A save is due when so many operations, or so many bytes of commits, have come since what is saved, by this replica or another one: what the next open
+ * reads again if it never comes to closing.
+ */
 const OPERATIONS_DUE = 8 * 1024;
 const BYTES_DUE = 8 * 1024 * 1024;
-/** While another one is under way, only after so many times as much: whoever writes faster than can be saved has larger runs made, and fewer. */
+const DUE: Amount = { operations: OPERATIONS_DUE, bytes: BYTES_DUE };
+/** An overlay takes no more than so many times as much: whoever writes faster than can be saved has larger runs made, and fewer. */
 const BUSY_FACTOR = 4;
-/** And on closing after so many: reading as many again is what the next open may take without anybody noticing. */
-const CLOSING_OPERATIONS = 256;
-const CLOSING_BYTES = 256 * 1024;
-/** Several processes come to that at the same time: each waits a while of its own, and as a rule finds that another has saved. */
+const OVERLAY_MAX: Amount = { operations: BUSY_FACTOR * OPERATIONS_DUE, bytes: BUSY_FACTOR * BYTES_DUE };
+/** How exactly it is known where what came lies. */
+const MARK: Amount = { operations: OPERATIONS_DUE / 8, bytes: BYTES_DUE / 8 };
+/** And on closing after so much: reading as much again is what the next open may take without anybody noticing. */
+const DUE_ON_CLOSING: Amount = { operations: 256, bytes: 256 * 1024 };
+/** Several processes come to that at the same time: each waits a while of its own, and as a rule finds that another has saved, or is at it. */
 const WAIT_MS = 250;
+/** How often, at most: whoever is at it may never come to its end, and what is ahead may never be followed. */
+const WAITS_MAX = 16;
 /** Closed overlays that may wait for being saved before commits have to wait too. */
 const CLOSED_MAX = 4;
 /** So many runs of about the same size stand beside each other before one more is merged with them. */
@@ -48,6 +56,17 @@ export interface CheckpointerHost {
   problem(error: KVError): void;
 }
 
+interface Amount {
+  readonly operations: number;
+  readonly bytes: number;
+}
+
+/** How much had come when the replica stood there. */
+interface Mark extends Amount {
+  readonly position: Position;
+  readonly version: number;
+}
+
 /** An overlay that takes no more changes, and what it reaches up to. */
 interface Closed {
   readonly overlay: Overlay;
@@ -69,8 +88,17 @@ export class Checkpointer {
   readonly #host: CheckpointerHost;
   /** Newest first. */
   #closed: readonly Closed[] = [];
+  /** What has come since the beginning. */
   #operations = 0;
   #bytes = 0;
+  /** The first is the last one that what is saved reaches up to. */
+  #marks: Mark[];
+  /** When an overlay was closed last. */
+  #closedAt: Amount = { operations: 0, bytes: 0 };
+  /** When a save failed last. */
+  #failedAt: Amount = { operations: -Infinity, bytes: -Infinity };
+  /** The replica's version where its position was known to be in accord with it. */
+  #checkedVersion: number;
   #saving: Promise<void> | undefined;
   #hurry: (() => void) | undefined;
   #hurried = false;
@@ -89,6 +117,8 @@ export class Checkpointer {
   constructor(host: CheckpointerHost, covered: Position) {
     this.#host = host;
     this.#covered = covered;
+    this.#checkedVersion = host.replica.version;
+    this.#marks = [{ position: covered, version: this.#checkedVersion, operations: 0, bytes: 0 }];
   }
 
   /** Counts what one commit has added. */
@@ -99,17 +129,41 @@ export class Checkpointer {
 
   /** To be called where the host's position is that of the replica's version. */
   check(): void {
-    const factor = this.#saving === undefined ? 1 : BUSY_FACTOR;
-    if (this.#stopped || (this.#operations < factor * OPERATIONS_DUE && this.#bytes < factor * BYTES_DUE)) return;
-    this.#close();
+    this.#checkedVersion = this.#host.replica.version;
+    if (this.#stopped || !this.#hasCome(MARK, this.#marks[this.#marks.length - 1])) return;
+    this.#mark();
+    const isDue = this.#saving === undefined && this.#isDue;
+    if (isDue || this.#hasCome(OVERLAY_MAX, this.#closedAt)) this.#close();
+    if (isDue) this.#saving = this.#saveAll();
   }
 
+  #mark(): void {
+    const { position, replica } = this.#host;
+    this.#marks.push({ position, version: replica.version, operations: this.#operations, bytes: this.#bytes });
+  }
+
+  #hasCome({ operations, bytes }: Amount, since: Amount): boolean {
+    return this.#operations - since.operations >= operations || this.#bytes - since.bytes >= bytes;
+  }
+
+  get #isDue(): boolean {
+    if (this.#hurried && this.#store !== undefined) return this.#hasCome(DUE_ON_CLOSING, this.#marks[0]);
+    return this.#hasCome(DUE, this.#marks[0]) && this.#hasCome(DUE, this.#failedAt);
+  }
+
+  /** What came up to these marks is saved. */
+  #forget(isCovered: (mark: Mark) => boolean): void {
+    const kept = this.#marks.findIndex((mark, i) => i > 0 && !isCovered(mark));
+    this.#marks = this.#marks.slice(kept < 0 ? -1 : kept - 1);
+  }
+
+  /** Where `check` may be called. */
   #close(): void {
     const { replica, position } = this.#host;
+    if (this.#operations === this.#closedAt.operations) return;
     this.#closed = [{ overlay: replica.close(), position, version: replica.version }, ...this.#closed];
-    this.#operations = 0;
-    this.#bytes = 0;
-    this.#saving ??= this.#saveAll();
+    this.#mark();
+    this.#closedAt = this.#marks[this.#marks.length - 1];
   }
 
   /** So much waits for being saved that nothing should be added to it. */
@@ -141,9 +195,8 @@ export class Checkpointer {
       covered.map(({ overlay }) => overlay),
       replica.runs,
     );
-    if (replica.version >= below) return;
-    this.#operations = 0;
-    this.#bytes = 0;
+    this.#mark();
+    this.#forget(({ version }) => version < below);
   }
 
   /**
@@ -152,8 +205,10 @@ export class Checkpointer {
    */
   async stop(): Promise<void> {
     this.#hurried = true;
-    const worthIt = this.#operations >= CLOSING_OPERATIONS || this.#bytes >= CLOSING_BYTES;
-    if (!this.#stopped && worthIt && this.#store !== undefined) this.#close();
+    if (!this.#stopped && this.#isDue && this.#store !== undefined) {
+      this.#close();
+      this.#saving ??= this.#saveAll();
+    }
     this.#hurry?.();
     await this.#saving;
     this.#stopped = true;
@@ -170,20 +225,24 @@ export class Checkpointer {
 
   async #saveAll(): Promise<void> {
     try {
-      for (let tries = 0; this.#closed.length > 0 && !this.#stopped; tries++) {
-        if (this.#closed.length < CLOSED_MAX && !this.#hurried) await this.#wait();
-        // Meanwhile another generation's snapshot may have taken it all, or nobody wants it any more.
-        if (this.#closed.length === 0 || this.#stopped) break;
-        const waiting = this.#closed.length;
-        if (!(await this.#adopt())) await this.#save();
-        if (this.#closed.length < waiting) tries = 0;
+      for (let tries = 0; this.#isDue && !this.#stopped; tries++) {
+        const covered = this.#covered;
+        if (!(await this.#isSpared())) {
+          // What has come meanwhile too: then those who have waited for this save, and closed an overlay later than this replica did, are spared theirs.
+          if (this.#host.replica.version === this.#checkedVersion) this.#close();
+          // A snapshot of another generation may have taken it all, or nobody wants it any more.
+          if (this.#closed.length === 0 || this.#stopped) break;
+          await this.#save();
+        }
+        if (this.#covered !== covered) tries = 0;
         else if (tries === TRIES_MAX) this.#doWithout(new Error("what others publish cannot be read"));
         if (this.#closed.length < CLOSED_MAX) this.#relieve();
       }
     } catch (error) {
       if (error instanceof IndexDamaged) this.#host.indexDamaged();
-      // Nothing is lost: the overlays stay, and commits go on. It is tried again when the next one is closed.
+      // Nothing is lost: the overlays stay, and commits go on. It is tried again when as much has come once more.
       else this.#report(error);
+      this.#failedAt = { operations: this.#operations, bytes: this.#bytes };
     } finally {
       this.#saving = undefined;
       this.#relieve();
@@ -194,8 +253,22 @@ export class Checkpointer {
     for (const relieve of this.#relief.splice(0)) relieve();
   }
 
+  /** Waits until it is this replica's turn to save. True if it took over meanwhile what another one has saved. */
+  async #isSpared(): Promise<boolean> {
+    for (let waits = 0; ; waits++) {
+      const isLast = this.#store === undefined || this.#isUrgent || waits === WAITS_MAX;
+      if (!isLast) await this.#wait();
+      const found = await this.#adopt();
+      if (found === "adopted") return true;
+      if (isLast || this.#stopped || (found === "nothing" && this.#store?.isBusy?.() !== true)) return false;
+    }
+  }
+
+  get #isUrgent(): boolean {
+    return this.#hurried || this.#closed.length >= CLOSED_MAX;
+  }
+
   #wait(): Promise<void> {
-    if (this.#store === undefined) return Promise.resolve();
     return new Promise((resolve) => {
       const { environment } = this.#host;
       const timer = environment.setTimer(resolve, environment.random() * WAIT_MS, { ref: false });
@@ -210,16 +283,18 @@ export class Checkpointer {
     return this.#unsaveable ? undefined : this.#host.store;
   }
 
-  /** Takes what another process has published, if that covers more than the runs here and no more than was applied. True if it did. */
-  async #adopt(): Promise<boolean> {
-    // What reaches further than this replica has come would be seen before its time, and sums added twice.
-    const published = await this.#published(
-      ({ position }) => position > this.#covered && position <= this.#host.position,
-    );
-    if (published === undefined) return false;
+  /** Takes what another process has published, if that covers more than the runs here and no more than was applied. */
+  async #adopt(): Promise<"adopted" | "ahead" | "nothing"> {
+    let isAhead = false;
+    const published = await this.#published(({ position }) => {
+      // What reaches further than this replica has come would be seen before its time, and sums added twice.
+      isAhead = position > this.#host.position;
+      return position > this.#covered && !isAhead;
+    });
+    if (published === undefined) return isAhead ? "ahead" : "nothing";
     this.counts.adopted++;
     this.#install(published.position, published.version, published.runs);
-    return true;
+    return "adopted";
   }
 
   /**
@@ -237,10 +312,11 @@ export class Checkpointer {
     this.counts.adopted++;
     this.#host.replica.skipTo(published.version, published.runs);
     this.#closed = [];
-    this.#operations = 0;
-    this.#bytes = 0;
     this.#covered = published.position;
     this.#mergeAll = false;
+    this.#mark();
+    this.#forget(() => true);
+    this.#closedAt = this.#marks[0];
     return published.position;
   }
 
@@ -278,8 +354,6 @@ export class Checkpointer {
     const epoch = this.#epoch;
     const store = this.#store;
     const closed = this.#closed;
-    // Since it was found to be due, with nothing to be adopted, a snapshot may have taken it all, or nobody wants it any more.
-    if (closed.length === 0 || this.#stopped) return;
     const { position, version } = closed[0];
     const present = this.#host.replica.runs;
     const mergesAll = store !== undefined && this.#mergeAll;
@@ -308,7 +382,7 @@ export class Checkpointer {
       const runs = [run, ...present.slice(merged.length)];
       const published = await this.#publish(store, { position, version, runs: runs.map((each) => each.stored) }, epoch);
       if (!published) store?.discard([stored]);
-      if (!published && (await this.#adopt())) return;
+      if (!published && (await this.#adopt()) === "adopted") return;
       // Asked last: all that was awaited may have changed what lies underneath.
       if (epoch !== this.#epoch) return;
       this.counts.saved++;
@@ -380,6 +454,7 @@ export class Checkpointer {
     this.#closed = this.#closed.filter((each) => each.position > position);
     this.#covered = position;
     this.#mergeAll = false;
+    this.#forget((mark) => mark.position <= position);
     replica.replace(
       covered.map(({ overlay }) => overlay),
       runs,

@@ -124,6 +124,8 @@ export interface CheckpointStore {
    * beyond its ledger.
    */
   publish(checkpoint: Checkpoint): Promise<PublishResult>;
+  /** True if somebody else seems to be about to publish. Left out where that cannot be told. */
+  isBusy?(): boolean;
   /** What is published cannot be read: it is not to be offered again. */
   invalidate(): void;
   /** Removes runs made here that were never published. */

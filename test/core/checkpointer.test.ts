@@ -41,8 +41,17 @@ class TestStore implements CheckpointStore {
   readonly made = new Set<string>();
   damage: ((bytes: Uint8Array) => void) | undefined;
 
-  load(): "missing" {
-    return "missing";
+  /** What another process has published. */
+  others: Checkpoint | undefined;
+  /** Whether another one seems to be about to. */
+  busy: () => boolean = () => false;
+
+  load(): Checkpoint | "missing" {
+    return this.others ?? "missing";
+  }
+
+  isBusy(): boolean {
+    return this.busy();
   }
 
   createRun(): ReturnType<CheckpointStore["createRun"]> {
@@ -120,6 +129,23 @@ class Bench {
     this.position++;
     this.replica.version = this.position;
     this.replica.voidVersions.add(this.position);
+  }
+
+  /** What another process would publish here, with a run of these keys. */
+  checkpointOf(...keys: readonly string[]): Checkpoint {
+    const { bytes } = buildRun(keys.map((key) => ({ key, row: new Row(this.position, 0, 0, 0, false, -1, 0, 0, 1) })));
+    const run: StoredRun = {
+      id: `others-${this.position}`,
+      length: bytes.length,
+      smallReads: true,
+      read: (place, length) => bytes.subarray(place, place + length),
+      close: () => undefined,
+    };
+    return { position: this.position, version: this.position, runs: [run] };
+  }
+
+  adopted(count: number): Promise<void> {
+    return expect.poll(() => this.checkpointer.counts.adopted).toBe(count);
   }
 
   saved(count: number): Promise<void> {
@@ -211,6 +237,89 @@ describe("runs", () => {
     }
     expect(bench.replica.runs.length).toBeLessThanOrEqual(12);
     for (let n = 0; n <= 12; n++) expect(bench.replica.get(`${n} 0`)).toBeDefined();
+  });
+});
+
+describe("several processes that come to a save at the same time", () => {
+  it("wait for the one that is at it, and save nothing themselves", async () => {
+    const bench = new Bench();
+    let asked = 0;
+    bench.store.busy = () => {
+      if (++asked === 3) bench.store.others = bench.checkpointOf("a", "b");
+      return true;
+    };
+    bench.fill("a", "b");
+    await bench.adopted(1);
+    expect(asked).toBe(3);
+    expect(bench.store.made.size).toBe(0);
+    expect(bench.replica.newest.rows).toBe(0);
+    expect(bench.replica.get("b")).toBeDefined();
+  });
+
+  it("save by themselves if the one that is at it never comes to its end", async () => {
+    const bench = new Bench();
+    bench.store.busy = () => true;
+    bench.fill("a");
+    await bench.saved(1);
+    expect(bench.store.published.length).toBe(1);
+  });
+
+  it("have it soon enough not to let commits wait", async () => {
+    const bench = new Bench();
+    let asked = 0;
+    bench.store.busy = () => ++asked > 0;
+    for (const key of ["a", "b", "c", "d"]) {
+      bench.checkpointer.count(3 * DUE, 0);
+      bench.fill(key);
+    }
+    expect(bench.checkpointer.isOverdue).toBe(true);
+    await bench.checkpointer.whenRelieved();
+    expect(bench.store.published.length).toBe(1);
+    expect(asked).toBe(1);
+  });
+
+  it("save what has come while they waited as well, so that those who closed later are spared", async () => {
+    const bench = new Bench();
+    bench.fill("a");
+    bench.commit("b");
+    bench.checkpointer.count(1, 0);
+    bench.checkpointer.check();
+    await bench.saved(1);
+    expect(bench.store.published.map(({ position }) => position)).toEqual([2]);
+    expect(bench.replica.newest.rows).toBe(0);
+  });
+
+  it("save nothing that is only half applied", async () => {
+    const bench = new Bench();
+    bench.fill("a");
+    bench.commit("b");
+    bench.checkpointer.count(1, 0);
+    await bench.saved(1);
+    expect(bench.store.published.map(({ position }) => position)).toEqual([1]);
+  });
+
+  it("count from what another one has saved", async () => {
+    const bench = new Bench();
+    bench.commit("a");
+    bench.checkpointer.count(DUE / 2, 0);
+    bench.checkpointer.check();
+    const others = bench.checkpointOf("a");
+    bench.commit("b");
+    bench.checkpointer.count(DUE / 2, 0);
+    bench.store.others = others;
+    bench.checkpointer.check();
+    await bench.adopted(1);
+    bench.store.others = undefined;
+    bench.commit("c");
+    bench.checkpointer.count(DUE / 2 - 1, 0);
+    bench.checkpointer.check();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(bench.store.made.size).toBe(0);
+    bench.commit("d");
+    bench.checkpointer.count(1024, 0);
+    bench.checkpointer.check();
+    await bench.saved(1);
+    expect(bench.store.published[0].position).toBe(4);
   });
 });
 

@@ -216,8 +216,8 @@ export const defects: readonly Defect[] = [
   }),
   defect("a checkpoint is adopted that reaches further than what was applied", {
     file: CHECKPOINTER,
-    find: "position > this.#covered && position <= this.#host.position",
-    replace: "position > this.#covered",
+    find: "return position > this.#covered && !isAhead;",
+    replace: "return position > this.#covered;",
   }),
   defect("what lies below a snapshot is seen in older layers", {
     file: "core/layers.ts",

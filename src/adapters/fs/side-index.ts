@@ -27,7 +27,9 @@ const MANIFEST_FORMAT = 1;
 const MANIFEST_BYTES_MAX = 64 * 1024;
 /** Another process may publish a new list, and unlink what the old one names, while this one opens it. */
 const TRIES = 8;
-/** What no manifest names may belong to a save under way. */
+/** What was written to so recently, and is named by no manifest, belongs to a save under way, by all appearances. */
+const BUSY_MS = 1000;
+/** As long as it may. */
 const ABANDONED_MS = 60 * 60 * 1000;
 
 /** What the index is of. */
@@ -65,6 +67,8 @@ interface Manifest {
 export class SideIndex implements CheckpointStore {
   readonly #host: SideIndexHost;
   readonly #path: string;
+  /** Names of files that belong to no save under way, as far as they are still there. */
+  #settled = new Set<string>();
 
   constructor(host: SideIndexHost) {
     this.#host = host;
@@ -95,6 +99,7 @@ export class SideIndex implements CheckpointStore {
     const { replacing, environment, realPath } = this.#host;
     const name = `${this.#host.name}.idx-${toHex(environment.randomBytes(8))}`;
     const path = `${this.#host.directory}/${name}`;
+    this.#settled.add(name);
     const file = telling(realPath, () => replacing.createLike(path, realPath));
     let length = 0;
     return {
@@ -181,6 +186,25 @@ export class SideIndex implements CheckpointStore {
     const present = calls.stat(realPath);
     if (present?.device !== open.device || present.inode !== open.inode) return false;
     return runs.every(({ id }) => calls.stat(`${directory}/${id}`) !== undefined);
+  }
+
+  isBusy(): boolean {
+    const { replacing, environment, directory, name } = this.#host;
+    const manifest = this.#readManifest();
+    const named = typeof manifest === "string" ? [] : manifest.runs.map((run) => run.name);
+    const settled = new Set<string>();
+    let isBusy = false;
+    for (const found of replacing.list(directory)) {
+      if (!found.startsWith(`${name}.idx-`)) continue;
+      const isSettled =
+        this.#settled.has(found) ||
+        named.includes(found) ||
+        environment.now() - (replacing.modifiedAt(`${directory}/${found}`) ?? 0) > BUSY_MS;
+      if (isSettled) settled.add(found);
+      else isBusy = true;
+    }
+    this.#settled = settled;
+    return isBusy;
   }
 
   invalidate(): void {
