@@ -422,6 +422,7 @@ export class Checkpointer {
     try {
       const builder = new RunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
       const below = replica.base?.below ?? 0;
+      for (const { overlay } of closed) while (overlay.putInOrder()) if (pacer.due()) await pacer.rest();
       const layers = [...closed.map(({ overlay }) => overlay), ...merged];
       const walk = new RowWalk(new LayeredView(layers, undefined));
       let rows = 0;

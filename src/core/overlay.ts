@@ -16,8 +16,8 @@ import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
  * that a key written ten million times takes up one record.
  */
 
-/** New keys that may wait for being put in order. Bounds how long the first ordered read, or one write in so many, takes. */
-const UNORDERED_MAX = 4096;
+/** New keys that are put in order at once. Where order is asked for, no more of them wait for that: one write in so many takes as long. */
+const PORTION = 4096;
 /** Older rows kept before the first search for those that nobody needs. */
 const SWEEP_MIN = 4096;
 /** Deleted keys that one write takes out for good, when no frozen version sees them any more. */
@@ -38,6 +38,8 @@ export interface OverlayOptions {
   readonly covers: boolean;
   /** Any number; a different one for each overlay. */
   readonly seed: number;
+  /** True if somebody will ask for an order, by all appearances: then new keys are put in order as they come. */
+  readonly isReadInOrder?: boolean | undefined;
 }
 
 export class Overlay implements OrderedView<Row> {
@@ -62,9 +64,12 @@ export class Overlay implements OrderedView<Row> {
   #entries = 0;
   #size = 0;
   #keyBytes = 0;
+  #isReadInOrder: boolean;
 
   constructor(options: OverlayOptions) {
     this.#covers = options.covers;
+    // What is removed without having been in order is given up only when that is made.
+    this.#isReadInOrder = options.isReadInOrder === true || !options.covers;
     this.#seed = options.seed | 0;
   }
 
@@ -98,6 +103,11 @@ export class Overlay implements OrderedView<Row> {
     if (this.#entries === 0) return undefined;
     const id = this.#table.find(key, hashKey(key, this.#seed));
     return id < 0 ? undefined : this.#slab.read(id);
+  }
+
+  /** Somebody has asked for an order. */
+  get isReadInOrder(): boolean {
+    return this.#isReadInOrder;
   }
 
   /** A cursor over the newest rows. They must not change while it is in use. */
@@ -152,7 +162,7 @@ export class Overlay implements OrderedView<Row> {
   }
 
   #add(key: EncodedKey, hash: number, deleted: boolean): number {
-    if (this.#unordered.length >= UNORDERED_MAX) this.#putInOrder();
+    if (this.#isReadInOrder && this.#unordered.length >= PORTION) this.putInOrder();
     const id = this.#slab.allocate(key);
     this.#table.add(hash, id);
     this.#entries++;
@@ -175,12 +185,11 @@ export class Overlay implements OrderedView<Row> {
     }
   }
 
-  /** Puts new keys in order. */
-  #putInOrder(): void {
+  /** Puts new keys in order, a portion of them. False if there are none left. */
+  putInOrder(): boolean {
     const slab = this.#slab;
-    const unordered = this.#unordered;
-    if (unordered.length === 0) return;
-    this.#unordered = [];
+    if (this.#unordered.length === 0) return false;
+    const unordered = this.#unordered.splice(0, PORTION);
     const keys: EncodedKey[] = [];
     const ids: number[] = [];
     let ascending = true;
@@ -195,12 +204,16 @@ export class Overlay implements OrderedView<Row> {
       ids.push(id);
       slab.markOrdered(id);
     }
-    if (ascending) return this.#order.addAll(keys, ids);
-    const places = Array.from(sortedPlaces(keys));
-    this.#order.addAll(
-      places.map((place) => keys[place]),
-      places.map((place) => ids[place]),
-    );
+    if (ascending) {
+      this.#order.addAll(keys, ids);
+    } else {
+      const places = Array.from(sortedPlaces(keys));
+      this.#order.addAll(
+        places.map((place) => keys[place]),
+        places.map((place) => ids[place]),
+      );
+    }
+    return true;
   }
 
   // --- frozen versions ---------------------------------------------------------------------------------------------
@@ -219,7 +232,8 @@ export class Overlay implements OrderedView<Row> {
   }
 
   #cursorAt(version: number): OrderedCursor<Row> {
-    this.#putInOrder();
+    this.#isReadInOrder = true;
+    while (this.putInOrder());
     return new OverlayCursor(this.#order, version, this.#slab, (id) => this.#rowAt(id, version));
   }
 

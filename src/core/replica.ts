@@ -31,7 +31,7 @@ export class Replica implements Layer {
   /** Versions of the void commits met here; those that runs cover are told by the runs. */
   readonly voidVersions = new Set<number>();
   readonly #seed: number;
-  #overlays: readonly Overlay[];
+  #overlays: readonly Overlay[] = [];
   #runs: readonly HeldRun[];
   #base: ReplicaBase | undefined;
   #view: LayeredView;
@@ -211,7 +211,9 @@ export class Replica implements Layer {
 
   #newOverlay(): Overlay {
     // A snapshot may come to lie underneath at any time: what is deleted has to hide what it holds.
-    return new Overlay({ covers: true, seed: this.#seed });
+    // As long as nobody reads in order, none is made but for what is saved.
+    const isReadInOrder = this.#overlays.at(0)?.isReadInOrder;
+    return new Overlay({ covers: true, seed: this.#seed, isReadInOrder });
   }
 
   #makeView(): LayeredView {

@@ -159,6 +159,38 @@ it("holds of plain sets and deletes what resolving them gives", () => {
   expect(listed(direct.cursor(), true)).toEqual(listed(resolved.cursor(), true));
 });
 
+describe("the order of an overlay", () => {
+  const random = new Draw(12);
+  const keys = [...new Set(random.many(10_000, () => `${random.below(1e9)}`))];
+  const filled = (): Overlay => {
+    const overlay = new Overlay({ covers: true, seed: 3 });
+    keys.forEach((key, i) => overlay.put(key, new Row(i + 1, 0, 0, 0, false, 0, 1, i + 1, undefined)));
+    return overlay;
+  };
+
+  it("is not made before somebody asks for it", () => {
+    const overlay = filled();
+    expect(overlay.isReadInOrder).toBe(false);
+    let portions = 0;
+    while (overlay.putInOrder()) portions++;
+    expect(portions).toBe(3);
+    expect(overlay.isReadInOrder).toBe(false);
+    expect(listed(overlay.cursor(), true).map(([key]) => key)).toEqual(keys.toSorted());
+    expect(overlay.isReadInOrder).toBe(true);
+  });
+
+  it("is made as keys come once somebody has asked for it", () => {
+    const overlay = filled();
+    overlay.cursor();
+    for (let i = 0; i < 4096; i++) overlay.put(`new ${i}`, new Row(20_000 + i, 0, 0, 0, false, 0, 1, i, undefined));
+    overlay.put("last", new Row(30_000, 0, 0, 0, false, 0, 1, 0, undefined));
+    // The last one alone is left.
+    expect(overlay.putInOrder()).toBe(true);
+    expect(overlay.putInOrder()).toBe(false);
+    expect(listed(overlay.cursor(), true).length).toBe(keys.length + 4097);
+  });
+});
+
 describe("the memory of an overlay", () => {
   const set = (version: number): Row => new Row(version, 0, 0, 0, false, 0, 1, version, undefined);
   const gone = (version: number): Row => new Row(version, 0, 0, 0, true, -1, 0, 0, undefined);

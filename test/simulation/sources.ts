@@ -22,6 +22,7 @@ export const small: readonly Change[] = [
   constant("core/checkpointer.ts", "BYTES_DUE = 8 * 1024 * 1024", 6000),
   constant("core/checkpointer.ts", "WAIT_MS = 250", 20),
   constant("core/checkpointer.ts", "RUNS_MAX = 12", 4),
+  constant("core/overlay.ts", "PORTION = 4096", 5),
   constant("adapters/fs/side-index.ts", "BUSY_MS = 1000", 100),
   constant("core/checkpointer.ts", "SLICE_ROWS = 64", 3),
   constant("core/run-builder.ts", "BLOCK_BYTES = 4096", 256),
