@@ -210,7 +210,7 @@ export class CoreKV {
       const isOver = (): boolean => this.#sharedOpening !== opening;
       const isLate = (): boolean => this.#environment.monotonic() - opening.since >= patienceMs;
       await waits.until(() => isOver() || isLate());
-      if (!isOver()) break;
+      if (!isOver() && this.#closing === undefined) break;
     }
     const own = { name: ledger.name, since: this.#environment.monotonic() };
     this.#sharedOpening = own;
@@ -311,19 +311,21 @@ export class CoreKV {
   close(options?: CloseOptions): Promise<void> {
     try {
       const { timeoutMs } = parseOptions("close", "close", options);
-      this.#closing ??= this.#close(timeoutMs);
-      return this.#closing;
+      if (this.#closing !== undefined) return this.#closing;
+      const wasOpen = this.#state === "open";
+      this.#state = "closing";
+      // It waits before it ends anything: listeners are called while everything is still there, and may close likewise.
+      const closing = (this.#closing = this.#close(timeoutMs));
+      if (wasOpen) this.#emitter.emit("closing");
+      return closing;
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   async #close(timeoutMs: number): Promise<void> {
-    const wasOpen = this.#state === "open";
-    this.#state = "closing";
     const staged = this.#staged;
     this.#staged = undefined;
-    if (wasOpen) this.#emitter.emit("closing");
     this.#poller.stop();
     await (this.#openWaits === undefined ? this.#opening : this.#whenOpened(this.#openWaits));
     if (this.#open !== undefined) {

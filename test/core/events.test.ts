@@ -3,7 +3,7 @@ import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { Emitter, type SyncEvent } from "../../src/core/events.ts";
 import { KV } from "../../src/index.node.ts";
 import { faultyLedger } from "../../src/testing/index.ts";
-import { observed, onEachOrdering, openPair, TestClock } from "../support/database.ts";
+import { observed, onEachOrdering, openPair, TestClock, withMembers } from "../support/database.ts";
 
 function syncEvents(db: Pick<KV, "on">): SyncEvent[] {
   const events: SyncEvent[] = [];
@@ -296,4 +296,30 @@ test("closing comes once, before what is pending has settled", async () => {
   release();
   await Promise.all([closed, db.close()]);
   expect(order).toEqual(["closing, open: false", "written", "closed"]);
+});
+
+test("a listener of closing that closes gets the close that is under way", async () => {
+  const ledger = memoryLedger();
+  let closes = 0;
+  const db = await KV.open({
+    ...ledger,
+    open: async (options) => {
+      const session = await ledger.open(options);
+      return withMembers(session, {
+        close: async () => {
+          closes++;
+          await session.close();
+        },
+      });
+    },
+  });
+  const inner: Promise<void>[] = [];
+  db.on("closing", () => inner.push(db.close()));
+  await db.beginTransaction();
+  const outer = db.close();
+  expect(inner).toHaveLength(1);
+  expect(inner[0]).toBe(outer);
+  await expect(outer).rejects.toMatchObject({ code: "TransactionOpen" });
+  expect(db.close()).toBe(outer);
+  expect(closes).toBe(1);
 });

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { objectLedger } from "../../src/adapters/object/ledger.ts";
 import { memoryStore } from "../../src/adapters/object/memory-store.ts";
 import type { CreateAnswer, GetAnswer, ObjectStore } from "../../src/adapters/object/object-store.ts";
@@ -107,6 +108,39 @@ test("any number of requests open at once, and one that dies while it opens keep
   const others = Array.from({ length: 10 }, (_, i) => isolate.serve((db) => db.set(["b", i], i)));
   await Promise.all(others);
   expect(await isolate.serve((db) => db.count([]))).toBe(10);
+});
+
+test("a close while others wait for one that opens is final for all of them", async () => {
+  const ledger = memoryLedger();
+  const go = signal();
+  let opens = 0;
+  const slow: Ledger = {
+    ...ledger,
+    open: async (options) => {
+      if (++opens === 1) await go.given;
+      return ledger.open(options);
+    },
+  };
+  let elapsed = 0;
+  const { environment } = new Requests();
+  const db = new CoreKV(undefined, {
+    environment: { ...environment, monotonic: () => environment.monotonic() + elapsed },
+    ledgerAt: () => {
+      throw new Error("there are no files");
+    },
+  });
+  const closed = { code: "Closed" };
+  const first = expect(db.open(slow)).rejects.toMatchObject(closed);
+  const second = expect(db.open(slow)).rejects.toMatchObject(closed);
+  // So long that the second would open by itself now.
+  elapsed = 60_000;
+  await db.close();
+  await second;
+  await expect(db.get(["a"])).rejects.toMatchObject(closed);
+  expect(opens).toBe(1);
+  go.give();
+  await first;
+  await expect(db.get(["a"])).rejects.toMatchObject(closed);
 });
 
 test("a ledger of another name is refused to whoever opens what is open", async () => {
