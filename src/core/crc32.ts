@@ -14,6 +14,9 @@ export function crc32(bytes: Uint8Array, seed = 0): number {
 
 /** Up to so many bytes are quicker done here than a view of them is made and handed to native code. */
 const SHORT_BYTES = 256;
+/** But the tables take as long as so many calls of native code, which is more than opening a database needs. */
+const CALLS_BEFORE_TABLES = 200;
+let calls = 0;
 
 /** The checksum of bytes [from, to), by `native` where that pays. */
 export function checksumWithin(
@@ -23,7 +26,8 @@ export function checksumWithin(
   to: number,
   seed = 0,
 ): number {
-  return to - from <= SHORT_BYTES ? crc32Within(bytes, from, to, seed) : native(bytes.subarray(from, to), seed);
+  const short = to - from <= SHORT_BYTES && (tables !== undefined || ++calls > CALLS_BEFORE_TABLES);
+  return short ? crc32Within(bytes, from, to, seed) : native(bytes.subarray(from, to), seed);
 }
 
 function crc32Within(bytes: Uint8Array, from: number, to: number, seed: number): number {
@@ -49,10 +53,11 @@ function crc32Within(bytes: Uint8Array, from: number, to: number, seed: number):
 /** `tables[slice * 256 + byte]`: the effect of a byte that is followed by `slice` more. */
 function makeTables(): Int32Array {
   const made = new Int32Array(SLICES * 256);
-  for (let byte = 0; byte < 256; byte++) {
-    let crc = byte;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
-    made[byte] = crc;
+  // The effect of several bits is that of each, added: those with one bit more follow from those without it.
+  let crc = 1;
+  for (let bit = 128; bit > 0; bit >>= 1) {
+    crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
+    for (let byte = 0; byte < 256; byte += 2 * bit) made[byte + bit] = made[byte] ^ crc;
   }
   for (let at = 256; at < made.length; at++) {
     const before = made[at - 256];
