@@ -146,7 +146,12 @@ export class Process implements Party {
   later(what: string, ms: number, run: () => void): Timer {
     const task = { due: this.world.now + ms, run, what };
     if (this.isAlive) this.#tasks.push(task);
-    return { cancel: () => void (this.#tasks = this.#tasks.filter((each) => each !== task)) };
+    return {
+      cancel: () => {
+        const place = this.#tasks.indexOf(task);
+        if (place >= 0) this.#tasks.splice(place, 1);
+      },
+    };
   }
 
   /** Everything that it waits for is due. */
@@ -162,7 +167,7 @@ export class Process implements Party {
   async step(now: number): Promise<void> {
     const first = this.#tasks.reduce((a, b) => (b.due < a.due ? b : a));
     if (first.due > now) return;
-    this.#tasks = this.#tasks.filter((each) => each !== first);
+    this.#tasks.splice(this.#tasks.indexOf(first), 1);
     this.world.note(this.name, () => `- ${first.what}`);
     this.isInStep = true;
     try {

@@ -4,6 +4,7 @@ import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
 import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { ledgerConformance } from "../../../src/testing/index.ts";
+import { withoutPauses } from "../../support/database.ts";
 
 const stores: Readonly<Record<string, () => ObjectStore>> = {
   "a store that tells the time": () => memoryStore({ now: nodeEnvironment.now }),
@@ -16,7 +17,7 @@ describe.each(Object.keys(stores))("a ledger in %s", (name) => {
     environment: nodeEnvironment,
     create: async () => {
       const store = stores[name]();
-      return { ledger: () => objectLedger(store, { prefix: "folder" }), dispose: async () => undefined };
+      return { ledger: () => withoutPauses(objectLedger(store, { prefix: "folder" })), dispose: async () => undefined };
     },
   });
 });
