@@ -1,5 +1,15 @@
 import type { KVError } from "../../core/errors.ts";
-import { parseRunKey, parseStagedKey, runFolder, runKey, slotKey, stagedFolder, STAGED_SLOTS_MAX } from "./layout.ts";
+import {
+  logFolder,
+  parseRunKey,
+  parseSlotKey,
+  parseStagedKey,
+  runFolder,
+  runKey,
+  slotKey,
+  stagedFolder,
+  STAGED_SLOTS_MAX,
+} from "./layout.ts";
 import type { ListedObject } from "./object-store.ts";
 import type { Root } from "./root.ts";
 import { readRoot, replaceRoot, type SeenRoot, type StateSite } from "./state-site.ts";
@@ -173,8 +183,24 @@ export class Garbage {
     await this.#delete(slots);
     this.figures.slotsDeleted += slots.length;
     if (upto < floor) return upto;
+    await this.#deleteStrays(floor);
     // The last slot is noted as deleted when nothing else is left.
     return (await this.#deleteStaged(floor)) ? floor : floor - 1;
+  }
+
+  /**
+   * Deletes slots where others were deleted long ago: authors that have slept for longer than the grace create such, and are told by the root that they
+   * count for nobody.
+   */
+  async #deleteStrays(floor: number): Promise<void> {
+    const { site } = this.#state;
+    const limit = Math.ceil(this.#deletesMax / 4);
+    const answer = await site.store.list(logFolder(site.nonce), { limit });
+    if (answer.status !== "listed") throw answer.error;
+    const keys = answer.objects.map(({ key }) => key);
+    const strays = keys.filter((key) => (parseSlotKey(site.nonce, key) ?? Infinity) < floor);
+    await this.#delete(strays);
+    this.figures.slotsDeleted += strays.length;
   }
 
   /** True if no large value is left that was meant for a slot so far below the floor that no slot may refer to it. */

@@ -141,6 +141,23 @@ describe("slots below the floor", () => {
     expect(await slotsThere(bucket, 40)).toEqual([32, 33, 34, 35, 36, 37, 38, 39, 40]);
   });
 
+  it("that an author has created where others were deleted go with the next ones", async () => {
+    const { bucket, author } = await aged();
+    await writeSlots(bucket, author, 48);
+    await pollFor(bucket, author, 2 * GRACE);
+    const { swept } = await bucket.root();
+    expect(swept).toBeGreaterThan(3);
+    const nonce = await nonceOf(bucket.store);
+    for (const slot of [1, 3]) await bucket.store.create(slotKey(nonce, slot), new Uint8Array(1));
+    const foreign = [slotKey(NONCE, 1), `${nonce}/log/notes`];
+    for (const key of foreign) await bucket.store.create(key, new Uint8Array(1));
+    await writeSlots(bucket, author, 32);
+    await pollFor(bucket, author, 3 * GRACE);
+    expect((await bucket.root()).swept).toBeGreaterThan(swept);
+    expect((await slotsThere(bucket, swept)).filter((slot) => slot < swept)).toEqual([]);
+    for (const key of foreign) expect((await bucket.store.get(key)).status).toBe("found");
+  });
+
   it("are deleted by the collector's clock where the store tells no time", async () => {
     const bucket = new Bucket({ tellsTime: false });
     const author = await bucket.open({ graceMs: GRACE });
