@@ -305,6 +305,8 @@ export interface RepairStateRequest {
 
 /** A ledger that has begun anew. */
 export interface RepairedState {
+  /** What was damaged stays as it was, under this name. */
+  readonly left: string;
   /** The versions of what lay behind the position, as half-open ranges: to be asked for in any case, and answered when nobody adds to it any more. */
   behind(): Promise<readonly AddressRange[]>;
 }

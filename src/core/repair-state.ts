@@ -56,7 +56,7 @@ async function tryRepair(context: RepairContext): Promise<RepairReport | undefin
     const repaired = await engine.repairState({ position, version: replica.version, built, rest, check });
     if (repaired === undefined) return undefined;
     if (context.reports) notes.note("ledger", await repaired.behind());
-    return report({ ...facts, dropped: notes.dropped, generation: generation() });
+    return report({ ...facts, copy: repaired.left, dropped: notes.dropped, generation: generation() });
   } finally {
     state.retire();
   }

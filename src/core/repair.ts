@@ -17,7 +17,7 @@ export interface RepairReport {
   readonly dropped: readonly Dropped[];
   /** Commits that were kept; those within the snapshot that the ledger began with not counted. */
   readonly commits: number;
-  /** Name of the copy of the damaged original. */
+  /** Name of the copy of the damaged original; of a bucket, of the folder in which it stays. Nobody deletes it but you. */
   readonly copy: string | undefined;
   /** The generation that the ledger is in now. */
   readonly generation: number;

@@ -61,7 +61,7 @@ async function tryRepair(state: StateSite, request: RepairStateRequest): Promise
   if (answer.status !== "replaced") return overtaken(state);
   took(answer.found);
   gone();
-  return { behind: () => behind(state, request) };
+  return { left: `${root.nonce}/ of ${site.name}`, behind: () => behind(state, request) };
 }
 
 /** Others have written a root from which one can go on, or see what there is to repair. */

@@ -116,12 +116,13 @@ describe("repair of a ledger in a bucket", () => {
     const report = await bucket.environment.until(db.repair());
     expect(bucket.environment.now() - began).toBeGreaterThan(5 * MINUTE);
     const version = (slot: number): number => slot * 65_536;
-    expect(report).toMatchObject({ commits: 4, copy: undefined, generation: 2, header: "whole" });
+    expect(report).toMatchObject({ commits: 4, copy: `${old.nonce}/ of memory`, generation: 2, header: "whole" });
     expect(report.dropped.at(0)).toEqual({ part: "ledger", from: version(21), to: version(22) });
     expect(report.dropped.slice(1)).toEqual(
       upTo(9).map((i) => ({ part: "ledger", from: version(22 + i), to: version(22 + i) + 1 })),
     );
     expect(report.text).toContain(String(version(25)));
+    expect(report.text).toContain(old.nonce);
     expect(await keysOf(bucket, db)).toEqual(upTo(20));
     const root = await bucket.root();
     expect(root).toMatchObject({ ledgerId: old.ledgerId, formers: [{ nonce: old.nonce, lastSlot: 20 }] });
@@ -132,6 +133,13 @@ describe("repair of a ledger in a bucket", () => {
     const other = await openDatabase(bucket);
     expect(await keysOf(bucket, other)).toEqual(upTo(21));
     expect(other.stats()).toMatchObject({ generation: 2 });
+    // Whoever deletes what was left deletes nothing that is needed.
+    const left = await bucket.store.list(`${old.nonce}/`);
+    if (left.status === "listed") await bucket.store.delete(left.objects.map(({ key }) => key));
+    const last = await openDatabase(bucket);
+    expect(await keysOf(bucket, last)).toEqual(upTo(21));
+    await bucket.environment.until(db.set(["k", 21], 21));
+    expect(await keysOf(bucket, db)).toEqual(upTo(22));
   });
 
   test("names what authors that had not heard of it have acknowledged meanwhile", async () => {
