@@ -9,7 +9,7 @@ import type {
   StateWork,
 } from "../../core/ledger.ts";
 import { Garbage } from "./garbage.ts";
-import { BACKGROUND_SLOTS, DueSlot, isTurn, OVERDUE_SLOTS, RUNS_MAX, runsToMerge } from "./merge-plan.ts";
+import { BACKGROUND_SLOTS, DueSlot, isTurn, newestRuns, OVERDUE_SLOTS, RUNS_MAX, runsToMerge } from "./merge-plan.ts";
 import { type Published, Publisher } from "./publish.ts";
 import { repairState } from "./repair.ts";
 import type { Root, RootRun } from "./root.ts";
@@ -18,6 +18,8 @@ import { GaveUp, readRoot, type SeenRoot, type StateSite } from "./state-site.ts
 
 /** Runs of at most so many bytes together are merged in passing. */
 const MERGE_BYTES_MAX = { process: 16 * 1024 * 1024, isolated: 4 * 1024 * 1024 } as const;
+/** A run is made in memory, and sent in one piece: larger ones are never made of others, whoever asks for it. */
+const COMPACTED_BYTES_MAX = { process: 1024 * 1024 * 1024, isolated: 16 * 1024 * 1024 } as const;
 /** Merges one after the other, each of what the one before has made. */
 const MERGES_MAX = 3;
 /** How often `vacuum` begins again because others have merged. */
@@ -193,9 +195,11 @@ export class ObjectState {
   }
 
   #mergeable({ runs }: Root, { compaction }: StateRequest): ReturnType<typeof runsToMerge> {
-    const { isolated = false } = this.#state.site.environment;
-    const bytesMax = isolated ? MERGE_BYTES_MAX.isolated : MERGE_BYTES_MAX.process;
-    return runsToMerge(runs, compaction ? Infinity : bytesMax);
+    return runsToMerge(runs, this.#bytesMax(compaction ? COMPACTED_BYTES_MAX : MERGE_BYTES_MAX));
+  }
+
+  #bytesMax({ process, isolated }: typeof MERGE_BYTES_MAX | typeof COMPACTED_BYTES_MAX): number {
+    return this.#state.site.environment.isolated === true ? isolated : process;
   }
 
   #tellOfRuns({ problem }: StateRequest, { runs }: Root): void {
@@ -233,10 +237,11 @@ export class ObjectState {
         seen = published.seen;
       }
       const { runs } = seen.found.root;
-      if (runs.length > 1) {
-        const ofBytes = runs.reduce((sum, { size }) => sum + size, 0);
+      const span = newestRuns(runs, this.#bytesMax(COMPACTED_BYTES_MAX));
+      if (span !== undefined) {
+        const ofBytes = runs.slice(0, span.count).reduce((sum, { size }) => sum + size, 0);
         const told = (doneBytes: number): void => progress({ doneBytes, ofBytes });
-        const published = await this.#publisher.merge(request, seen, { first: 0, count: runs.length }, told);
+        const published = await this.#publisher.merge(request, seen, span, told);
         if (published === undefined) continue;
         this.#figures.merges++;
         this.#give(request, published);

@@ -79,6 +79,14 @@ export function runsToMerge(runs: readonly RootRun[], bytesMax: number): RunSpan
   return undefined;
 }
 
+/** The newest runs that have at most so many bytes together; undefined if those are not several. */
+export function newestRuns(runs: readonly RootRun[], bytesMax: number): RunSpan | undefined {
+  let bytes = 0;
+  const end = runs.findIndex(({ size }) => (bytes += size) > bytesMax);
+  const count = end < 0 ? runs.length : end;
+  return count > 1 ? { first: 0, count } : undefined;
+}
+
 function newestOfClass(classes: readonly number[], wanted: number): RunSpan | undefined {
   let first = -1;
   let found = 0;

@@ -312,6 +312,23 @@ describe("a compaction", () => {
     expect(told).toEqual([300]);
   });
 
+  it("makes no run that an isolate could not hold in memory", async () => {
+    const bucket = new Bucket();
+    Object.assign(bucket.environment, { isolated: true });
+    const author = await bucket.open();
+    await writeSlots(bucket, author, 4 * 16, { runBytes: 5_000_000 });
+    const { request, kept } = stateRequest(author);
+    await bucket.environment.until(author.session.compactState?.(request, () => undefined) ?? Promise.resolve());
+    expect(kept.merged).toEqual([{ runs: 3, lowest: false }]);
+    expect((await bucket.root()).runs).toMatchObject([
+      { from: 17, to: 64, size: 15_000_000 },
+      { from: 1, to: 16, size: 5_000_000 },
+    ]);
+    // What is that large is left alone from then on.
+    await bucket.environment.until(author.session.compactState?.(request, () => undefined) ?? Promise.resolve());
+    expect((await bucket.root()).runs).toHaveLength(2);
+  });
+
   it("begins again when others have merged meanwhile", async () => {
     const bucket = new Bucket();
     const author = await bucket.open();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DueSlot, isTurn, runsToMerge } from "../../../src/adapters/object/merge-plan.ts";
+import { DueSlot, isTurn, newestRuns, runsToMerge } from "../../../src/adapters/object/merge-plan.ts";
 import type { RootRun } from "../../../src/adapters/object/root.ts";
 
 const KIB = 1024;
@@ -33,6 +33,16 @@ describe("a checkpoint is due", () => {
   it("and seen to by the authors of that slot and of every eighth behind it", () => {
     const turns = Array.from({ length: 40 }, (_, slot) => slot).filter((slot) => isTurn(slot, 16));
     expect(turns).toEqual([16, 24, 32]);
+  });
+});
+
+describe("runs are merged on demand", () => {
+  it("all of them if they are not too large together, or else the newest", () => {
+    expect(newestRuns(runs(1, 2, 3), 6)).toEqual({ first: 0, count: 3 });
+    expect(newestRuns(runs(1, 2, 3), 5)).toEqual({ first: 0, count: 2 });
+    expect(newestRuns(runs(1, 9, 3), 5)).toBeUndefined();
+    expect(newestRuns(runs(5), 5)).toBeUndefined();
+    expect(newestRuns([], 5)).toBeUndefined();
   });
 });
 
