@@ -31,8 +31,8 @@ const DUE_ON_CLOSING: Amount = { operations: 256, bytes: 256 * 1024 };
 const WAIT_MS = 250;
 /** How often, at most: whoever is at it may never come to its end, and what is ahead may never be followed. */
 const WAITS_MAX = 16;
-/** Closed overlays that may wait for being saved before commits have to wait too. */
-const CLOSED_MAX = 4;
+/** Commits have to wait for a save when so much has come. */
+const OVERDUE: Amount = { operations: 4 * OVERLAY_MAX.operations, bytes: 4 * OVERLAY_MAX.bytes };
 /** So many runs of about the same size stand beside each other before one more is merged with them. */
 const TIER_RUNS = 3;
 /** Of all sizes. */
@@ -41,6 +41,8 @@ const RUNS_MAX = 12;
 const TRIES_MAX = 8;
 /** Rows handled between two looks at the clock. */
 const SLICE_ROWS = 64;
+/** How long a save goes on at a time, as long as it keeps up with what comes: commits wait for no more than that, and a busy system lets that pass. */
+const SLICE_MS = 2;
 
 export interface CheckpointerHost {
   readonly environment: Environment;
@@ -100,6 +102,7 @@ export class Checkpointer {
   /** The replica's version where its position was known to be in accord with it. */
   #checkedVersion: number;
   #saving: Promise<void> | undefined;
+  #sliceBegan = -Infinity;
   #hurry: (() => void) | undefined;
   #hurried = false;
   /** Some of the runs underneath cannot be named by this generation's checkpoint: they are another one's, or lie in memory. */
@@ -168,7 +171,7 @@ export class Checkpointer {
 
   /** So much waits for being saved that nothing should be added to it. */
   get isOverdue(): boolean {
-    return this.#closed.length >= CLOSED_MAX && this.#saving !== undefined;
+    return this.#saving !== undefined && this.#hasCome(OVERDUE, this.#marks[0]);
   }
 
   /** Resolves when that is no longer so. */
@@ -236,7 +239,7 @@ export class Checkpointer {
         }
         if (this.#covered !== covered) tries = 0;
         else if (tries === TRIES_MAX) this.#doWithout(new Error("what others publish cannot be read"));
-        if (this.#closed.length < CLOSED_MAX) this.#relieve();
+        if (!this.isOverdue) this.#relieve();
       }
     } catch (error) {
       if (error instanceof IndexDamaged) this.#host.indexDamaged();
@@ -256,16 +259,12 @@ export class Checkpointer {
   /** Waits until it is this replica's turn to save. True if it took over meanwhile what another one has saved. */
   async #isSpared(): Promise<boolean> {
     for (let waits = 0; ; waits++) {
-      const isLast = this.#store === undefined || this.#isUrgent || waits === WAITS_MAX;
+      const isLast = this.#store === undefined || this.#hurried || this.isOverdue || waits === WAITS_MAX;
       if (!isLast) await this.#wait();
       const found = await this.#adopt();
       if (found === "adopted") return true;
       if (isLast || this.#stopped || (found === "nothing" && this.#store?.isBusy?.() !== true)) return false;
     }
-  }
-
-  get #isUrgent(): boolean {
-    return this.#hurried || this.#closed.length >= CLOSED_MAX;
   }
 
   #wait(): Promise<void> {
@@ -417,12 +416,12 @@ export class Checkpointer {
     merged: readonly HeldRun[],
     epoch: number,
   ): Promise<StoredRun | undefined> {
-    const { replica, environment, pacer } = this.#host;
+    const { replica, environment } = this.#host;
     const sink = store === undefined ? memoryRun() : store.createRun();
     try {
       const builder = new RunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
       const below = replica.base?.below ?? 0;
-      for (const { overlay } of closed) while (overlay.putInOrder()) if (pacer.due()) await pacer.rest();
+      for (const { overlay } of closed) while (overlay.putInOrder()) if (this.#isToRest()) await this.#rest();
       const layers = [...closed.map(({ overlay }) => overlay), ...merged];
       const walk = new RowWalk(new LayeredView(layers, undefined));
       let rows = 0;
@@ -433,20 +432,31 @@ export class Checkpointer {
           const bytes = row.home === undefined ? undefined : homeBytes(row.home, row);
           builder.add(key, row, isPromise(bytes) ? await bytes : bytes);
         }
-        if (++rows % SLICE_ROWS !== 0 || !pacer.due()) continue;
-        await pacer.rest();
+        if (++rows % SLICE_ROWS !== 0 || !this.#isToRest()) continue;
+        await this.#rest();
         if (epoch === this.#epoch) continue;
         sink.abandon();
         return undefined;
       }
       for (const void_ of await voidVersions(replica, merged, closed[0].version, below)) builder.addVoidVersion(void_);
       const rest = builder.finish({ base: below, upto: closed[0].version });
-      while (rest.next().done !== true) if (pacer.due()) await pacer.rest();
+      while (rest.next().done !== true) if (this.#isToRest()) await this.#rest();
       return await sink.finish();
     } catch (error) {
       sink.abandon();
       throw error;
     }
+  }
+
+  #isToRest(): boolean {
+    const now = this.#host.environment.monotonic();
+    if (this.#host.pacer.due(now)) return true;
+    return now - this.#sliceBegan >= SLICE_MS && !this.#hurried && !this.#hasCome(OVERLAY_MAX, this.#marks[0]);
+  }
+
+  async #rest(): Promise<void> {
+    await this.#host.pacer.rest();
+    this.#sliceBegan = this.#host.environment.monotonic();
   }
 
   #install(position: Position, version: number, runs: readonly HeldRun[]): void {

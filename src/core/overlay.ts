@@ -17,7 +17,7 @@ import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
  */
 
 /** New keys that are put in order at once. Where order is asked for, no more of them wait for that: one write in so many takes as long. */
-const PORTION = 4096;
+const PORTION = 1024;
 /** Older rows kept before the first search for those that nobody needs. */
 const SWEEP_MIN = 4096;
 /** Deleted keys that one write takes out for good, when no frozen version sees them any more. */

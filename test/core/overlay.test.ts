@@ -173,7 +173,7 @@ describe("the order of an overlay", () => {
     expect(overlay.isReadInOrder).toBe(false);
     let portions = 0;
     while (overlay.putInOrder()) portions++;
-    expect(portions).toBe(3);
+    expect(portions).toBe(10);
     expect(overlay.isReadInOrder).toBe(false);
     expect(listed(overlay.cursor(), true).map(([key]) => key)).toEqual(keys.toSorted());
     expect(overlay.isReadInOrder).toBe(true);
@@ -182,12 +182,12 @@ describe("the order of an overlay", () => {
   it("is made as keys come once somebody has asked for it", () => {
     const overlay = filled();
     overlay.cursor();
-    for (let i = 0; i < 4096; i++) overlay.put(`new ${i}`, new Row(20_000 + i, 0, 0, 0, false, 0, 1, i, undefined));
+    for (let i = 0; i < 1024; i++) overlay.put(`new ${i}`, new Row(20_000 + i, 0, 0, 0, false, 0, 1, i, undefined));
     overlay.put("last", new Row(30_000, 0, 0, 0, false, 0, 1, 0, undefined));
     // The last one alone is left.
     expect(overlay.putInOrder()).toBe(true);
     expect(overlay.putInOrder()).toBe(false);
-    expect(listed(overlay.cursor(), true).length).toBe(keys.length + 4097);
+    expect(listed(overlay.cursor(), true).length).toBe(keys.length + 1025);
   });
 });
 
