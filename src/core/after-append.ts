@@ -34,12 +34,16 @@ export class AfterAppend {
     return isPromise(kept) ? this.#context.own(kept) : saving.checkpoint(state);
   }
 
-  /** Finds an appended batch by reading to the end; then everything about it is known. */
+  /**
+   * Finds an appended batch by reading on to it, or to the end; then everything about it is known. What others have appended behind it meanwhile is
+   * left for later: a process that has fallen behind would run after those who write without ever telling its authors.
+   */
   async readOn(batch: readonly PendingCommit[], error: unknown): Promise<void> {
     const context = this.#context;
     const { ownCommits, follower } = this.#parts;
     ownCommits.inFlight(batch);
-    const round: FollowState = { invalidated: false, error };
+    const untilMet = error === undefined && context.ledger.ordering === "append";
+    const round: FollowState = { invalidated: false, error, untilMet };
     try {
       await follower.follow(false, round);
       if (context.queue.inFlight.size > 0 && !context.isSealed && error === undefined)

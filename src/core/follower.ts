@@ -66,7 +66,7 @@ export class Follower {
     return session.hasNews(state.position);
   }
 
-  /** Applies everything up to the present end of the ledger. */
+  /** Applies everything up to the present end of the ledger, or as much as the round asks for. */
   async follow(verify: boolean, round: FollowState): Promise<void> {
     try {
       await this.#followToEnd(verify, round);
@@ -105,6 +105,7 @@ export class Follower {
         // Reads go on, commits wait.
         return this.#sealed();
       else if (result.status === "end") break;
+      else if (round.untilMet === true && context.queue.inFlight.size === 0) return;
       else if (round.haste !== undefined && (await this.#shorten(now, round))) return;
       if (pacer.due()) await context.own(pacer.rest());
     }

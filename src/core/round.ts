@@ -24,6 +24,8 @@ export interface FollowState {
   haste?: Haste | undefined;
   /** What kept some of the commits in flight from being appended: those not met are not tried again. */
   readonly error?: unknown;
+  /** It may end where the commits in flight have been met, however far the ledger goes on. */
+  readonly untilMet?: boolean;
 }
 
 /** What all of them agree to. */

@@ -17,6 +17,20 @@ async function write(path: string, entries: Readonly<Record<string, unknown>>): 
   for (const [key, value] of Object.entries(entries)) await db.set([key], value);
 }
 
+/** The frames of so many sets, as somebody has written them to another file. */
+async function framesOfOthers(path: string, count: number): Promise<Uint8Array[]> {
+  const frames: Uint8Array[] = [];
+  const recording = changingFiles((file) => ({
+    append: (bytes) => {
+      frames.push(bytes.slice());
+      return file.append(bytes);
+    },
+  }));
+  await using db = await KV.open(createFsLedger(path, {}, recording), still);
+  for (let i = 0; i < count; i++) await db.set(["other", i], "a value of some length");
+  return frames.slice(-count);
+}
+
 describe("a file's path", () => {
   it("that a vacuum moves between two system calls of a look was left in order", () =>
     inFolder(async (folder) => {
@@ -182,6 +196,32 @@ describe("a block that cannot be read", () => {
       const further = async (): Promise<unknown> => session.read(bad, verified);
       await expect(further()).rejects.toMatchObject({ code: "InputOutput" });
       await session.close();
+    }));
+});
+
+describe("a write behind which others go on appending", () => {
+  it("is acknowledged when it was met, and what lies behind it is followed later", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const [first, ...rest] = await framesOfOthers(join(folder, "b.db"), 2000);
+      const calls = changingFiles((file) => ({
+        append: (bytes) => {
+          appendFileSync(path, first);
+          const count = file.append(bytes);
+          appendFileSync(path, Buffer.concat(rest));
+          return count;
+        },
+      }));
+      await write(path, {});
+      await using db = await KV.open(createFsLedger(path, {}, calls), still);
+      await db.set(["own"], 1);
+      // Whatever goes on by itself has come to its end.
+      for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect(db.stats().counts.commits).toBeGreaterThan(1);
+      expect(db.stats().counts.commits).toBeLessThan(1000);
+      await db.sync();
+      expect(db.stats().counts.commits).toBe(2001);
+      expect(await db.get(["own"])).toBe(1);
     }));
 });
 
