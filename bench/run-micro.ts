@@ -12,6 +12,7 @@ import { encodeKey } from "../src/core/key.ts";
 import { Row } from "../src/core/resolve.ts";
 import { Run } from "../src/core/run.ts";
 import { RunBuilder } from "../src/core/run-builder.ts";
+import { Lookup, LookupWriter } from "../src/core/run-lookup.ts";
 import { decodeValue, encodeValue } from "../src/core/value.ts";
 import { nodeEnvironment } from "../src/platform/environment-node.ts";
 import { entryOf, shuffled } from "./entries.ts";
@@ -44,7 +45,7 @@ function rate(name: string, count: number, work: () => void): void {
 
 function build(): number {
   const file = openSync(path, "w");
-  const builder = new RunBuilder({ crc32, sink: (chunk) => void writeSync(file, chunk) });
+  const builder = new RunBuilder({ crc32, LookupWriter, sink: (chunk) => void writeSync(file, chunk) });
   const begin = Date.UTC(2026, 0, 1);
   let valueBytes = 0;
   let longest = 0;
@@ -95,7 +96,7 @@ class FileBytes implements BytesAt {
 function open(): { readonly run: Run; readonly bytes: FileBytes; readonly cache: BlockCache } {
   const bytes = new FileBytes();
   const cache = new BlockCache(cacheBytes);
-  const run = Run.open(bytes, { crc32, cache, name: "run", length: fstatSync(bytes.file).size });
+  const run = Run.open(bytes, { Lookup, crc32, cache, name: "run", length: fstatSync(bytes.file).size });
   return { run, bytes, cache };
 }
 

@@ -10,7 +10,7 @@ import type { Overlay } from "./overlay.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Replica } from "./replica.ts";
 import { RowWalk } from "./row-walk.ts";
-import { RunBuilder } from "./run-builder.ts";
+import { fileRunBuilder } from "./file-run.ts";
 import { homeBytes } from "./source.ts";
 
 /**
@@ -419,7 +419,7 @@ export class Checkpointer {
     const { replica, environment } = this.#host;
     const sink = store === undefined ? memoryRun() : store.createRun();
     try {
-      const builder = new RunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
+      const builder = fileRunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
       const below = replica.base?.below ?? 0;
       for (const { overlay } of closed) while (overlay.putInOrder()) if (this.#isToRest()) await this.#rest();
       const layers = [...closed.map(({ overlay }) => overlay), ...merged];

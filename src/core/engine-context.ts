@@ -121,6 +121,7 @@ export class EngineContext implements EngineSurroundings {
       index: options.index,
       sideIndex: options.sideIndex,
       Checkpointer: options.fileWork?.Checkpointer,
+      Lookup: options.fileWork?.Lookup,
       compaction: options.compaction,
       waitUntil: options.waitUntil,
       saves: () => !options.readOnly && this.stopped === undefined,

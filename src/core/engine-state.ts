@@ -9,6 +9,8 @@ import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } 
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
 import { Run } from "./run.ts";
+import type { Lookup } from "./run-lookup.ts";
+import type { RunOptions } from "./run-pieces.ts";
 import type { DamageNotes } from "./salvage.ts";
 import { type Snapshot, Source } from "./source.ts";
 import { StateKeeper } from "./state-keeper.ts";
@@ -25,6 +27,8 @@ export interface EngineStateOptions {
   readonly sideIndex: boolean;
   /** Left out where ledgers have no side index: what lies in memory stays there as it is. */
   readonly Checkpointer: typeof Checkpointer | undefined;
+  /** See `RunOptions`: only runs of files have such lookups. */
+  readonly Lookup: typeof Lookup | undefined;
   /** See `KVOptions.compaction` and `waitUntil`, of ledgers that keep states themselves. */
   readonly compaction: boolean;
   readonly waitUntil: ((promise: Promise<unknown>) => void) | undefined;
@@ -187,11 +191,9 @@ export class EngineState {
     const snapshot = session.openSnapshot?.();
     let base: ReplicaBase | undefined;
     if (snapshot !== undefined) {
-      const { cache, environment, name } = options;
       const { run: stored, below } = snapshot;
       try {
-        const { crc32 } = environment;
-        const run = await whenLoaded(() => Run.open(stored, { cache, crc32, name, length: stored.length }));
+        const run = await whenLoaded(() => Run.open(stored, runOptions(stored, options)));
         base = { run: notes.salvaged(run, stored), below };
       } catch (error) {
         notes.noteError("snapshot", error);
@@ -311,10 +313,13 @@ function openBase(session: LedgerSession, options: EngineStateOptions): MaybePro
 
 function openRun(
   stored: StoredRun,
-  { cache, environment, name }: EngineStateOptions,
-  options: { readonly rebuildable: boolean },
+  options: EngineStateOptions,
+  rebuilding: { readonly rebuildable: boolean },
 ): MaybePromise<HeldRun> {
-  const { crc32 } = environment;
-  const { length } = stored;
-  return whenLoaded(() => new HeldRun(Run.open(stored, { cache, crc32, name, length }), stored, options));
+  return whenLoaded(() => new HeldRun(Run.open(stored, runOptions(stored, options)), stored, rebuilding));
+}
+
+/** How a run of a file is read. */
+function runOptions({ length }: StoredRun, { cache, environment, name, Lookup }: EngineStateOptions): RunOptions {
+  return { cache, crc32: environment.crc32, name, length, Lookup };
 }

@@ -3,6 +3,7 @@ import { runBackup } from "./backup.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { runRepair } from "./repair.ts";
 import { repairKept } from "./repair-state.ts";
+import { Lookup } from "./run-lookup.ts";
 import { SealWait } from "./seal-wait.ts";
 import { runVacuum } from "./vacuum.ts";
 
@@ -14,6 +15,7 @@ import { runVacuum } from "./vacuum.ts";
 export const fileWork = {
   AutoVacuum,
   Checkpointer,
+  Lookup,
   SealWait,
   backup: runBackup,
   repair: runRepair,

@@ -19,7 +19,7 @@ import {
 } from "./run-format.ts";
 import { HashCollector, hashKey, LOCATION_BITS_MAX, type SortedHashes } from "./run-hash.ts";
 import { type IndexEntry, LEAF_BLOCKS, type LeafEntry, TOP_BLOCKS_MAX, writeLeaf, writeTop } from "./run-index.ts";
-import { LookupWriter } from "./run-lookup.ts";
+import type { LookupWriter } from "./run-lookup.ts";
 import { encodeNumeric } from "./value.ts";
 
 export interface RunBuilderOptions {
@@ -30,7 +30,9 @@ export interface RunBuilderOptions {
   readonly blockBytes?: number;
   /** Larger values lie in records of their own, so that reading around them costs nothing; 4 KiB by default. */
   readonly inlineBytesMax?: number;
-  /** Whether there is to be a point lookup (6 bytes an entry). By default in all but the smallest runs. */
+  /** Writes point lookups. Without it there are none. */
+  readonly LookupWriter?: typeof LookupWriter | undefined;
+  /** Whether there is to be a point lookup (6 bytes an entry), if it can be written. By default in all but the smallest runs. */
   readonly lookup?: boolean;
   /** Whether there is to be a filter (10 bits an entry). By default where there is no lookup, or one too large to be kept in memory. */
   readonly filter?: boolean;
@@ -314,14 +316,15 @@ export class RunBuilder {
     const entries = this.#count;
     const worthwhile = entries >= SECTION_ENTRIES_MIN;
     // Beyond what a location can say, the index has to do.
-    const lookup = (this.#options.lookup ?? worthwhile) && this.#locationMax < 2 ** LOCATION_BITS_MAX;
-    const { filterBytesMin = 0 } = this.#options;
+    const { filterBytesMin = 0, LookupWriter: PointLookup } = this.#options;
+    const lookup =
+      PointLookup !== undefined && (this.#options.lookup ?? worthwhile) && this.#locationMax < 2 ** LOCATION_BITS_MAX;
     const filter =
       bytes >= filterBytesMin && (this.#options.filter ?? (worthwhile && (!lookup || entries >= FILTER_ENTRIES_MIN)));
     const place = (): { readonly crc32: Crc32; readonly place: number } => ({ crc32: this.#crc32, place: this.length });
     if (lookup) {
       const options = { ...place(), locationMax: this.#locationMax, offsetBits: this.#offsetBits };
-      sections.push(yield* this.#writeSection(SectionId.lookup, new LookupWriter(this.#out, options)));
+      sections.push(yield* this.#writeSection(SectionId.lookup, new PointLookup(this.#out, options)));
     }
     if (filter) {
       const writer = new FilterWriter(this.#out, { ...place(), entries });

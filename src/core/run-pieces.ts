@@ -3,6 +3,7 @@ import { MalformedBytes } from "./bytes.ts";
 import type { BytesAt } from "./bytes-at.ts";
 import { KVError } from "./errors.ts";
 import { type Crc32, isCodecKnown, openPiece, openRecord, type PiecePlace, RECORD_BYTES } from "./run-format.ts";
+import type { Lookup } from "./run-lookup.ts";
 
 export interface RunOptions {
   readonly crc32: Crc32;
@@ -14,6 +15,8 @@ export interface RunOptions {
   readonly length: number;
   /** Where to begin to read; by default as far before the end as footer and top of the index take up as a rule. */
   readonly openFrom?: number | undefined;
+  /** Reads point lookups. Runs are read without theirs where nobody brings it. */
+  readonly Lookup?: typeof Lookup | undefined;
 }
 
 /** Reads the pieces of one run and checks them: what it returns is whole, what is not is `LedgerDamaged`. */

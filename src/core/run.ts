@@ -22,7 +22,7 @@ import {
 } from "./run-format.ts";
 import { hashKey } from "./run-hash.ts";
 import { IndexNode, LEAF_BLOCKS } from "./run-index.ts";
-import { Lookup } from "./run-lookup.ts";
+import type { Lookup } from "./run-lookup.ts";
 import { type RunOptions, RunPieces } from "./run-pieces.ts";
 import { decodeValue } from "./value.ts";
 
@@ -73,6 +73,7 @@ export class Run implements ValueHome {
   readonly #recordCache: CacheSpace<Uint8Array>;
   #lookup: Lookup | undefined;
   #filter: Filter | undefined;
+  readonly #Lookup: typeof Lookup | undefined;
   readonly #lookupPlace: PiecePlace | undefined;
   readonly #filterPlace: PiecePlace | undefined;
   readonly #entry = new EntryView();
@@ -85,7 +86,11 @@ export class Run implements ValueHome {
   #alone: Uint8Array = NO_BYTES;
   readonly #scratch: Uint8Array;
 
-  private constructor(pieces: RunPieces, cache: BlockCache, footer: Footer, checksum: number, top: IndexNode) {
+  private constructor(
+    pieces: RunPieces,
+    { cache, Lookup }: RunOptions,
+    { footer, checksum, top }: { readonly footer: Footer; readonly checksum: number; readonly top: IndexNode },
+  ) {
     this.info = footer;
     this.checksum = checksum;
     this.blocks = footer.blocks;
@@ -104,7 +109,8 @@ export class Run implements ValueHome {
     this.#leafCache = cache.space({ keys: top.count });
     this.#filterCache = cache.space({ dropped: (page) => cache.recycle(page) });
     this.#recordCache = cache.space();
-    this.#lookupPlace = footer.sections.find(({ id }) => id === SectionId.lookup);
+    this.#Lookup = Lookup;
+    this.#lookupPlace = footer.sections.find(({ id }) => id === SectionId.lookup && Lookup !== undefined);
     this.#filterPlace = footer.sections.find(({ id }) => id === SectionId.filter);
     const average = footer.entries === 0 ? 0 : footer.blocksEnd / footer.entries;
     this.#scratch = new Uint8Array(Math.round(Math.min(Math.max(2 * average, ENTRY_BYTES_MIN), ENTRY_BYTES_MAX)));
@@ -112,7 +118,7 @@ export class Run implements ValueHome {
 
   /** Reads the footer and the top of the index. Throws `LedgerDamaged`, also for what is no run; `UnsupportedFormat` for a newer one. */
   static open(bytes: BytesAt, options: RunOptions): Run {
-    const { length, cache } = options;
+    const { length } = options;
     const pieces = new RunPieces(bytes, options);
     const openBytes = Math.min(Math.max(length * OPEN_PART, OPEN_BYTES_MIN), OPEN_BYTES_MAX);
     const from = options.openFrom ?? Math.max(0, Math.floor(length - openBytes));
@@ -133,7 +139,7 @@ export class Run implements ValueHome {
     if (typeof footer === "number") throw pieces.unsupported(footer, RUN_FORMAT);
     const topPiece = load(footer.top);
     const top = pieces.decode(footer.top, () => new IndexNode(topPiece));
-    const run = new Run(pieces, cache, footer, pieceChecksum(footerPiece), top);
+    const run = new Run(pieces, options, { footer, checksum: pieceChecksum(footerPiece), top });
     const filter = run.#filterPlace;
     // Read already: where each read is a round trip, asking for it later would be one more.
     if (filter !== undefined && options.openFrom !== undefined && filter.place >= from) {
@@ -160,7 +166,7 @@ export class Run implements ValueHome {
       const hash = hashKey(key);
       if (this.#filterPlace !== undefined && !this.#mayHave(this.#filterPlace, key, hash)) return undefined;
       if (this.#lookupPlace !== undefined) {
-        const lookup = this.#openLookup(this.#lookupPlace);
+        const lookup = (this.#lookup ??= this.#openLookup(this.#lookupPlace));
         const found = lookup.find(hash);
         if (found === 0) return undefined;
         if (found > 0) return this.#getAmong(key, lookup, found);
@@ -396,18 +402,17 @@ export class Run implements ValueHome {
   }
 
   #openLookup(place: PiecePlace): Lookup {
-    if (this.#lookup !== undefined) return this.#lookup;
+    const PointLookup = this.#Lookup as typeof Lookup;
     const piece = this.#pieces.read(place);
     const lookup: Lookup = this.#pieces.decode(
       place,
-      () => new Lookup(piece, (page) => cache.get(page) ?? this.#page(cache, page, lookup.pagePlace(page))),
+      () => new PointLookup(piece, (page) => cache.get(page) ?? this.#page(cache, page, lookup.pagePlace(page))),
     );
     const cache = this.#cache.space<Uint8Array>({
       keys: lookup.pages,
       dropped: (page) => this.#cache.recycle(page),
     });
     this.#pageCache = cache;
-    this.#lookup = lookup;
     return lookup;
   }
 

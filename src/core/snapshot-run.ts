@@ -3,7 +3,7 @@ import type { Layer } from "./layers.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Row } from "./resolve.ts";
 import { RowWalk } from "./row-walk.ts";
-import { RunBuilder } from "./run-builder.ts";
+import { fileRunBuilder } from "./file-run.ts";
 import type { Source } from "./source.ts";
 
 /** Rows handled between two looks at the clock. */
@@ -30,7 +30,7 @@ const UNREADABLE = Symbol("unreadable");
 /** Writes a whole state as one run, values and all, deleted keys left out: what a vacuumed ledger begins with. */
 export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ readonly checksum: number }> {
   const { environment, pacer, rows, version, extra, write, check } = options;
-  const builder = new RunBuilder({ crc32: environment.crc32, sink: write });
+  const builder = fileRunBuilder({ crc32: environment.crc32, sink: write });
   const walk = new RowWalk(rows);
   let count = 0;
   for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {

@@ -18,7 +18,6 @@ import type { Source } from "./source.ts";
 const SHAPE = {
   blockBytes: 60_000,
   topBlocksMax: 4096,
-  lookup: false,
   filter: true,
   filterBytesMin: 64 * 1024,
 } as const;

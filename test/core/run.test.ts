@@ -111,6 +111,7 @@ const READS: Readonly<Record<string, () => ReadOptions>> = {
   "hardly any cache": () => ({ cache: new BlockCache(64 * 1024) }),
   "hardly any cache, small reads": () => ({ cache: new BlockCache(64 * 1024), smallReads: true }),
   "next to no cache": () => ({ cache: new BlockCache(6_000) }),
+  "no point lookups": () => ({ Lookup: undefined }),
 };
 
 describe("a run holds what went into it", () => {

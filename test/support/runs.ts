@@ -4,6 +4,8 @@ import { ArrivingBytes, type BytesAt } from "../../src/core/bytes-at.ts";
 import { Row } from "../../src/core/resolve.ts";
 import { Run } from "../../src/core/run.ts";
 import { type BuiltRun, RunBuilder, type RunBuilderOptions } from "../../src/core/run-builder.ts";
+import type { RunOptions } from "../../src/core/run-pieces.ts";
+import { Lookup, LookupWriter } from "../../src/core/run-lookup.ts";
 import { encodeNumeric } from "../../src/core/value.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 
@@ -27,7 +29,7 @@ export function buildRun(
   { voidVersions = [], extra = new Uint8Array(0), ...options }: BuildOptions = {},
 ): { readonly bytes: Uint8Array; readonly built: BuiltRun } {
   const chunks: Uint8Array[] = [];
-  const builder = new RunBuilder({ ...options, crc32, sink: (chunk) => chunks.push(chunk) });
+  const builder = new RunBuilder({ LookupWriter, ...options, crc32, sink: (chunk) => chunks.push(chunk) });
   for (const { key, row, value } of contents) builder.add(key, row, value);
   for (const version of voidVersions) builder.addVoidVersion(version);
   const finishing = builder.finish({ base: 0, upto: 2 ** 40, extra });
@@ -53,6 +55,8 @@ export interface ReadOptions {
   readonly smallReads?: boolean;
   /** How many bytes there are said to be. */
   readonly length?: number;
+  /** Undefined: point lookups are passed over. */
+  readonly Lookup?: RunOptions["Lookup"];
 }
 
 export function openRun(bytes: Uint8Array, options: ReadOptions = {}): Run {
@@ -61,7 +65,7 @@ export function openRun(bytes: Uint8Array, options: ReadOptions = {}): Run {
 
 export function openRunAt(bytes: BytesAt, options: ReadOptions & { readonly length: number }): Run {
   const { cache = new BlockCache(8 * 1024 * 1024), length } = options;
-  return Run.open(bytes, { crc32, cache, name: "the run", length });
+  return Run.open(bytes, { Lookup, ...options, crc32, cache, name: "the run", length });
 }
 
 /** Reads that use the target they are given, as those of a file do. */
