@@ -15,6 +15,8 @@ export interface Defect {
 const APPLIER = "core/applier.ts";
 const OWN_COMMITS = "core/own-commits.ts";
 const SESSION = "adapters/fs/session.ts";
+const BATCH_WRITER = "adapters/fs/batch-writer.ts";
+const DURABILITY = "adapters/fs/durability.ts";
 const SCANNER = "adapters/fs/scanner.ts";
 const QUEUE = "core/commit-queue.ts";
 const CHECKPOINTER = "core/checkpointer.ts";
@@ -87,24 +89,24 @@ export const defects: readonly Defect[] = [
   defect(
     "a short write passes for a whole one",
     {
-      file: SESSION,
-      find: "count = file.append(batch);",
-      replace: "count = batch.length + 0 * file.append(batch);",
+      file: BATCH_WRITER,
+      find: "const count = file.append(bytes);",
+      replace: "const count = bytes.length + 0 * file.append(bytes);",
     },
     {
       file: SESSION,
-      find: "if (status.size !== begin + batch.length)",
-      replace: "if (status.size > begin + batch.length)",
+      find: "if (status.size !== begin + bytes.length)",
+      replace: "if (status.size > begin + bytes.length)",
     },
   ),
   defect("a short write is said to be whole, wherever the file ends", {
-    file: SESSION,
-    find: "if (failure === undefined && count < batch.length) {",
+    file: BATCH_WRITER,
+    find: "if (count < bytes.length) {",
     replace: "if (false) {",
   }),
   defect("own frames are taken to lie where the ledger was read to", {
     file: SESSION,
-    find: "if (status.size !== begin + batch.length)",
+    find: "if (status.size !== begin + bytes.length)",
     replace: "if (false)",
   }),
   defect("watches are told twice", {
@@ -125,11 +127,11 @@ export const defects: readonly Defect[] = [
   }),
   defect(
     "a failed sync is forgotten",
-    { file: SESSION, find: "if (this.#writeClosed !== undefined) {", replace: "if (false) {" },
+    { file: SESSION, find: "if (failure !== undefined) {", replace: "if (failure !== undefined && false) {" },
     {
-      file: SESSION,
-      find: "if (this.#writeClosed !== undefined) throw this.#writeClosed;",
-      replace: "if (false) throw this.#writeClosed;",
+      file: DURABILITY,
+      find: "if (this.#failure !== undefined) throw this.#failure;",
+      replace: "",
     },
   ),
   defect("nobody looks where the path leads", {
@@ -204,9 +206,9 @@ export const defects: readonly Defect[] = [
     replace: "",
   }),
   defect("the directory of a generation is not made durable", {
-    file: SESSION,
-    find: "if (!this.#directorySynced) {",
-    replace: "if (false) {",
+    file: DURABILITY,
+    find: "if (this.#directorySynced) return;",
+    replace: "if (this.#directorySynced || true) return;",
   }),
   defect("any later generation passes for the next one", {
     file: SESSION,

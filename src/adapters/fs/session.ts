@@ -18,29 +18,21 @@ import type {
   VacuumAttempt,
   VacuumRequest,
 } from "../../core/ledger.ts";
+import { BatchWriter, type WrittenBatch } from "./batch-writer.ts";
+import { Durability } from "./durability.ts";
 import { fromSystem } from "./errors.ts";
 import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
-import {
-  FRAME_BYTES_MAX,
-  FrameKind,
-  frameBytes,
-  HEADER_BYTES,
-  headerFingerprint,
-  PAYLOAD_BYTES_MAX,
-  unmask,
-  writeFrames,
-} from "./frame.ts";
+import { FRAME_BYTES_MAX, FrameKind, HEADER_BYTES, headerFingerprint, PAYLOAD_BYTES_MAX } from "./frame.ts";
 import { type Generation, readBeginning } from "./generation.ts";
-import { OpenFile } from "./open-file.ts";
+import type { OpenFile } from "./open-file.ts";
+import { OpenFiles, payloadPlace } from "./open-files.ts";
 import { Notifier } from "./notify.ts";
 import type { ReplacingCalls } from "./replacing.ts";
-import { QuickSyncs } from "./quick-syncs.ts";
 import type { Restored } from "./restore.ts";
 import { Seals } from "./seals.ts";
 import { SideIndex } from "./side-index.ts";
 import { snapshotOf, Succession } from "./succession.ts";
 import { type Scanned, Scanner } from "./scanner.ts";
-import type { ValuePages } from "./value-pages.ts";
 
 export interface SessionOptions {
   readonly calls: FileSystemCalls;
@@ -70,10 +62,6 @@ export interface SessionOptions {
 /** Where the path leads, compared with the file that is open. */
 type PathState = "same" | "other" | "missing";
 
-/** Added to the place of a value that lies in a masked frame: whoever reads it has to look for the mask. */
-const MASKED = 2 ** 52;
-/** A batch buffer that grew beyond this is let go afterwards. */
-const BUFFER_KEPT_BYTES = 1024 * 1024;
 /** A read takes at least so much at once, if there is so much. */
 const WINDOW_BYTES_MIN = 4096;
 /** A last piece that is no longer than this is read again at every look. */
@@ -89,11 +77,10 @@ export class FileSession implements LedgerSession {
   readonly #options: SessionOptions;
   readonly #crc32: Environment["crc32"];
   readonly payloadBytesMax = PAYLOAD_BYTES_MAX;
-  /** The files open, the present one last. Earlier generations stay as long as somebody reads what they saw there. */
-  #files: OpenFile[] = [];
+  readonly #files: OpenFiles;
   /** The present file; for a read-only session on a blank one, it has no generation yet. */
   #blank: FileHandle | undefined;
-  #buffer = new Uint8Array(4096);
+  readonly #batches: BatchWriter;
   /** The frame that was read or written last, the header at first: its offset and what identifies it. */
   #lastFrame: { readonly offset: number; readonly fingerprint: number } = { offset: -1, fingerprint: 0 };
   /** Size of the file when its end was last read. */
@@ -109,26 +96,27 @@ export class FileSession implements LedgerSession {
   #behindSeal = -1;
   /** Address up to which everything was read and judged. */
   #readTo = 0;
-  /** Where the last value was read, if it was given as it lies there. */
-  #lastRead: ValuePages | undefined;
   readonly #succession: Succession;
   #copyReported = false;
-  #writeClosed: KVError | undefined;
-  #directorySynced = false;
-  readonly #quickSyncs = new QuickSyncs();
+  readonly #durability: Durability;
   #notifiers = new Set<Notifier>();
   #closed = false;
-  readonly #counts = { reads: 0, writes: 0, bytesWritten: 0, syncs: 0 };
+  #reads = 0;
 
   constructor(options: SessionOptions, file: FileHandle, generation: Generation | undefined) {
     this.#options = options;
-    this.#crc32 = options.environment.crc32;
+    const { environment, strict, path, failedSyncs, calls, directory, cache } = options;
+    this.#crc32 = environment.crc32;
+    this.#files = new OpenFiles(path, cache);
+    this.#batches = new BatchWriter(path, environment.crc32);
+    const syncDirectory = (): Promise<void> => calls.syncDirectory(directory);
+    this.#durability = new Durability({ environment, strict, path, failedSyncs, syncDirectory });
     this.#succession = new Succession(options, {
       current: () => this.#current,
       seals: () => this.#seals as Seals,
       readTo: () => this.#readTo,
       isClosed: () => this.#closed,
-      sync: (open) => this.#sync(open),
+      sync: (open) => this.#durability.sync(open),
     });
     if (generation === undefined) this.#blank = file;
     else this.#enter(file, generation);
@@ -151,7 +139,7 @@ export class FileSession implements LedgerSession {
   }
 
   get #current(): OpenFile | undefined {
-    return this.#files[this.#files.length - 1];
+    return this.#files.current;
   }
 
   // --- reading -----------------------------------------------------------------------------------------------------
@@ -165,7 +153,7 @@ export class FileSession implements LedgerSession {
   }
 
   #read(position: number, budget: ReadBudget): ReadResult {
-    this.#counts.reads++;
+    this.#reads++;
     if (this.#blank !== undefined) {
       const state = this.#readBlank(this.#blank, budget.verify);
       if (state !== "born") return { commits: [], next: position, status: state };
@@ -263,7 +251,7 @@ export class FileSession implements LedgerSession {
     const seals = this.#seals as Seals;
     if (header.kind === FrameKind.commit) {
       const version = offset + generation.delta;
-      const place = version + HEADER_BYTES + (header.mask === 0 ? 0 : MASKED);
+      const place = payloadPlace(version, header.mask);
       const { writer, counter, timestamp } = header;
       commits.push({ version, place, writer, counter, timestamp, payload });
     } else if (header.kind === FrameKind.seal) {
@@ -307,42 +295,15 @@ export class FileSession implements LedgerSession {
   }
 
   readValue(version: number, place: number, length: number, options?: { readonly again: true }): Uint8Array {
-    const masked = place >= MASKED;
-    const address = masked ? place - MASKED : place;
-    const open = this.#fileOf(version);
-    if (open === undefined) throw unreadable(this.#options.path, address, length);
-    const { file, values, generation } = open;
-    try {
-      // Behind what was read and judged, somebody may still be writing.
-      const settledUpTo = open === this.#current ? this.#readTo - generation.delta : Infinity;
-      if (options?.again === true) values.forget(address - generation.delta, length);
-      this.#lastRead = masked ? undefined : values;
-      const bytes = values.read(address - generation.delta, length, settledUpTo);
-      if (bytes.length < length) throw unreadable(this.#options.path, address, length);
-      if (!masked) return bytes;
-      const unmasked = bytes.slice();
-      unmask(unmasked, address - version, readU32(readAt(file, version - generation.delta, HEADER_BYTES), 8));
-      return unmasked;
-    } catch (error) {
-      throw fromSystem(error, `A value of ${this.#options.path} cannot be read`);
-    }
+    return this.#files.readValue(version, place, length, this.#readTo, options?.again === true);
   }
 
   get isKnownWhole(): boolean {
-    return this.#lastRead !== undefined && this.#lastRead.isMarked;
+    return this.#files.isKnownWhole;
   }
 
   noteWhole(): void {
-    this.#lastRead?.mark();
-  }
-
-  #fileOf(version: number): OpenFile | undefined {
-    const current = this.#current;
-    if (current !== undefined && version >= current.generation.header.base) return current;
-    return this.#files.findLast(({ isOpen, generation: { header } }) => {
-      // Behind a torn second copy of the header, the first generation's frames begin before its base.
-      return isOpen && (version >= header.base || header.generation === 1);
-    });
+    this.#files.noteWhole();
   }
 
   hasNews(): boolean {
@@ -374,11 +335,7 @@ export class FileSession implements LedgerSession {
 
   /** Makes a generation's file the present one. */
   #enter(file: FileHandle, generation: Generation): void {
-    this.#current?.release();
-    const current = new OpenFile(file, generation, this.#options.cache);
-    this.#files = [...this.#files.filter((each) => each.isOpen), current];
-    if (this.#options.failedSyncs.has(nameOf(current)))
-      this.#writeClosed = new KVError("InputOutput", "an earlier attempt to make the file durable failed");
+    this.#durability.enter(this.#files.enter(file, generation));
     this.#seals = new Seals(generation.header);
     this.#behindSeal = -1;
     this.#lastFrame = generation.headerFrame;
@@ -426,22 +383,19 @@ export class FileSession implements LedgerSession {
     const current = this.#writable();
     this.#readTo = Math.max(this.#readTo, position);
     if (this.#seals?.winning !== undefined) return { status: "read-on" };
-    const length = this.#makeRoom(commits);
-    const batch = this.#buffer.subarray(0, length);
-    const starts = writeFrames(batch, commits, this.#crc32);
-    const written = this.#write(current, batch, commits, starts, position);
-    if (this.#buffer.length > BUFFER_KEPT_BYTES) this.#buffer = new Uint8Array(4096);
+    const written = this.#placed(this.#batches.write(current.file, commits), position, current.generation);
     if (!this.#options.strict) return written;
-    return this.#durablyNow(current) ? written : this.#durably(current, written);
+    return this.#durability.atOnce(current) ? written : this.#durability.wait(current).then(() => written);
   }
 
   /** The file to append to, if there is any sense in it. */
   #writable(): OpenFile {
     const { path, readOnly } = this.#options;
     if (readOnly) throw new KVError("ReadOnly", `${path} was opened with readOnly`, { outcome: "not committed" });
-    if (this.#writeClosed !== undefined) {
-      throw new KVError("InputOutput", `${path} takes no more writes: ${this.#writeClosed.message}`, {
-        cause: this.#writeClosed,
+    const { failure } = this.#durability;
+    if (failure !== undefined) {
+      throw new KVError("InputOutput", `${path} takes no more writes: ${failure.message}`, {
+        cause: failure,
         outcome: "not committed",
       });
     }
@@ -458,140 +412,34 @@ export class FileSession implements LedgerSession {
     return current;
   }
 
-  /** Bytes of the frames of all commits. The batch buffer has room for them then. */
-  #makeRoom(commits: readonly CommitRecord[]): number {
-    let length = 0;
-    for (const { payload } of commits) {
-      if (payload.length > PAYLOAD_BYTES_MAX) {
-        throw new KVError("CommitTooLarge", `A commit of ${payload.length} bytes does not fit into a frame`, {
-          outcome: "not committed",
-        });
-      }
-      length += frameBytes(payload.length);
-    }
-    if (length > this.#buffer.length) this.#buffer = new Uint8Array(Math.max(length, 2 * this.#buffer.length));
-    return length;
-  }
-
-  /** One write, one fstat. After any trouble, reading on decides what is in. */
-  #write(
-    { file, generation }: OpenFile,
-    batch: Uint8Array,
-    commits: readonly CommitRecord[],
-    starts: readonly number[],
-    position: number,
-  ): AppendResult {
-    const { path } = this.#options;
-    let count = 0;
-    let failure: KVError | undefined;
-    try {
-      this.#counts.writes++;
-      count = file.append(batch);
-      this.#counts.bytesWritten += count;
-    } catch (error) {
-      failure = fromSystem(error, `${path} cannot be written`, "not committed");
-    }
-    const status = this.#statusAfterWrite(file);
+  /** What is known of a batch that was to lie behind `position`: all of it does, or reading on decides what is in. */
+  #placed({ bytes, starts, status, failure }: WrittenBatch, position: number, { delta }: Generation): AppendResult {
     // A file without a name: what is in it is acknowledged only if its seal shows that it was left in order.
     if (status === undefined || status.links === 0) this.#suspect = true;
-    if (failure === undefined && count < batch.length) {
-      const message = `${path} took ${count} of ${batch.length} bytes: there is no room`;
-      failure = new KVError("NoSpace", message, { outcome: "not committed" });
-    }
     if (failure !== undefined) return { status: "read-on", error: failure };
     if (status === undefined || status.links === 0) return { status: "read-on" };
-    const begin = position - generation.delta;
-    if (status.size !== begin + batch.length) return { status: "read-on" };
+    const begin = position - delta;
+    if (status.size !== begin + bytes.length) return { status: "read-on" };
     this.#endSize = status.size;
     const last = starts[starts.length - 1];
-    this.#lastFrame = { offset: begin + last, fingerprint: headerFingerprint(batch, last) };
+    this.#lastFrame = { offset: begin + last, fingerprint: headerFingerprint(bytes, last) };
     const versions: number[] = [];
     const places: number[] = [];
-    for (let i = 0; i < commits.length; i++) {
+    for (let i = 0; i < starts.length; i++) {
       const version = position + starts[i];
       versions.push(version);
-      places.push(version + HEADER_BYTES + (readU32(batch, starts[i] + 8) === 0 ? 0 : MASKED));
+      places.push(payloadPlace(version, readU32(bytes, starts[i] + 8)));
     }
-    return { status: "appended", versions, places, next: position + batch.length };
-  }
-
-  #statusAfterWrite(file: FileHandle): { readonly size: number; readonly links: number } | undefined {
-    try {
-      return file.status();
-    } catch {
-      // Reading on finds out what there is to know.
-      return undefined;
-    }
-  }
-
-  /**
-   * Makes what was written durable at once, where that takes less than waiting for it would. False if it has to be waited for, by a sync that
-   * begins anew.
-   */
-  #durablyNow(current: OpenFile): boolean {
-    const { file } = current;
-    if (file.syncDataNow === undefined || !this.#quickSyncs.isExpected || !this.#directorySynced) return false;
-    if (!current.isSyncingNothing || this.#writeClosed !== undefined) return false;
-    const { environment } = this.#options;
-    const began = environment.monotonic();
-    this.#counts.syncs++;
-    try {
-      file.syncDataNow();
-    } catch (error) {
-      throw this.#notDurable(current, error);
-    }
-    this.#quickSyncs.took(environment.monotonic() - began);
-    return true;
-  }
-
-  /** Waits until what was written, and everything before it, is durable. A failed sync is never made a success by another. */
-  async #durably(current: OpenFile, written: AppendResult): Promise<AppendResult> {
-    const { environment } = this.#options;
-    const began = environment.monotonic();
-    try {
-      await this.#sync(current);
-      this.#quickSyncs.took(environment.monotonic() - began);
-      // Another one may have failed meanwhile, and was told in the stead of this one.
-      if (this.#writeClosed !== undefined) throw this.#writeClosed;
-      if (!this.#directorySynced) {
-        await this.#options.calls.syncDirectory(this.#options.directory);
-        this.#directorySynced = true;
-      }
-      return written;
-    } catch (error) {
-      throw this.#notDurable(current, error);
-    }
-  }
-
-  /** A failed sync closes the session for writing: no later one makes a success of it. */
-  #notDurable(open: OpenFile, cause: unknown): KVError {
-    const message = `${this.#options.path} could not be made durable: ${String(cause)}`;
-    this.#options.failedSyncs.add(nameOf(open));
-    this.#writeClosed = new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
-    return this.#writeClosed;
-  }
-
-  /** Every sync of a ledger's file goes through here: a strict session that has seen one fail trusts none that comes after it. */
-  async #sync(open: OpenFile): Promise<void> {
-    this.#counts.syncs++;
-    try {
-      await open.syncData();
-    } catch (error) {
-      if (this.#options.strict) {
-        this.#options.failedSyncs.add(nameOf(open));
-        if (this.#writeClosed === undefined) this.#notDurable(open, error);
-      }
-      throw error;
-    }
+    return { status: "appended", versions, places, next: position + bytes.length };
   }
 
   async makeDurable(): Promise<void> {
     const current = this.#current;
     if (!this.#options.strict || this.#options.readOnly || current === undefined) return;
-    const failure = this.#writeClosed;
+    const { failure } = this.#durability;
     if (failure !== undefined) throw new KVError("InputOutput", failure.message, { cause: failure });
     try {
-      await this.#durably(current, { status: "read-on" });
+      await this.#durability.wait(current);
     } catch (cause) {
       // There is no commit here whose outcome could be unknown.
       throw new KVError("InputOutput", cause instanceof Error ? cause.message : String(cause), { cause });
@@ -636,7 +484,6 @@ export class FileSession implements LedgerSession {
     this.#pathMoved = false;
     this.#suspect = false;
     this.#missing = false;
-    this.#directorySynced = false;
     this.#succession.movedOn(this.#current as OpenFile);
     return { status: "continued", position };
   }
@@ -651,7 +498,7 @@ export class FileSession implements LedgerSession {
     const { calls, replacing, environment, realPath, directory, name } = this.#options;
     const current = this.#current;
     if (current === undefined || replacing === undefined) return undefined;
-    const sync = (): Promise<void> => this.#sync(current);
+    const sync = (): Promise<void> => this.#durability.sync(current);
     return new SideIndex({ calls, replacing, environment, realPath, directory, name, open: current, sync });
   }
 
@@ -721,7 +568,9 @@ export class FileSession implements LedgerSession {
       sealed: this.#seals?.winning !== undefined,
       networkFileSystemChecked: this.#options.networkFileSystemChecked,
       ...(restored === undefined ? {} : { header: restored.isSame ? "restored" : "new", damagedCopy: restored.copy }),
-      ...this.#counts,
+      reads: this.#reads,
+      ...this.#batches.counts,
+      syncs: this.#durability.count,
     };
   }
 
@@ -737,10 +586,6 @@ export class FileSession implements LedgerSession {
       throw fromSystem(error, `${this.#options.path} cannot be closed`);
     }
   }
-}
-
-function nameOf({ device, inode }: OpenFile): string {
-  return `${device}:${inode}`;
 }
 
 function result(
@@ -759,9 +604,4 @@ function windowFor(available: number, budgetBytes: number): number {
 
 function missing(path: string): KVError {
   return new KVError("LedgerMissing", `${path} does not exist any more`);
-}
-
-function unreadable(path: string, address: number, length: number): KVError {
-  const ranges = [{ from: address, to: address + length }];
-  return new KVError("LedgerDamaged", `${path} holds no ${length} bytes at address ${address}`, { ranges });
 }
