@@ -159,7 +159,12 @@ export function readPayload(bytes: Uint8Array, at: number, header: FrameHeader, 
     xorMask(frame, KIND_AT, HEADER_END_AT, KIND_AT, header.mask);
     xorMask(frame, HEADER_BYTES, trailer + 4, HEADER_BYTES, header.mask);
   }
-  if (checksumWithin(crc32, frame, from + KIND_AT, from + trailer) !== readU32(frame, from + trailer)) return undefined;
+  // That of the header has been found right: from there it goes on.
+  const checksum = readU32(frame, from + HEADER_CHECKSUM_AT);
+  if (
+    checksumWithin(crc32, frame, from + HEADER_CHECKSUM_AT, from + trailer, checksum) !== readU32(frame, from + trailer)
+  )
+    return undefined;
   return frame.subarray(from + HEADER_BYTES, from + trailer);
 }
 
