@@ -27,7 +27,10 @@ const OVERLAY_MAX: Amount = { operations: BUSY_FACTOR * OPERATIONS_DUE, bytes: B
 const MARK: Amount = { operations: OPERATIONS_DUE / 8, bytes: BYTES_DUE / 8 };
 /** And on closing after so much: reading as much again is what the next open may take without anybody noticing. */
 const DUE_ON_CLOSING: Amount = { operations: 256, bytes: 256 * 1024 };
-/** Several processes come to that at the same time: each waits a while of its own, and as a rule finds that another has saved, or is at it. */
+/**
+ * Several processes come to that at the same time: each waits a while of its own, and as a rule finds that another has saved, or is at it. Who has
+ * written all of it need not wait at first, who has written nothing waits longest.
+ */
 const WAIT_MS = 250;
 /** How often, at most: whoever is at it may never come to its end, and what is ahead may never be followed. */
 const WAITS_MAX = 16;
@@ -65,6 +68,8 @@ interface Amount {
 
 /** How much had come when the replica stood there. */
 interface Mark extends Amount {
+  /** Of the operations: those that were written here. */
+  readonly own: number;
   readonly position: Position;
   readonly version: number;
 }
@@ -92,6 +97,7 @@ export class Checkpointer {
   #closed: readonly Closed[] = [];
   /** What has come since the beginning. */
   #operations = 0;
+  #own = 0;
   #bytes = 0;
   /** The first is the last one that what is saved reaches up to. */
   #marks: Mark[];
@@ -121,13 +127,18 @@ export class Checkpointer {
     this.#host = host;
     this.#covered = covered;
     this.#checkedVersion = host.replica.version;
-    this.#marks = [{ position: covered, version: this.#checkedVersion, operations: 0, bytes: 0 }];
+    this.#marks = [{ position: covered, version: this.#checkedVersion, operations: 0, own: 0, bytes: 0 }];
   }
 
   /** Counts what one commit has added. */
   count(operations: number, bytes: number): void {
     this.#operations += operations;
     this.#bytes += bytes;
+  }
+
+  /** So many of the operations that were counted were written here. */
+  countOwn(operations: number): void {
+    this.#own += operations;
   }
 
   /** To be called where the host's position is that of the replica's version. */
@@ -142,7 +153,8 @@ export class Checkpointer {
 
   #mark(): void {
     const { position, replica } = this.#host;
-    this.#marks.push({ position, version: replica.version, operations: this.#operations, bytes: this.#bytes });
+    const { version } = replica;
+    this.#marks.push({ position, version, operations: this.#operations, own: this.#own, bytes: this.#bytes });
   }
 
   #hasCome({ operations, bytes }: Amount, since: Amount): boolean {
@@ -260,17 +272,24 @@ export class Checkpointer {
   async #isSpared(): Promise<boolean> {
     for (let waits = 0; ; waits++) {
       const isLast = this.#store === undefined || this.#hurried || this.isOverdue || waits === WAITS_MAX;
-      if (!isLast) await this.#wait();
+      if (!isLast) await this.#wait(waits === 0 ? this.#foreignPart : 1);
       const found = await this.#adopt();
       if (found === "adopted") return true;
       if (isLast || this.#stopped || (found === "nothing" && this.#store?.isBusy?.() !== true)) return false;
     }
   }
 
-  #wait(): Promise<void> {
+  /** How much of what is not saved others have written. */
+  get #foreignPart(): number {
+    const [{ operations, own }] = this.#marks;
+    return Math.max(0, 1 - (this.#own - own) / Math.max(1, this.#operations - operations));
+  }
+
+  /** `part`: of the longest time. */
+  #wait(part: number): Promise<void> {
     return new Promise((resolve) => {
       const { environment } = this.#host;
-      const timer = environment.setTimer(resolve, environment.random() * WAIT_MS, { ref: false });
+      const timer = environment.setTimer(resolve, environment.random() * part * WAIT_MS, { ref: false });
       this.#hurry = () => {
         timer.cancel();
         resolve();

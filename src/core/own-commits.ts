@@ -67,7 +67,8 @@ export class OwnCommits {
 
   /** The commit was met in the ledger and did this. */
   settle(own: PendingCommit, verdict: Verdict, version: number): void {
-    const { queue, damage, ledger } = this.#context;
+    const { queue, damage, ledger, state } = this.#context;
+    state.checkpointer?.countOwn(own.commit.operations.length);
     if (this.#before.size > 0) for (const outcome of this.#before.get(own) ?? []) this.settleUnwritten(outcome);
     queue.inFlight.delete(own.record.counter);
     queue.release(own);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
 import { Checkpointer } from "../../src/core/checkpointer.ts";
+import type { Environment } from "../../src/core/environment.ts";
 import { HeldRun } from "../../src/core/held-run.ts";
 import type { Checkpoint, CheckpointStore, StoredRun } from "../../src/core/ledger.ts";
 import { memoryRun } from "../../src/core/memory-run.ts";
@@ -89,15 +90,25 @@ class Bench {
   saves = true;
   indexDamaged = 0;
   position = 0;
+  /** How long was waited before each save, in ms. */
+  readonly waits: number[] = [];
   readonly checkpointer: Checkpointer;
 
-  constructor() {
+  constructor(random = 0) {
+    const waiting: Environment = {
+      ...nodeEnvironment,
+      random: () => random,
+      setTimer: (callback, ms, options) => {
+        this.waits.push(ms);
+        return nodeEnvironment.setTimer(callback, 0, options);
+      },
+    };
     const position = (): number => this.position;
     const store = (): CheckpointStore | undefined => (this.saves ? this.store : undefined);
     this.checkpointer = new Checkpointer(
       {
-        environment,
-        pacer: new Pacer(environment),
+        environment: waiting,
+        pacer: new Pacer(waiting),
         replica: this.replica,
         get position() {
           return position();
@@ -320,6 +331,18 @@ describe("several processes that come to a save at the same time", () => {
     bench.checkpointer.check();
     await bench.saved(1);
     expect(bench.store.published[0].position).toBe(4);
+  });
+});
+
+describe("a save", () => {
+  it("waits for others as long as it is due to what they have written", async () => {
+    const bench = new Bench(0.5);
+    for (const own of [0, DUE / 2, DUE]) {
+      bench.checkpointer.countOwn(own);
+      bench.fill("a");
+      await bench.saved(bench.waits.length);
+    }
+    expect(bench.waits).toEqual([125, 62.5, 0]);
   });
 });
 
