@@ -43,7 +43,7 @@ const RUNS_MAX = 12;
 /** Saves that may come to nothing, because others are quicker, before this replica does without a store. */
 const TRIES_MAX = 8;
 /** Rows handled between two looks at the clock. */
-const SLICE_ROWS = 64;
+const SLICE_ROWS = 16;
 /** How long a save goes on at a time, as long as it keeps up with what comes: commits wait for no more than that, and a busy system lets that pass. */
 const SLICE_MS = 2;
 
@@ -469,7 +469,7 @@ export class Checkpointer {
 
   #isToRest(): boolean {
     const now = this.#host.environment.monotonic();
-    if (this.#host.pacer.due(now)) return true;
+    if (this.#host.pacer.dueInBackground(now)) return true;
     return now - this.#sliceBegan >= SLICE_MS && !this.#hurried && !this.#hasCome(OVERLAY_MAX, this.#marks[0]);
   }
 

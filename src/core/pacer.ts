@@ -2,6 +2,8 @@ import type { Environment } from "./environment.ts";
 
 /** How long work that settles without input or output may go on before timers, signals and other input/output get their turn. */
 const BUDGET_MS = 8;
+/** The same for work that nobody waits for: what it leaves is for calls, and for pieces that are longer than was thought. */
+const BACKGROUND_MS = 4;
 /** Small steps between two looks at the clock: at most so many, and as many as take no longer than this. */
 const STRIDE_MAX = 16;
 const STRIDE_MS = 0.5;
@@ -27,13 +29,22 @@ export class Pacer {
 
   /** True when a macrotask is due before more is done. */
   due(now: number = this.#environment.monotonic()): boolean {
+    return this.#isDue(now, BUDGET_MS);
+  }
+
+  /** As `due`, for work that nobody waits for. */
+  dueInBackground(now: number = this.#environment.monotonic()): boolean {
+    return this.#isDue(now, BACKGROUND_MS);
+  }
+
+  #isDue(now: number, budgetMs: number): boolean {
     if (this.#since === undefined) {
       this.#since = now;
       // After the work that asks: asking for a macrotask takes as long as a small write when the program has been idle.
       void microtask.then(this.#awaitMacrotask);
       return false;
     }
-    return now - this.#since >= BUDGET_MS;
+    return now - this.#since >= budgetMs;
   }
 
   readonly #awaitMacrotask = (): void => {

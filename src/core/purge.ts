@@ -37,7 +37,7 @@ export async function purgeExpired(context: PurgeContext): Promise<number> {
         purged += entries.length;
         entries = [];
       }
-      if (++count % SLICE_ROWS === 0 && pacer.due()) {
+      if (++count % SLICE_ROWS === 0 && pacer.dueInBackground()) {
         await pacer.rest();
         check();
       }

@@ -7,7 +7,7 @@ import { fileRunBuilder } from "./file-run.ts";
 import type { Source } from "./source.ts";
 
 /** Rows handled between two looks at the clock. */
-const SLICE_ROWS = 64;
+const SLICE_ROWS = 16;
 
 export interface SnapshotRunOptions {
   readonly environment: Environment;
@@ -40,7 +40,7 @@ export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ r
       const bytes = isPromise(read) ? await read : read;
       if (bytes !== UNREADABLE) builder.add(key, row, bytes);
     }
-    if (++count % SLICE_ROWS !== 0 || !pacer.due()) continue;
+    if (++count % SLICE_ROWS !== 0 || !pacer.dueInBackground()) continue;
     await pacer.rest();
     check();
   }
@@ -48,7 +48,7 @@ export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ r
   for (;;) {
     const step = rest.next();
     if (step.done === true) return step.value;
-    if (pacer.due()) await pacer.rest();
+    if (pacer.dueInBackground()) await pacer.rest();
     check();
   }
 }

@@ -22,7 +22,7 @@ const SHAPE = {
   filterBytesMin: 64 * 1024,
 } as const;
 /** Rows handled between two looks at the clock. */
-const SLICE_ROWS = 64;
+const SLICE_ROWS = 16;
 /** A merge passes once through what it reads: what that leaves in a cache is of no use to anybody. */
 const MERGE_CACHE_BYTES = 256 * 1024;
 
@@ -116,12 +116,12 @@ async function build(
         options.damaged(error);
       }
     }
-    if (++count % SLICE_ROWS === 0 && pacer.due()) await pause();
+    if (++count % SLICE_ROWS === 0 && pacer.dueInBackground()) await pause();
   }
   const rest = builder.finish(covered);
   for (;;) {
     const step = rest.next();
     if (step.done === true) return { bytes: concatenated(chunks), openFrom: step.value.openFrom };
-    if (pacer.due()) await pause();
+    if (pacer.dueInBackground()) await pause();
   }
 }

@@ -36,6 +36,8 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
   const { engine } = context;
   await engine.round({ verify: true });
   const purged = await purgeExpired(context);
+  // To begin takes a few milliseconds in a program that has not done it before.
+  await context.pacer.rest();
   const bytesBefore = bytesOf(engine);
   const done = (author: boolean): VacuumResult => {
     const generation = engine.identity?.generation ?? 0;
