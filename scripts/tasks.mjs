@@ -2,7 +2,7 @@
  * What `npm run build`, `npm run check` and `npm test` do, step by step; the last line is the count of all of them. `npm test -- --s3` is what CI
  * runs: the same, and the servers of S3 that Go can build, where there is Go.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { Counts } from "./counts.mjs";
 import { root } from "./node24.mjs";
@@ -26,6 +26,19 @@ function step(name, command, args) {
   return counts.add(name, run(name, command, args));
 }
 
+/** Begins a step that keeps one processor busy while the next ones go on. Returns what waits for it and prints what it has printed. */
+function begin(name, command, args) {
+  const child = spawn(command, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"], env });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
+  const ended = new Promise((resolve) => child.on("close", resolve).on("error", resolve));
+  return async () => {
+    const status = await ended;
+    console.log(`\n> ${name}\n${output}`);
+    return counts.add(name, status === 0);
+  };
+}
+
 /** Steps that count for themselves: they leave their numbers in a file. */
 function counted(name, command, args, file) {
   const path = `${root}.cache/${file}`;
@@ -33,7 +46,7 @@ function counted(name, command, args, file) {
   return counts.addReport(name, path, run(name, command, args));
 }
 
-const format = () => step("format", "prettier", ["--check", "--log-level", "warn", "."]);
+const format = () => begin("format", "prettier", ["--check", "--log-level", "warn", "."]);
 const lint = () => step("lint", "oxlint", ["--type-aware", "--deny-warnings"]);
 const types = () => {
   step("types of the core, without any runtime's", "tsc", ["-p", "tsconfig.core.json"]);
@@ -58,21 +71,23 @@ const servers = () => {
 
 const tasks = {
   build: () => build(),
-  check: () => {
-    format();
+  check: async () => {
+    const formatted = format();
     lint();
     types();
+    await formatted();
     tests();
   },
-  test: () => {
-    format();
+  test: async () => {
+    const formatted = format();
     lint();
     types();
     if (build()) packed();
+    await formatted();
     tests();
     if (process.argv.includes("--s3")) servers();
   },
 };
 
-tasks[process.argv[2]]();
+await tasks[process.argv[2]]();
 counts.end();

@@ -39,14 +39,17 @@ async function onOneFile(consumer) {
   const wrote = () => writer.found(/^wrote (\S+) as version \d+$/);
   const saw = () => watcher.found(/^saw data\/timestamp = (\S+)$/);
   const read = () => reader.found(/^read (\S+Z)$/);
-  // Two of each, and the writer has printed what the others have learnt by then.
+  const synced = () => reader.found(/^sync: (success), [1-9]\d* applied$/);
+  // Two of each, the reader was told of a sync, and the writer has printed what the others have learnt by then.
   const done = () =>
-    saw().length >= 2 && read().length >= 2 && [...saw(), ...read()].every((timestamp) => wrote().includes(timestamp));
+    saw().length >= 2 &&
+    read().length >= 2 &&
+    synced().length >= 1 &&
+    [...saw(), ...read()].every((timestamp) => wrote().includes(timestamp));
   try {
     await until(programs, (changed) => (look = changed), done);
     const expected = wrote().slice(wrote().indexOf(saw()[0]));
     assertEqual(saw(), expected.slice(0, saw().length), "what the watcher saw");
-    assert(reader.found(/^sync: (success), [1-9]\d* applied$/).length >= 1, "the reader is told of its syncs");
     return `${wrote().length} written, ${saw().length} seen, ${read().length} read`;
   } finally {
     for (const program of programs) program.kill();
