@@ -7,6 +7,7 @@
  * `npm run bench -- growth [--entries 1000000]`: how the cost of foliokv grows with the number of entries.
  *
  * `npm run bench -- bucket [--entries 100000]`: requests and bytes of a database in a bucket, counted, and commits a second in simulated time.
+ * `npm run bench -- workerd`: processor time and memory of a Worker's requests, in real workerd (on Linux).
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -33,11 +34,20 @@ const { values: given, positionals } = parseArgs({
 const [command] = positionals;
 if (command === "growth") await growth();
 else if (command === "bucket") await bucket();
+else if (command === "workerd") await workerd();
 else if (command === undefined) await compare();
-else throw new Error(`There is no command ${command}; there are growth and bucket`);
+else throw new Error(`There is no command ${command}; there are growth, bucket and workerd`);
 
 async function bucket(): Promise<void> {
   const table = await measureBucket(Number(given.entries ?? 100_000));
+  console.log(table);
+  save({ json: { table }, markdown: table });
+}
+
+async function workerd(): Promise<void> {
+  // Nobody else needs Miniflare.
+  const { measureWorkerd } = await import("./workerd.ts");
+  const table = await measureWorkerd();
   console.log(table);
   save({ json: { table }, markdown: table });
 }
