@@ -1,5 +1,5 @@
 import type { Environment } from "./environment.ts";
-import type { Opened } from "./stats.ts";
+import type { Opened } from "./lifecycle.ts";
 
 /** Timers that are set for longer fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;

@@ -14,7 +14,7 @@ export {
 export type { KVEvents, SyncEvent } from "./events.ts";
 export type { HistoryEntry } from "./history.ts";
 export type { Key, KeyPart } from "./key.ts";
-export type { CommitResult } from "./kv.ts";
+export type { CommitResult } from "./commit-sender.ts";
 export type { FileUrl, OpenTarget } from "./open-target.ts";
 export type { KVStats } from "./stats.ts";
 export type { BytesAt } from "./bytes-at.ts";

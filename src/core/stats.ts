@@ -1,7 +1,6 @@
 import type { AddressRange } from "./errors.ts";
-import type { Engine } from "./engine.ts";
-import type { Ledger } from "./ledger.ts";
-import type { Maintenance, VacuumStats } from "./maintenance.ts";
+import type { Opened } from "./lifecycle.ts";
+import type { VacuumStats } from "./maintenance.ts";
 
 /** Figures about one instance. All plain data. */
 export interface KVStats {
@@ -35,14 +34,6 @@ export interface KVStats {
   readonly vacuum: VacuumStats;
   /** What the adapter tells. */
   readonly session: Readonly<Record<string, number | string | boolean>>;
-}
-
-/** What an instance works with once it is open. */
-export interface Opened {
-  readonly engine: Engine;
-  readonly maintenance: Maintenance;
-  readonly ledger: Ledger;
-  readonly allowNetworkFileSystem: boolean;
 }
 
 export function statsOf(

@@ -150,7 +150,7 @@ export const defects: readonly Defect[] = [
     replace: "for (const check of checks.slice(0, 1)) builder.check(check);",
   }),
   defect("reads do not wait for own writes", {
-    file: "core/kv.ts",
+    file: "core/freshness.ts",
     find: "if (strong || pending !== undefined)",
     replace: "if (strong)",
   }),

@@ -1,0 +1,216 @@
+import { NotLoaded, whenLoaded } from "./bytes-at.ts";
+import type { CommitBuilder } from "./commit-builder.ts";
+import type { CommitSender } from "./commit-sender.ts";
+import { ItemKind, type Operation } from "./commit.ts";
+import type { Engine } from "./engine.ts";
+import { isPromise } from "./environment.ts";
+import { hasCode, KVError, notCommitted } from "./errors.ts";
+import type { EncodedKey } from "./key.ts";
+import { listRows } from "./listing.ts";
+import type { OpenTransaction } from "./open-transaction.ts";
+import { type DeleteAllOptions, parseOptions } from "./options.ts";
+import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
+import { again, expired } from "./late-reads.ts";
+import { nowOf, type ReadContext, rowsOf, viewOf } from "./read-view.ts";
+import type { StagedState } from "./staged.ts";
+
+/** `deleteAll`: a read and a write that take effect at one place in the order of calls, also where what is read has yet to arrive. */
+
+export interface DeleteContext extends ReadContext {
+  readonly sender: CommitSender;
+}
+
+const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
+
+const NOTHING = (): void => undefined;
+
+export function deleteAll(
+  context: DeleteContext,
+  query: Query,
+  options: DeleteAllOptions | undefined,
+): Promise<number> {
+  try {
+    const { lifecycle, transactions } = context;
+    const engine = lifecycle.indexed();
+    const { atomic } = parseOptions("deleteAll", "deleteAll", options);
+    const compiled = compileQuery(query);
+    let keys: EncodedKey[];
+    try {
+      keys = keysNow(context, engine, compiled);
+    } catch (error) {
+      if (error instanceof NotLoaded) return deleteAllLate(context, engine, compiled, atomic);
+      const anew = again(context, notCommitted(error), transactions.staged, () => deleteAll(context, query, options));
+      return anew.catch((failure: unknown) => Promise.reject(notCommitted(failure)));
+    }
+    const { staged } = transactions;
+    if (staged !== undefined) {
+      staged.deleteEach(keys);
+      return Promise.resolve(keys.length);
+    }
+    if (keys.length === 0) return Promise.resolve(0);
+    return deleteKeys(context, engine, keys, atomic);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** As `deleteAll`, of rows that have yet to arrive: of what was frozen when it was called, and of what was pending then. */
+async function deleteAllLate(
+  context: DeleteContext,
+  engine: Engine,
+  query: CompiledQuery,
+  atomic: boolean,
+): Promise<number> {
+  const transaction = context.transactions.current;
+  if (transaction !== undefined) return stageDeletesLate(context, engine, query, transaction);
+  const pending = pendingNow(context, engine);
+  // Where another request may have to take over, nobody may be made wait for one that is gone.
+  const keepsPlace = engine.waits === undefined;
+  let failure: unknown;
+  const place = keepsPlace
+    ? engine.keepPlace(
+        (key) => query.matches(key),
+        (error) => (failure = error),
+      )
+    : undefined;
+  let builders: CommitBuilder[] = [];
+  let count = 0;
+  try {
+    const keys = await keysLate(context, undefined, query);
+    for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
+    count = keys.size;
+    if (count > 0) builders = deletes(context, engine, keys, atomic);
+    if (failure !== undefined) throw failure;
+  } catch (error) {
+    if (place !== undefined) engine.fill(place, []).settled();
+    throw notCommitted(expired(context, error));
+  }
+  const commits: Promise<unknown>[] = [];
+  if (place === undefined) {
+    for (const builder of builders) commits.push(context.sender.send(engine, builder));
+    return Promise.all(commits).then(() => count);
+  }
+  const filling = builders.map((builder) => {
+    let settled = NOTHING;
+    let rejected: (error: unknown) => void = NOTHING;
+    const done = new Promise<void>((resolve, reject) => {
+      settled = resolve;
+      rejected = reject;
+    });
+    commits.push(done);
+    return { ...builder.finish(), settled, rejected };
+  });
+  const filled = engine.fill(place, filling);
+  void Promise.allSettled(commits).then(() => filled.settled());
+  return Promise.all(commits).then(() => count);
+}
+
+async function stageDeletesLate(
+  context: DeleteContext,
+  engine: Engine,
+  query: CompiledQuery,
+  transaction: OpenTransaction,
+): Promise<number> {
+  const { state, builder, beginning } = transaction;
+  const pending = beginning === undefined ? [] : pendingNow(context, engine);
+  const { size } = builder;
+  const keys = await keysLate(context, beginning === undefined ? state : undefined, query);
+  for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
+  if (context.transactions.current !== transaction) {
+    const message = "The transaction ended before it was known what there was to delete: await deleteAll";
+    throw new KVError("NoTransaction", message, { outcome: "not committed" });
+  }
+  const count = keys.size;
+  // What was staged since comes later, and says itself what becomes of its keys.
+  for (const { key } of builder.operationsFrom(size)) keys.delete(key);
+  state.deleteEach([...keys]);
+  return count;
+}
+
+async function keysLate(
+  context: DeleteContext,
+  staged: StagedState | undefined,
+  query: CompiledQuery,
+): Promise<Set<EncodedKey>> {
+  const keys = new Set<EncodedKey>();
+  const view = viewOf(context, staged);
+  try {
+    const listing = listRows(view.rows, query, { ...ALL, now: view.now });
+    const step = (): boolean => listing.next();
+    for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) keys.add(listing.key);
+  } finally {
+    view.release();
+  }
+  return keys;
+}
+
+function deleteKeys(
+  context: DeleteContext,
+  engine: Engine,
+  keys: readonly EncodedKey[],
+  atomic: boolean,
+): Promise<number> {
+  const commits = deletes(context, engine, keys, atomic).map((builder) => context.sender.send(engine, builder));
+  return Promise.all(commits).then(() => keys.length);
+}
+
+/** One commit, or as many as it takes. */
+function deletes(context: DeleteContext, engine: Engine, keys: Iterable<EncodedKey>, atomic: boolean): CommitBuilder[] {
+  let builder = context.sender.builder(engine);
+  const builders = [builder];
+  for (const key of keys) {
+    try {
+      builder.delete(key);
+    } catch (error) {
+      if (!hasCode(error, "CommitTooLarge") || builder.size === 0) throw error;
+      if (atomic) {
+        const message = "The keys do not fit into one commit; { atomic: false } deletes them in several";
+        throw new KVError("CommitTooLarge", message, { outcome: "not committed", cause: error });
+      }
+      builder = context.sender.builder(engine);
+      builders.push(builder);
+      builder.delete(key);
+    }
+  }
+  return builders;
+}
+
+/** The keys that match once everything queued so far has taken effect. */
+function keysNow(context: DeleteContext, engine: Engine, query: CompiledQuery): EncodedKey[] {
+  const { current } = context.transactions;
+  const keys = new Set<EncodedKey>();
+  const listed = current?.beginning === undefined ? current?.state : undefined;
+  const listing = listRows(rowsOf(context, listed), query, { ...ALL, now: nowOf(context, listed) });
+  while (listing.next()) keys.add(listing.key);
+  if (listed !== undefined) return [...keys];
+  for (const { operations, certain } of pendingNow(context, engine)) followDeletes(keys, query, operations, certain);
+  return [...keys];
+}
+
+/** What is pending now, in order. A commit that may turn out to be void does nothing for certain. */
+function pendingNow(
+  context: DeleteContext,
+  engine: Engine,
+): { readonly operations: readonly Operation[]; readonly certain: boolean }[] {
+  const pending = [...engine.queue.pending()].map(({ checks, operations }) => ({
+    operations,
+    certain: checks.length === 0 && operations.every(({ kind }) => kind <= ItemKind.delete),
+  }));
+  const { staged } = context.transactions;
+  if (staged !== undefined) pending.push({ operations: staged.unseen, certain: true });
+  return pending;
+}
+
+/** Which keys there are once these operations have been done, in case of doubt more of them. */
+function followDeletes(
+  keys: Set<EncodedKey>,
+  query: CompiledQuery,
+  operations: readonly Operation[],
+  certain: boolean,
+): void {
+  for (const { key, kind } of operations) {
+    if (kind === ItemKind.purge || !query.matches(key)) continue;
+    if (kind !== ItemKind.delete) keys.add(key);
+    else if (certain) keys.delete(key);
+  }
+}

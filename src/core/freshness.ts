@@ -1,0 +1,172 @@
+import type { PendingCommit } from "./commit-queue.ts";
+import type { Engine } from "./engine.ts";
+import type { Environment, Timer } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { Emitter } from "./events.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import type { Pacer } from "./pacer.ts";
+import { Poller } from "./poller.ts";
+import type { SyncTeller } from "./sync-teller.ts";
+import type { Watches } from "./watch.ts";
+
+export interface FreshnessParts {
+  readonly environment: Environment;
+  readonly pacer: Pacer;
+  readonly lifecycle: Lifecycle;
+  readonly teller: SyncTeller;
+  readonly emitter: Emitter;
+  readonly watches: Watches;
+  readonly autoSync: boolean;
+  readonly syncIntervalMs: number;
+  /** Called after each poll that went well. */
+  readonly polled: (engine: Engine) => void;
+}
+
+/** Keeps the state of an instance fresh without a write: follows the ledger for the interval, for hints of the session, for reads, and for `sync`. */
+export class Freshness {
+  readonly #parts: FreshnessParts;
+  readonly #poller: Poller;
+  #lastTimerError: string | undefined;
+  #polledAt = -Infinity;
+
+  constructor(parts: FreshnessParts) {
+    this.#parts = parts;
+    this.#poller = new Poller({
+      environment: parts.environment,
+      intervalMs: parts.syncIntervalMs,
+      poll: () => this.#poll(),
+      hinted: () => this.#hinted(),
+    });
+  }
+
+  /** The database is open. */
+  start(): void {
+    const { autoSync, lifecycle } = this.#parts;
+    // Its timers would end with the request that has opened: reads follow by themselves, and whoever listens starts it.
+    if (autoSync && lifecycle.waits === undefined) this.#poller.start();
+    this.adjust();
+  }
+
+  stop(): void {
+    this.#poller.stop();
+  }
+
+  /** True while somebody is told of news, or may ask which there were. */
+  get needsEach(): boolean {
+    return !this.#parts.autoSync || this.#isAwaited;
+  }
+
+  get #isAwaited(): boolean {
+    const { watches, emitter } = this.#parts;
+    return watches.size > 0 || emitter.count("sync") > 0;
+  }
+
+  /** Somebody waits for news, or does not any more. */
+  adjust(): void {
+    const { lifecycle, watches, autoSync } = this.#parts;
+    if (!lifecycle.isOpen) return;
+    const { session } = lifecycle.engine();
+    const waits = autoSync && this.#isAwaited;
+    const hints =
+      waits && session.subscribe !== undefined
+        ? (listener: () => void) => session.subscribe?.(listener) ?? (() => undefined)
+        : undefined;
+    this.#poller.adjust({ hints, keepAlive: watches.refs > 0 });
+    if (waits && lifecycle.waits !== undefined) this.#poller.startOnce();
+  }
+
+  /** Hints come from another session from now on. */
+  resubscribe(): void {
+    this.#poller.adjust({ hints: undefined, keepAlive: this.#parts.watches.refs > 0 });
+    this.adjust();
+  }
+
+  /** What a read that belongs to no transaction has to wait for: `undefined` if for nothing. */
+  beforeRead(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> | undefined {
+    if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
+    const { environment, pacer, autoSync, syncIntervalMs } = this.#parts;
+    const now = environment.monotonic();
+    if (autoSync && engine.isBehind(now, syncIntervalMs)) {
+      // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
+      const followed = this.followUntold(engine, { verify: false }).catch(() => undefined);
+      return engine.session.hasNews === undefined ? this.#atMost(syncIntervalMs, followed) : followed;
+    }
+    return pacer.due(now) ? pacer.rest() : undefined;
+  }
+
+  /** No read waits longer than that for news: an append that gets no answer may be in the way. */
+  async #atMost(ms: number, promise: Promise<void>): Promise<void> {
+    let timer: Timer | undefined;
+    const { environment } = this.#parts;
+    const late = new Promise<void>((resolve) => (timer = environment.setTimer(resolve, ms, { ref: true })));
+    await Promise.race([promise, late]);
+    timer?.cancel();
+  }
+
+  async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {
+    if (pending !== undefined) await engine.whenDone(pending);
+    if (strong) await this.followUntold(engine, { verify: true });
+    this.#parts.lifecycle.engine();
+  }
+
+  /** Follows, and leaves it to the next `sync` event to tell of it. */
+  async followUntold(engine: Engine, options: { readonly verify: boolean }): Promise<void> {
+    const round = await engine.round({ ...options, haste: "skip" });
+    if (round.invalidated) this.#parts.teller.tellUnasked(engine, round);
+  }
+
+  /** What `sync` does. */
+  async sync(engine: Engine): Promise<void> {
+    const { teller } = this.#parts;
+    try {
+      const round = await engine.round({ verify: true });
+      if (engine.session.makeDurable !== undefined) await engine.makeDurable();
+      this.#lastTimerError = undefined;
+      teller.tell(engine, round);
+    } catch (error) {
+      teller.tellError(engine, error);
+      throw error;
+    }
+  }
+
+  /** As the interval does, for whoever waits for news in a request of his own. */
+  pollIfDue(): void {
+    const { environment, lifecycle, autoSync, syncIntervalMs } = this.#parts;
+    const engine = lifecycle.opened?.engine;
+    const now = environment.monotonic();
+    if (engine === undefined || !autoSync || now - this.#polledAt < syncIntervalMs) return;
+    if (!engine.isBehind(now, syncIntervalMs)) return;
+    this.#polledAt = now;
+    void this.#poll();
+  }
+
+  /** One poll. Errors become `sync` events, a lasting one only once. */
+  async #poll(): Promise<void> {
+    const { lifecycle, teller, polled } = this.#parts;
+    if (!lifecycle.isOpen) return;
+    const engine = lifecycle.engine();
+    try {
+      const round = await engine.round({ verify: true, haste: "leave" });
+      this.#lastTimerError = undefined;
+      teller.tell(engine, round);
+      polled(engine);
+    } catch (error) {
+      const cause = error instanceof KVError ? error.code : String(error);
+      if (lifecycle.isOpen && cause !== this.#lastTimerError) teller.tellError(engine, error);
+      this.#lastTimerError = cause;
+    }
+  }
+
+  async #hinted(): Promise<void> {
+    const { lifecycle, teller } = this.#parts;
+    if (!lifecycle.isOpen) return;
+    const engine = lifecycle.engine();
+    try {
+      // The session says by itself that a file has lost its name; where the path leads is for the poll to find out.
+      const round = await engine.round({ verify: false });
+      if (teller.hasUntold(engine) || round.invalidated) teller.tell(engine, round);
+    } catch {
+      // The next poll meets the same failure and tells of it.
+    }
+  }
+}

@@ -1,0 +1,100 @@
+import type { CommitBuilder } from "./commit-builder.ts";
+import type { PendingCommit } from "./commit-queue.ts";
+import type { CommitSender } from "./commit-sender.ts";
+import type { Environment } from "./environment.ts";
+import { KVError } from "./errors.ts";
+import type { Freshness } from "./freshness.ts";
+import type { Lifecycle } from "./lifecycle.ts";
+import type { Snapshots } from "./snapshots.ts";
+import { StagedState } from "./staged.ts";
+
+/** A transaction between `beginTransaction` and its end. */
+export interface OpenTransaction {
+  readonly state: StagedState;
+  readonly builder: CommitBuilder;
+  /** Set until it is known what the transaction sees: reads wait for it, writes do not. */
+  beginning: Promise<void> | undefined;
+  /** What it has to see. */
+  readonly after: PendingCommit | undefined;
+}
+
+export interface TransactionSlotParts {
+  readonly environment: Environment;
+  readonly lifecycle: Lifecycle;
+  readonly snapshots: Snapshots;
+  readonly freshness: Freshness;
+  readonly sender: CommitSender;
+}
+
+/** The one transaction that an instance may have open. */
+export class TransactionSlot {
+  readonly #parts: TransactionSlotParts;
+  #current: OpenTransaction | undefined;
+
+  constructor(parts: TransactionSlotParts) {
+    this.#parts = parts;
+  }
+
+  get current(): OpenTransaction | undefined {
+    return this.#current;
+  }
+
+  /** What the open transaction sees and does, if there is one. */
+  get staged(): StagedState | undefined {
+    return this.#current?.state;
+  }
+
+  async begin(): Promise<void> {
+    const { lifecycle, freshness, sender } = this.#parts;
+    const engine = lifecycle.indexed();
+    if (this.#current !== undefined)
+      throw new KVError("TransactionOpen", "A transaction is open on this instance already");
+    const after = engine.queue.last;
+    const wait = freshness.beforeRead(engine, after, false);
+    const builder = sender.builder(engine);
+    const transaction: OpenTransaction = { state: new StagedState(builder), builder, beginning: undefined, after };
+    // What is written from now on belongs to it, also while it waits for what was written before.
+    this.#current = transaction;
+    if (wait === undefined) return this.#see(transaction);
+    transaction.beginning = wait.then(() => this.#see(transaction));
+    await transaction.beginning;
+  }
+
+  /** Resolves when it is known what the transaction sees; `undefined` if it is already. */
+  whenBegun(transaction: OpenTransaction): Promise<void> | undefined {
+    const waits = this.#parts.lifecycle.opened?.engine.waits;
+    if (waits === undefined || transaction.beginning === undefined) return transaction.beginning;
+    // Where another request has begun it, whoever is first lets it see what it has to.
+    return waits.until(() => transaction.after?.done !== false).then(() => this.#see(transaction));
+  }
+
+  #see(transaction: OpenTransaction): void {
+    if (transaction.state.snapshot !== undefined) return;
+    const { lifecycle, snapshots, environment } = this.#parts;
+    const snapshot = snapshots.take(lifecycle.engine());
+    transaction.state.begin(snapshot, environment.now());
+    transaction.beginning = undefined;
+    if (this.#current !== transaction) snapshots.release(snapshot);
+  }
+
+  /** Ends the transaction, whatever is to become of it. */
+  take(): OpenTransaction {
+    this.#parts.lifecycle.engine();
+    const transaction = this.#current;
+    if (transaction === undefined) throw new KVError("NoTransaction", "No transaction is open on this instance");
+    this.#current = undefined;
+    this.release(transaction);
+    return transaction;
+  }
+
+  /** As `take`, at the close: those who read in it may go on until that is over, and it is released. */
+  drop(): OpenTransaction | undefined {
+    const transaction = this.#current;
+    this.#current = undefined;
+    return transaction;
+  }
+
+  release({ state }: OpenTransaction): void {
+    if (state.snapshot !== undefined) this.#parts.snapshots.release(state.snapshot);
+  }
+}

@@ -1,0 +1,118 @@
+import { whenLoaded } from "./bytes-at.ts";
+import type { Entry } from "./entry.ts";
+import { EntryIterator } from "./entry-iterator.ts";
+import { isPromise } from "./environment.ts";
+import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
+import { listRows } from "./listing.ts";
+import { type Consistency, type ListOptions, parseListOptions } from "./options.ts";
+import { compileQuery, type Query } from "./query.ts";
+import { expired, whole } from "./late-reads.ts";
+import { beforeRead, nowOf, pinned, type ReadContext } from "./read-view.ts";
+import type { OpenIterator } from "./snapshots.ts";
+import type { Snapshot } from "./source.ts";
+
+/** Reads of what a query matches: an iterator, and what is made of one whole listing. */
+
+export function iterate<T>(context: ReadContext, query: Query, options: ListOptions | undefined): EntryIterator<T> {
+  const open: OpenIterator = { iterator: undefined, snapshot: undefined };
+  const iterator = makeIterator<T>(context, query, options, open);
+  context.snapshots.watchIterator(iterator, open);
+  return iterator;
+}
+
+function makeIterator<T>(
+  context: ReadContext,
+  query: Query,
+  options: ListOptions | undefined,
+  open: OpenIterator,
+): EntryIterator<T> {
+  const { environment, pacer, lifecycle, transactions, snapshots } = context;
+  const engine = lifecycle.indexed();
+  const parsed = parseListOptions("iterate", options);
+  const compiled = compileQuery(query);
+  const transaction = transactions.current;
+  const staged = transaction?.state;
+  snapshots.addIterator(open);
+  return new EntryIterator<T>({
+    pacer,
+    order: parsed.order,
+    begin: async () => {
+      const wait =
+        (transaction === undefined ? undefined : transactions.whenBegun(transaction)) ??
+        beforeRead(context, engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
+      if (wait !== undefined) await wait;
+      const snapshot = snapshots.take(lifecycle.engine());
+      open.snapshot = snapshot;
+      const rows = staged?.freeze() ?? snapshot.rows;
+      const now = staged?.now ?? environment.now();
+      const release = staged?.snapshot?.hold();
+      return {
+        listing: listRows(rows, compiled, { ...parsed, after: parsed.cursor, now }),
+        source: staged ?? snapshot.source,
+        release: () => {
+          snapshots.release(snapshot);
+          release?.();
+        },
+      };
+    },
+    failed: (error) => expired(context, error),
+    ended: () => snapshots.removeIterator(open),
+  });
+}
+
+export function listAll<T>(context: ReadContext, query: Query, options: ListOptions | undefined): Promise<Entry<T>[]> {
+  return whole(context, () => {
+    // Walked to its end here: nobody can drop it before.
+    const open: OpenIterator = { iterator: undefined, snapshot: undefined };
+    const iterator = makeIterator<T>(context, query, options, open);
+    open.iterator = { deref: () => iterator };
+    return iterator.collect();
+  });
+}
+
+export function listKeys(context: ReadContext, query: Query, options: ListOptions | undefined): Promise<KeyPart[][]> {
+  return whole(context, async () => {
+    const keys: KeyPart[][] = [];
+    await visit(context, query, options, "listKeys", (key) => keys.push(decodeKey(key)));
+    return keys;
+  });
+}
+
+export function count(context: ReadContext, query: Query, consistency: Consistency): Promise<number> {
+  return whole(context, async () => {
+    let found = 0;
+    await visit(context, query, { consistency }, "count", () => found++);
+    return found;
+  });
+}
+
+async function visit(
+  context: ReadContext,
+  query: Query,
+  options: ListOptions | undefined,
+  name: string,
+  visitor: (key: EncodedKey) => void,
+): Promise<void> {
+  const { pacer, lifecycle, transactions } = context;
+  const engine = lifecycle.indexed();
+  const parsed = parseListOptions(name, options);
+  const compiled = compileQuery(query);
+  const staged = transactions.staged;
+  const wait = beforeRead(context, engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
+  if (wait !== undefined) await wait;
+  const walk = async (snapshot: Snapshot): Promise<void> => {
+    const rows = staged?.freeze() ?? snapshot.rows;
+    const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: nowOf(context, staged) });
+    const step = (): boolean => listing.next();
+    let visited = 0;
+    for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) {
+      visitor(listing.key);
+      if ((++visited & 255) === 0 && pacer.due()) await pacer.rest();
+    }
+  };
+  try {
+    await pinned(context, staged, walk);
+  } catch (error) {
+    throw expired(context, error);
+  }
+}
