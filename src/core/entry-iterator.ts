@@ -1,4 +1,4 @@
-import { NotLoaded, whenLoaded } from "./bytes-at.ts";
+import { NotLoaded, onceLoaded, whenLoaded } from "./bytes-at.ts";
 import { type Entry, type EntryOrder, makeListedEntry } from "./entry.ts";
 import { isPromise } from "./environment.ts";
 import { type EncodedKey, KeyDecoder } from "./key.ts";
@@ -118,8 +118,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       const base = await this.#begin();
       for (;;) {
         const wait = this.#collectReady(base, entries);
-        if (wait === undefined) break;
-        await wait();
+        if (wait === undefined || (await wait()) === false) break;
       }
       this.#throwFailure();
       return entries;
@@ -130,8 +129,9 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
     }
   }
 
-  /** Goes on until something has to be awaited, which it returns; undefined at the end. */
-  #collectReady({ listing, source }: IteratorBase, entries: Entry<T>[]): (() => Promise<unknown>) | undefined {
+  /** Goes on until something has to be awaited, which it returns; undefined at the end, or what resolves with false there. */
+  #collectReady(base: IteratorBase, entries: Entry<T>[]): (() => Promise<unknown>) | undefined {
+    const { listing, source } = base;
     const { pacer } = this.#options;
     try {
       while (this.#step()) {
@@ -143,9 +143,17 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
       }
       return undefined;
     } catch (error) {
-      if (error instanceof NotLoaded) return () => error.promise;
+      if (error instanceof NotLoaded) return () => this.#collectLate(base, entries, error);
       throw error;
     }
+  }
+
+  /** One entry that has yet to arrive. A step may need several blocks, and what has arrived of them stays until it is done. */
+  async #collectLate({ listing, source }: IteratorBase, entries: Entry<T>[], missing: NotLoaded): Promise<boolean> {
+    if (!(await onceLoaded(missing, this.#step))) return false;
+    const { key, row } = listing;
+    entries.push(this.#entry(key, row, (await source.value(row)) as T));
+    return true;
   }
 
   async #next(): Promise<IteratorResult<Entry<T>, undefined>> {
