@@ -1,3 +1,4 @@
+import { type Amount, Backlog } from "./backlog.ts";
 import type { Environment } from "./environment.ts";
 import { whenLoaded } from "./bytes-at.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
@@ -5,6 +6,7 @@ import { hasCode, KVError } from "./errors.ts";
 import { type HeldRun, IndexDamaged, type OpenedRuns, openRuns } from "./held-run.ts";
 import { LayeredView } from "./layers.ts";
 import type { Checkpoint, CheckpointStore, Position, StoredRun } from "./ledger.ts";
+import { countToMerge } from "./tiers.ts";
 import { memoryRun } from "./memory-run.ts";
 import type { Overlay } from "./overlay.ts";
 import type { Pacer } from "./pacer.ts";
@@ -36,10 +38,6 @@ const WAIT_MS = 250;
 const WAITS_MAX = 16;
 /** Commits have to wait for a save when so much has come. */
 const OVERDUE: Amount = { operations: 4 * OVERLAY_MAX.operations, bytes: 4 * OVERLAY_MAX.bytes };
-/** So many runs of about the same size stand beside each other before one more is merged with them. */
-const TIER_RUNS = 3;
-/** Of all sizes. */
-const RUNS_MAX = 12;
 /** Saves that may come to nothing, because others are quicker, before this replica does without a store. */
 const TRIES_MAX = 8;
 /** Rows handled between two looks at the clock. */
@@ -59,19 +57,6 @@ export interface CheckpointerHost {
   /** A run underneath cannot be read: the state has to be built anew. */
   indexDamaged(): void;
   problem(error: KVError): void;
-}
-
-interface Amount {
-  readonly operations: number;
-  readonly bytes: number;
-}
-
-/** How much had come when the replica stood there. */
-interface Mark extends Amount {
-  /** Of the operations: those that were written here. */
-  readonly own: number;
-  readonly position: Position;
-  readonly version: number;
 }
 
 /** An overlay that takes no more changes, and what it reaches up to. */
@@ -95,12 +80,7 @@ export class Checkpointer {
   readonly #host: CheckpointerHost;
   /** Newest first. */
   #closed: readonly Closed[] = [];
-  /** What has come since the beginning. */
-  #operations = 0;
-  #own = 0;
-  #bytes = 0;
-  /** The first is the last one that what is saved reaches up to. */
-  #marks: Mark[];
+  readonly #backlog: Backlog;
   /** When an overlay was closed last. */
   #closedAt: Amount = { operations: 0, bytes: 0 };
   /** When a save failed last. */
@@ -127,63 +107,51 @@ export class Checkpointer {
     this.#host = host;
     this.#covered = covered;
     this.#checkedVersion = host.replica.version;
-    this.#marks = [{ position: covered, version: this.#checkedVersion, operations: 0, own: 0, bytes: 0 }];
+    this.#backlog = new Backlog(covered, this.#checkedVersion);
   }
 
   /** Counts what one commit has added. */
   count(operations: number, bytes: number): void {
-    this.#operations += operations;
-    this.#bytes += bytes;
+    this.#backlog.count(operations, bytes);
   }
 
   /** So many of the operations that were counted were written here. */
   countOwn(operations: number): void {
-    this.#own += operations;
+    this.#backlog.countOwn(operations);
   }
 
   /** To be called where the host's position is that of the replica's version. */
   check(): void {
     this.#checkedVersion = this.#host.replica.version;
-    if (this.#stopped || !this.#hasCome(MARK, this.#marks[this.#marks.length - 1])) return;
+    if (this.#stopped || !this.#backlog.hasCome(MARK, this.#backlog.lastMark)) return;
     this.#mark();
     const isDue = this.#saving === undefined && this.#isDue;
-    if (isDue || this.#hasCome(OVERLAY_MAX, this.#closedAt)) this.#close();
+    if (isDue || this.#backlog.hasCome(OVERLAY_MAX, this.#closedAt)) this.#close();
     if (isDue) this.#saving = this.#saveAll();
   }
 
   #mark(): void {
     const { position, replica } = this.#host;
-    const { version } = replica;
-    this.#marks.push({ position, version, operations: this.#operations, own: this.#own, bytes: this.#bytes });
-  }
-
-  #hasCome({ operations, bytes }: Amount, since: Amount): boolean {
-    return this.#operations - since.operations >= operations || this.#bytes - since.bytes >= bytes;
+    this.#backlog.mark(position, replica.version);
   }
 
   get #isDue(): boolean {
-    if (this.#hurried && this.#store !== undefined) return this.#hasCome(DUE_ON_CLOSING, this.#marks[0]);
-    return this.#hasCome(DUE, this.#marks[0]) && this.#hasCome(DUE, this.#failedAt);
-  }
-
-  /** What came up to these marks is saved. */
-  #forget(isCovered: (mark: Mark) => boolean): void {
-    const kept = this.#marks.findIndex((mark, i) => i > 0 && !isCovered(mark));
-    this.#marks = this.#marks.slice(kept < 0 ? -1 : kept - 1);
+    if (this.#hurried && this.#store !== undefined) return this.#backlog.hasCome(DUE_ON_CLOSING, this.#backlog.saved);
+    return this.#backlog.hasCome(DUE, this.#backlog.saved) && this.#backlog.hasCome(DUE, this.#failedAt);
   }
 
   /** Where `check` may be called. */
   #close(): void {
     const { replica, position } = this.#host;
-    if (this.#operations === this.#closedAt.operations) return;
+    if (this.#backlog.operations === this.#closedAt.operations) return;
     this.#closed = [{ overlay: replica.close(), position, version: replica.version }, ...this.#closed];
     this.#mark();
-    this.#closedAt = this.#marks[this.#marks.length - 1];
+    this.#closedAt = this.#backlog.lastMark;
   }
 
   /** So much waits for being saved that nothing should be added to it. */
   get isOverdue(): boolean {
-    return this.#saving !== undefined && this.#hasCome(OVERDUE, this.#marks[0]);
+    return this.#saving !== undefined && this.#backlog.hasCome(OVERDUE, this.#backlog.saved);
   }
 
   /** Resolves when that is no longer so. */
@@ -211,7 +179,7 @@ export class Checkpointer {
       replica.runs,
     );
     this.#mark();
-    this.#forget(({ version }) => version < below);
+    this.#backlog.forget(({ version }) => version < below);
   }
 
   /**
@@ -257,7 +225,7 @@ export class Checkpointer {
       if (error instanceof IndexDamaged) this.#host.indexDamaged();
       // Nothing is lost: the overlays stay, and commits go on. It is tried again when as much has come once more.
       else this.#report(error);
-      this.#failedAt = { operations: this.#operations, bytes: this.#bytes };
+      this.#failedAt = { operations: this.#backlog.operations, bytes: this.#backlog.bytes };
     } finally {
       this.#saving = undefined;
       this.#relieve();
@@ -272,17 +240,11 @@ export class Checkpointer {
   async #isSpared(): Promise<boolean> {
     for (let waits = 0; ; waits++) {
       const isLast = this.#store === undefined || this.#hurried || this.isOverdue || waits === WAITS_MAX;
-      if (!isLast) await this.#wait(waits === 0 ? this.#foreignPart : 1);
+      if (!isLast) await this.#wait(waits === 0 ? this.#backlog.foreignPart : 1);
       const found = await this.#adopt();
       if (found === "adopted") return true;
       if (isLast || this.#stopped || (found === "nothing" && this.#store?.isBusy?.() !== true)) return false;
     }
-  }
-
-  /** How much of what is not saved others have written. */
-  get #foreignPart(): number {
-    const [{ operations, own }] = this.#marks;
-    return Math.max(0, 1 - (this.#own - own) / Math.max(1, this.#operations - operations));
   }
 
   /** `part`: of the longest time. */
@@ -333,8 +295,8 @@ export class Checkpointer {
     this.#covered = published.position;
     this.#mergeAll = false;
     this.#mark();
-    this.#forget(() => true);
-    this.#closedAt = this.#marks[0];
+    this.#backlog.forget(() => true);
+    this.#closedAt = this.#backlog.saved;
     return published.position;
   }
 
@@ -375,7 +337,15 @@ export class Checkpointer {
     const { position, version } = closed[0];
     const present = this.#host.replica.runs;
     const mergesAll = store !== undefined && this.#mergeAll;
-    const merged = present.slice(0, mergesAll ? present.length : countToMerge(closed, present));
+    const merged = present.slice(
+      0,
+      mergesAll
+        ? present.length
+        : countToMerge(
+            closed.reduce((sum, { overlay }) => sum + overlay.rows, 0),
+            present,
+          ),
+    );
     for (const run of merged) run.hold();
     let stored: StoredRun | undefined;
     try {
@@ -470,7 +440,9 @@ export class Checkpointer {
   #isToRest(): boolean {
     const now = this.#host.environment.monotonic();
     if (this.#host.pacer.dueInBackground(now)) return true;
-    return now - this.#sliceBegan >= SLICE_MS && !this.#hurried && !this.#hasCome(OVERLAY_MAX, this.#marks[0]);
+    return (
+      now - this.#sliceBegan >= SLICE_MS && !this.#hurried && !this.#backlog.hasCome(OVERLAY_MAX, this.#backlog.saved)
+    );
   }
 
   async #rest(): Promise<void> {
@@ -484,7 +456,7 @@ export class Checkpointer {
     this.#closed = this.#closed.filter((each) => each.position > position);
     this.#covered = position;
     this.#mergeAll = false;
-    this.#forget((mark) => mark.position <= position);
+    this.#backlog.forget((mark) => mark.position <= position);
     replica.replace(
       covered.map(({ overlay }) => overlay),
       runs,
@@ -501,25 +473,6 @@ export class Checkpointer {
   #report(cause: unknown): void {
     const message = `The index could not be saved; the next open will take longer: ${cause instanceof Error ? cause.message : String(cause)}`;
     this.#host.problem(new KVError(cause instanceof KVError ? cause.code : "InputOutput", message, { cause }));
-  }
-}
-
-/**
- * How many of the newest runs are to be merged with what is newer. Four of one size become one of the next, so that each row is written once for each
- * size, while a read has few runs to look into.
- */
-function countToMerge(closed: readonly Closed[], runs: readonly HeldRun[]): number {
-  const rowsIn = (run: HeldRun): number => run.run.info.entries;
-  let newer = closed.reduce((sum, { overlay }) => sum + overlay.rows, 0);
-  let count = 0;
-  for (;;) {
-    let alike = count;
-    while (alike < runs.length && rowsIn(runs[alike]) < 2 * newer) alike++;
-    if (alike - count < TIER_RUNS) {
-      if (runs.length - count < RUNS_MAX) return count;
-      alike = count + 1;
-    }
-    for (; count < alike; count++) newer += rowsIn(runs[count]);
   }
 }
 

@@ -42,8 +42,8 @@ const calm: Leaning = {
 export const defects: readonly Defect[] = [
   defect("a commit is acknowledged before it is followed", {
     file: "core/after-append.ts",
-    find: "const round: FollowState = { invalidated: false, error };",
-    replace: `const round: FollowState = { invalidated: false, error }; for (const pending of batch) pending.settle("applied", context.state.position);`,
+    find: "const round: FollowState = { invalidated: false, error, untilMet };",
+    replace: `const round: FollowState = { invalidated: false, error, untilMet }; for (const pending of batch) pending.settle("applied", context.state.position);`,
   }),
   defect("two stumps are judged as one piece", {
     file: SCANNER,
