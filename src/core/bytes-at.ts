@@ -25,6 +25,8 @@ export class NotLoaded extends Error {
   readonly promise: Promise<unknown>;
   /** Keeps what arrives until the returned function is called, however often it is read meanwhile. */
   readonly hold: () => () => void;
+  /** True if the operation has got further than when it was thrown before: it needs nothing again that had to arrive until then. */
+  isFurther = false;
 
   constructor(promise: Promise<unknown>, hold: () => () => void = () => () => undefined) {
     super("the bytes have yet to arrive");
@@ -65,11 +67,15 @@ export function onceLoaded<T>(thrown: unknown, operation: () => T): Promise<T> {
   return again(thrown, operation);
 }
 
-/** What has arrived for an operation is held until that is done: where a cache keeps nothing, it would ask for the same in turns for ever. */
+/**
+ * What has arrived for an operation is held until that is done, or has got further: where a cache keeps too little, it would ask for the same in turns
+ * for ever.
+ */
 async function again<T>(first: NotLoaded, operation: () => T): Promise<T> {
   const releases: (() => void)[] = [];
   try {
     for (let missing = first; ;) {
+      if (missing.isFurther) for (const release of releases.splice(0)) release();
       releases.push(missing.hold());
       await missing.promise;
       try {

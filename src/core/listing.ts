@@ -1,3 +1,4 @@
+import { NotLoaded } from "./bytes-at.ts";
 import { type CursorPlace, type EntryOrder, writtenAt } from "./entry.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Layer } from "./layers.ts";
@@ -164,7 +165,7 @@ class VersionListing implements Listing {
   #visitAll(): void {
     const heap = this.#ranked;
     const compare = this.#compare;
-    while (this.#all.next()) {
+    for (let visited = 0; this.#visitNext(visited); visited++) {
       const { key, row } = this.#all;
       if (!this.#isBehind(row)) continue;
       if (heap.length < this.#limit) heapPush(heap, { key, row }, compare);
@@ -172,6 +173,16 @@ class VersionListing implements Listing {
     }
     heap.sort((a, b) => compare(a.row, b.row));
     this.#visitedAll = true;
+  }
+
+  /** Nobody is to hold everything that is visited, however much it is. */
+  #visitNext(visited: number): boolean {
+    try {
+      return this.#all.next();
+    } catch (error) {
+      if (error instanceof NotLoaded) error.isFurther = visited > 0;
+      throw error;
+    }
   }
 }
 

@@ -2,6 +2,11 @@ import { expect, test } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
 import { ArrivingBytes, NotLoaded, whenLoaded } from "../../src/core/bytes-at.ts";
 import { encodeKey } from "../../src/core/key.ts";
+import type { Layer } from "../../src/core/layers.ts";
+import { listRows } from "../../src/core/listing.ts";
+import type { OrderedCursor } from "../../src/core/ordered-view.ts";
+import { compileQuery } from "../../src/core/query.ts";
+import type { Row } from "../../src/core/resolve.ts";
 import { anyContent, buildRun, lateBytes, openRunAt, seededRandom, toldContent, toldRow } from "../support/runs.ts";
 import { macrotask } from "../support/database.ts";
 import { Requests } from "../support/requests.ts";
@@ -74,6 +79,24 @@ test("a cursor stands where it was after a call for which bytes have yet to arri
   expect(cursor.key).toBe(contents[at + 1].key);
 });
 
+test("a listing in the order of versions holds nothing that it has passed", async () => {
+  const rows = new OrderedRows(200);
+  let held = 0;
+  let heldMost = 0;
+  rows.hold = () => {
+    heldMost = Math.max(heldMost, ++held);
+    return () => void held--;
+  };
+  const options = { reverse: false, limit: 3, order: "version", after: undefined, now: 0 } as const;
+  const listing = listRows(rows, compileQuery([]), options);
+  const versions: number[] = [];
+  while (await whenLoaded(() => listing.next())) versions.push(listing.row.version);
+  expect(versions).toEqual([1, 2, 3]);
+  expect(held).toBe(0);
+  expect(heldMost).toBe(1);
+  expect(rows.loads).toBe(201);
+});
+
 test("what is asked for by several at once is loaded once, and kept for the retry", async () => {
   let loads = 0;
   const arriving = new ArrivingBytes(async (place, length) => {
@@ -112,3 +135,48 @@ test("where requests may be gone, nobody waits for what another one loads", asyn
   expect(await Promise.all([stays.response, late.response])).toEqual([Uint8Array.of(7), Uint8Array.of(7)]);
   expect(loads).toHaveLength(3);
 });
+
+/** So many rows, each of which has to arrive before a cursor moves to it, and the end likewise. */
+class OrderedRows implements Layer {
+  readonly #count: number;
+  loads = 0;
+  hold: () => () => void = () => () => undefined;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  get(): undefined {
+    return undefined;
+  }
+
+  cursor(): OrderedCursor<Row> {
+    const rows: Row[] = Array.from(
+      { length: this.#count },
+      (_, i) => ({ version: this.#count - i, order: 0, deleted: false, expiresAt: 0 }) as Row,
+    );
+    let at = -1;
+    let arrived = -1;
+    const moveTo = (to: number): boolean => {
+      if (arrived < to) {
+        arrived = to;
+        this.loads++;
+        throw new NotLoaded(Promise.resolve(), this.hold);
+      }
+      at = to;
+      return at < rows.length;
+    };
+    return {
+      get key() {
+        return encodeKey([at]);
+      },
+      get value() {
+        return rows[at];
+      },
+      seek: () => moveTo(0),
+      next: () => moveTo(at + 1),
+      seekBefore: () => false,
+      previous: () => false,
+    };
+  }
+}
