@@ -41,9 +41,9 @@ const Field = {
 /** The entries of the block in the making. */
 export class BlockContents {
   readonly keys: EncodedKey[] = [];
-  numbers = new Float64Array(CAPACITY_MIN * FIELDS);
+  numbers: Float64Array = new Float64Array(CAPACITY_MIN * FIELDS);
   /** Where the entries begin in the block that was written with them. */
-  starts = new Uint32Array(CAPACITY_MIN);
+  starts: Uint32Array = new Uint32Array(CAPACITY_MIN);
 
   get count(): number {
     return this.keys.length;

@@ -33,8 +33,8 @@ const SEGMENT = 8192;
 /** Some hashes, in order, and where their keys lie. Overwritten by the next ones. */
 export class SortedHashes {
   count = 0;
-  hashes = new Uint32Array(2 * PER_PARTITION);
-  locations = new Float64Array(2 * PER_PARTITION);
+  hashes: Uint32Array = new Uint32Array(2 * PER_PARTITION);
+  locations: Float64Array = new Float64Array(2 * PER_PARTITION);
 
   reserve(count: number): void {
     if (count <= this.hashes.length) return;

@@ -131,7 +131,7 @@ export class Lookup {
   readonly #pageBytes: number;
   readonly #firsts: Uint32Array;
   /** What `find` has found. */
-  readonly candidates = new Float64Array(CANDIDATES_MAX);
+  readonly candidates: Float64Array = new Float64Array(CANDIDATES_MAX);
 
   constructor(directory: Uint8Array, loadPage: (page: number) => Uint8Array) {
     const reader = contentOf(directory);

@@ -147,10 +147,10 @@ function plainSet(content: Uint8Array, { crc32 }: Environment): Uint8Array {
   return writer.view();
 }
 
-export const WRITER = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+export const WRITER: Uint8Array = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
 
 /** Bytes that a ledger of this library marks its records with, among others. */
-export const MARKERS = Uint8Array.of(
+export const MARKERS: Uint8Array = Uint8Array.of(
   ...[0xfc, 0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76, 0, 0, 0, 0, 2],
   ...[0xfc, 0xfc, 0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76, 0xa5, 0x5a],
 );
