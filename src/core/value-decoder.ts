@@ -39,6 +39,8 @@ function malformed(): MalformedBytes {
 }
 
 function read(): unknown {
+  // Whatever says how many items follow has room for them, but what lies in it may have taken that.
+  if (at >= end) throw malformed();
   const first = bytes[at++];
   switch (first >> 5) {
     case 0:
@@ -304,18 +306,27 @@ function fillRecord(record: Record<string, unknown>, parts: readonly unknown[]):
 
 /** From the length, then place, item, place, item ... */
 function sparseArray(parts: readonly unknown[]): unknown[] {
+  const length = parts[0] as number;
+  if (length >>> 0 !== length) throw malformed();
   const array: unknown[] = [];
-  array.length = parts[0] as number;
   for (let i = 1; i + 1 < parts.length; i += 2) {
     const place = parts[i];
-    if (typeof place !== "number" || !(place < array.length)) throw malformed();
+    if (typeof place !== "number" || !(place >= 0 && place < length)) throw malformed();
     array[place] = parts[i + 1];
   }
+  lengthen(array, length);
   return array;
 }
 
+/** Holes at the end. An array that is given its length has room for all of it; one with an item far away, only for those that are there. */
+function lengthen(array: unknown[], length: number): void {
+  if (array.length === length) return;
+  array[length - 1] = undefined;
+  delete array[length - 1];
+}
+
 function makeError(number: unknown): Error {
-  const Class = ERROR_CLASSES[number as number];
+  const Class = typeof number === "number" ? ERROR_CLASSES[number] : undefined;
   if (Class === undefined) throw malformed();
   return Class === AggregateError ? new AggregateError([]) : new (Class as ErrorConstructor)();
 }
@@ -417,8 +428,8 @@ function fillNode(node: unknown): void {
 
 function fillArray(array: unknown[], items: unknown): void {
   if (!Array.isArray(items)) throw malformed();
-  array.length = items.length;
   Object.assign(array, items);
+  lengthen(array, items.length);
 }
 
 // --- strings -----------------------------------------------------------------------------------------------------------

@@ -210,27 +210,35 @@ class ValueEncoder {
 
   #map(map: ReadonlyMap<unknown, unknown>, depth: number): void {
     refuseProperties(map);
+    let left = map.size;
     if (depth === IN_TABLE) {
-      this.#list(NodeKind.map, 1 + 2 * map.size);
+      this.#list(NodeKind.map, 1 + 2 * left);
     } else {
       this.#writer.cborHead(0xc0, Tag.map);
-      this.#writer.cborHead(0xa0, map.size);
+      this.#writer.cborHead(0xa0, left);
     }
     for (const [key, item] of map) {
+      if (--left < 0) break;
       this.#write(key, depth + 1);
       this.#write(item, depth + 1);
     }
+    if (left !== 0) throw changed(map);
   }
 
   #set(set: ReadonlySet<unknown>, depth: number): void {
     refuseProperties(set);
+    let left = set.size;
     if (depth === IN_TABLE) {
-      this.#list(NodeKind.set, 1 + set.size);
+      this.#list(NodeKind.set, 1 + left);
     } else {
       this.#writer.cborHead(0xc0, Tag.set);
-      this.#writer.cborHead(0x80, set.size);
+      this.#writer.cborHead(0x80, left);
     }
-    for (const item of set) this.#write(item, depth + 1);
+    for (const item of set) {
+      if (--left < 0) break;
+      this.#write(item, depth + 1);
+    }
+    if (left !== 0) throw changed(set);
   }
 
   /** Class, name, message, stack, then errors and cause as far as there are any. */
@@ -350,6 +358,11 @@ function isPlace(name: string, length: number): boolean {
 
 function withProperties(array: readonly unknown[]): Refusal {
   return new Refusal(array, "an array with properties of its own cannot be stored");
+}
+
+/** Its size was written before what it holds, and a getter in that has changed it. */
+function changed(value: object): Refusal {
+  return new Refusal(value, "a Map or Set that changes while it is being stored cannot be stored");
 }
 
 /** Properties added to an object that is kept as what it is would be lost. */

@@ -103,6 +103,26 @@ test("a value whose getter threw has left nothing for the next one", () => {
   expect(hex(encodeValue(shared))).toBe("a0");
 });
 
+describe("what changes its size while it is stored is refused, rather than written with the size that it had", () => {
+  /** An object that calls `change` when it is stored. */
+  const changing = (change: () => unknown): object => ({
+    get item() {
+      return change() === undefined;
+    },
+  });
+  const map = new Map<unknown, unknown>([[0, changing(() => map.set(map.size, 0))]]);
+  const emptied = new Map<unknown, unknown>([[0, changing(() => emptied.delete(1))]]).set(1, 1);
+  const set = new Set<unknown>([changing(() => set.add(set.size))]);
+  const cleared = new Set<unknown>([changing(() => cleared.clear()), 1]);
+  test.each(Object.entries({ map, emptied, set, cleared }))("%s", (_, value) => {
+    expect(() => encodeValue({ value })).toThrow(expect.objectContaining({ code: "InvalidValue" }));
+  });
+  // The sizes change again each time.
+  test.each(Object.entries({ map, set }))("within a graph: %s", (_, value) => {
+    expect(() => encodeValue([value, value])).toThrow(expect.objectContaining({ code: "InvalidValue" }));
+  });
+});
+
 describe("forms that are no longer written", () => {
   test.each<[string, string, unknown]>([
     ["a string behind a mark", "d9666f82076161", "\ufeffa"],
@@ -129,6 +149,9 @@ test.each<[string, string]>([
   ["an object of a graph with __proto__ as a name", "d9666f8305d9666f820600818300695f5f70726f746f5f5fa0"],
   ["an array with holes that has an item at __proto__", "d9666f840401695f5f70726f746f5f5fa0"],
   ["an array with holes that has an item beyond its length", "d9666f8404010101"],
+  ["an array with holes that has an item before its first place", "d9666f84040220f6"],
+  ["an array with holes that is longer than one can be", "d9666f8204fb41f0000000000000"],
+  ["an Error whose class is no number", "d9666f86036b636f6e7374727563746f72f6f6f6f6"],
   ["a half float", "f93c00"],
   ["a simple value", "e0"],
   ["a tag without content", "c1"],
@@ -152,6 +175,16 @@ test.each<[string, string]>([
   ["a Map of a graph with half an entry", "d9666f8305d9666f82060081820200"],
 ])("%s is no value", (_, digits) => {
   expect(() => decodeValue(unhex(digits))).toThrow(MalformedBytes);
+});
+
+test("items of an array are not looked for behind what lies in it, however many each array announces", () => {
+  // Each array announces as many items as there are bytes behind its head, and the first array within it takes them all.
+  const bytes = new Uint8Array(6_000_000);
+  for (let at = 0; at < 15_000; at += 5) {
+    const left = bytes.length - at - 5;
+    bytes.set([0x9a, left >>> 24, left >>> 16, left >>> 8, left], at);
+  }
+  expect(() => decodeValue(bytes)).toThrow(MalformedBytes);
 });
 
 test("what was read of a graph is not there for the next value", () => {

@@ -303,6 +303,20 @@ test("a long array with few items costs as much as its items", () => {
   expect(Object.keys(found)).toEqual(["4000000000"]);
 });
 
+test("many long arrays with few items, or none, take memory for their items alone where they are read, too", () => {
+  const arrays = Array.from({ length: 100 }, () => {
+    const array: unknown[] = [];
+    array[20_000_000] = 1;
+    return array;
+  });
+  for (const array of arrays.slice(0, 50)) delete array[20_000_000];
+  // On their own, and in the table of a graph.
+  for (const found of [roundTrip(arrays), roundTrip({ arrays, again: arrays.slice() }).again]) {
+    expect(found.map(({ length }) => length)).toEqual(new Array(100).fill(20_000_001));
+    expect(found.map((array) => Object.keys(array).length)).toEqual(arrays.map((_, i) => (i < 50 ? 0 : 1)));
+  }
+});
+
 test("a value may have 64 MiB, and no byte more", () => {
   // A tag of two bytes and a head of five stand before the bytes.
   const largest = new Uint8Array(valueBytesMax - 7);
