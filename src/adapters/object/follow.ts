@@ -63,7 +63,7 @@ export class Follower {
 
   /**
    * The slots from `from` on, about as many bytes as asked for and at least one if there is one. `predecessor`: hash of the one before, if that is known.
-   * `mayPassOver`: a checkpoint far ahead is reason enough to say "moved".
+   * `mayPassOver`: a checkpoint far ahead, or one that covers what is damaged, is reason enough to say "moved".
    */
   async next(
     from: number,
@@ -80,9 +80,11 @@ export class Follower {
       const read = this.#ahead.get(slot);
       if (read === undefined) break;
       if (predecessor !== undefined && !equalBytes(read.slot.predecessor, predecessor)) {
+        // What lies before it is whole, and is handed up first.
+        if (slots.length > 0) break;
         // Where everything was deleted, somebody who had not heard of it yet may have gone on from what was there before.
         this.#ahead.clear();
-        if (await this.#isOver(slot)) return { slots: [], status: "moved" };
+        if (await this.#isPassed(slot, options)) return { slots: [], status: "moved" };
         throw damagedSlot(slotName(this.#site, slot), slot, "it does not continue what lies before it");
       }
       this.#ahead.delete(slot);
@@ -96,7 +98,7 @@ export class Follower {
   }
 
   /** Asks for the slots from `from` on, and keeps what is final. */
-  async #fill(from: number, { mayPassOver }: { readonly mayPassOver: boolean }): Promise<Standing> {
+  async #fill(from: number, options: { readonly mayPassOver: boolean }): Promise<Standing> {
     const { parallel } = this.#site.store.capabilities;
     this.#endAt = undefined;
     const known = this.#confirmation.found.root.tailHint - from + 1;
@@ -108,10 +110,9 @@ export class Follower {
     let absent: Told | undefined;
     for (const [i, first] of asked.entries()) {
       const answer = first.status === "absent" && isBelowOther(i) ? await this.#askAgain(from + i) : first;
-      if (answer === "moved") return "moved";
       if (answer.status === "failed") {
         if (found.length > 0) break;
-        if (hasCode(answer.error, "LedgerDamaged") && (await this.#isOver(from))) return "moved";
+        if (hasCode(answer.error, "LedgerDamaged") && (await this.#isPassed(from, options))) return "moved";
         throw await this.#whyDenied(answer.error, from);
       }
       if (answer.status === "absent") {
@@ -123,9 +124,11 @@ export class Follower {
     this.#sinceLook += found.length;
     const times = [...found, ...(absent === undefined ? [] : [absent])].map(({ time }) => time);
     const standing = await this.#confirm(from, times);
-    if (standing === "moved" || (mayPassOver && this.#isFarBehind(from))) return "moved";
+    if (standing === "moved" || (options.mayPassOver && this.#isFarBehind(from))) return "moved";
     for (const read of found) this.#ahead.set(read.slot.slot, read);
-    if (absent !== undefined) this.#endAt = from + found.length;
+    const end = from + found.length;
+    // A root that was read only now may name a slot as far as that: then it is asked for once more.
+    if (absent !== undefined && end > this.#confirmation.found.root.tailHint) this.#endAt = end;
     this.#window = absent === undefined ? Math.min(parallel, count * 2) : 1;
     return "final";
   }
@@ -146,9 +149,13 @@ export class Follower {
     return this.#confirmation.found.root.checkpointSlot - (from - 1) > RELOAD_SLOTS;
   }
 
-  /** Wrong bytes count no more than right ones where the incarnation is over: somebody may have repaired it. */
-  async #isOver(slot: number): Promise<boolean> {
-    return (await this.#confirmation.ask(slot, this.#site.nonce)) === "moved";
+  /**
+   * Wrong bytes count no more than right ones where the incarnation is over: somebody may have repaired it. Nor does it matter what is wrong with a
+   * slot that a checkpoint covers: whoever opens the ledger goes on from there.
+   */
+  async #isPassed(slot: number, { mayPassOver }: { readonly mayPassOver: boolean }): Promise<boolean> {
+    if ((await this.#confirmation.ask(slot, this.#site.nonce)) === "moved") return true;
+    return mayPassOver && this.#confirmation.found.root.checkpointSlot >= slot;
   }
 
   /** A credential that may read the root and not the next slot may not list, or has been revoked: then it may not read the root either. */
@@ -167,14 +174,10 @@ export class Follower {
     }
   }
 
-  /**
-   * A slot that was not there, below one that is. The requests may have passed each other; or it was deleted, as nobody needs it any more; or else
-   * it is lost.
-   */
-  async #askAgain(slot: number): Promise<Asked | "moved"> {
+  /** A slot that was not there, below one that is. The requests may have passed each other; or else it is lost, if the root still wants it. */
+  async #askAgain(slot: number): Promise<Asked> {
     const again = await this.#ask(slot);
     if (again.status !== "absent") return again;
-    if (await this.#isOver(slot)) return "moved";
     const error = damagedSlot(slotName(this.#site, slot), slot, "it is not there, and there are slots behind it");
     return { status: "failed", error };
   }

@@ -92,6 +92,8 @@ export class ObjectSession implements LedgerSession {
   #isAbandoned = false;
   /** The last batch of this session that is in the ledger. The engine may not know it yet: whoever was to be told may have been given up. */
   #committed: Batch | undefined;
+  /** What lies before the state is read as well: that is a history, of which nothing is passed over. */
+  #isHistory = false;
   /** What was read is not what everybody goes on with. */
   #moved = false;
   readonly #figures = { slotsRead: 0, slotsWritten: 0, slotsLost: 0, settledLater: 0 };
@@ -131,11 +133,12 @@ export class ObjectSession implements LedgerSession {
     if (this.#moved) return { commits: [], next: position, status: "moved" };
     if (budget.verify) this.#follower.lookAnew();
     const after = Math.floor(position);
+    if (after < this.#stateEnd.stateEnd) this.#isHistory = true;
     const { slots, status } = await this.#follower.next(after + 1, {
       bytes: budget.bytes,
       predecessor: this.#hashOf(after),
       // What is committed here is to be met, not passed over: else it would be appended again.
-      mayPassOver: !this.#isUnmet(position),
+      mayPassOver: !this.#isHistory && !this.#isUnmet(position),
     });
     if (status === "moved") {
       this.#moved = true;

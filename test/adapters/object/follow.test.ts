@@ -156,7 +156,7 @@ describe("following", () => {
     expect(await failure(d.follow())).toBe("LedgerDamaged");
   });
 
-  test("a slot whose predecessor is not the one that was read is damage", async () => {
+  test("a slot whose predecessor is not the one that was read is damage, and what lies before it is handed up", async () => {
     const { bucket } = await written(3);
     const { nonce } = await bucket.root();
     const key = await slotKeyOf(bucket, 3);
@@ -170,6 +170,7 @@ describe("following", () => {
     await bucket.store.create(key, forged.bytes);
     const b = await bucket.open();
     expect(await failure(b.follow())).toBe("LedgerDamaged");
+    expect(b.commits).toHaveLength(2);
   });
 
   test("where all was deleted, what somebody has gone on with who had not heard of it is no damage", async () => {
@@ -212,6 +213,29 @@ describe("following", () => {
     expect(await near.follow()).toBe("end");
     await checkpoint(258);
     expect(await far.follow()).toBe("moved");
+  });
+
+  test("a damaged slot that a checkpoint covers is passed over, but not by who reads what lies before", async () => {
+    const { bucket, a } = await written(1);
+    const b = await bucket.open();
+    await b.follow();
+    for (let i = 0; i < 3; i++) await a.append(a.commit());
+    await bucket.store.delete([await slotKeyOf(bucket, 2)]);
+    await bucket.pretendCheckpoint(3, { isFloor: false });
+    // The root that it has to ask for by then tells of what lies behind.
+    await bucket.environment.pass(6 * 60_000);
+    expect(await b.follow()).toBe("moved");
+    const history = await bucket.open();
+    expect(await failure(history.follow())).toBe("LedgerDamaged");
+    expect(history.commits).toHaveLength(1);
+  });
+
+  test("what lies before the state is read to the end, however far that is", async () => {
+    const { bucket } = await written(300);
+    await bucket.pretendCheckpoint(290, { isFloor: false });
+    const history = await bucket.open();
+    expect(await history.follow()).toBe("end");
+    expect(history.commits).toHaveLength(300);
   });
 
   test("what cannot be read is told, and what lies before it is handed up", async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { runKey, slotKey } from "../../../src/adapters/object/layout.ts";
 import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
+import { decodeSlot, encodeSlot, payloadOf } from "../../../src/adapters/object/slot.ts";
 import { objectLedger } from "../../../src/adapters/object/ledger.ts";
 import { fileWork } from "../../../src/core/file-work.ts";
 import { CoreKV } from "../../../src/core/kv.ts";
@@ -18,6 +19,18 @@ async function damage(store: ObjectStore, key: string, at: number): Promise<void
   bytes[at] ^= 0xff;
   await store.delete([key]);
   await store.create(key, bytes);
+}
+
+/** Lets a slot continue another one than that before it. */
+async function misplace({ store, environment }: Bucket, key: string): Promise<void> {
+  const found = await store.get(key);
+  if (found.status !== "found") throw new Error(`${key}: ${found.status}`);
+  const { crc32 } = environment;
+  const nonce = key.slice(0, 32);
+  const slot = decodeSlot(found.bytes, { nonce, slot: Number(key.slice(-12)) }, { crc32, name: key });
+  const commits = slot.commits.map((commit) => ({ ...commit, payload: payloadOf(found.bytes, commit) }));
+  await store.delete([key]);
+  await store.create(key, encodeSlot({ ...slot, commits, predecessor: new Uint8Array(32) }, crc32).bytes);
 }
 
 async function slotName(bucket: Bucket, slot: number): Promise<string> {
@@ -56,6 +69,7 @@ describe("a ledger in a bucket of which a slot is damaged", () => {
   test.each([
     ["has other bytes", "found", (bucket: Bucket, key: string) => damage(bucket.store, key, 100)],
     ["is gone", "absent", (bucket: Bucket, key: string) => bucket.store.delete([key])],
+    ["does not continue the one before it", "found", misplace],
   ] as const)("that %s: what lies before it can be read, and nothing can be written", async (_, status, ruin) => {
     const { bucket, db, told } = await opened(ruin);
     const { environment } = bucket;
@@ -98,6 +112,19 @@ describe("a ledger in a bucket of which a slot is damaged", () => {
     expect(db.stats().damage).toEqual([]);
   });
 
+  test("is gone on with from the checkpoint by who has not come to a slot that it covers", async () => {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, 10);
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, writer, 10, 60);
+    await damage(bucket.store, await slotName(bucket, 21), 100);
+    await bucket.environment.until(db.sync());
+    expect(await keysOf(bucket, db)).toEqual(upTo(60));
+    expect(db.stats().damage).toEqual([]);
+    await expect(bucket.environment.until(toArray(db.scan([])))).rejects.toMatchObject(damaged);
+  });
+
   test("can be read where it may not be written", async () => {
     const { bucket, db, told } = await opened((each, key) => damage(each.store, key, 100), { readOnly: true });
     expect(told).toMatchObject([damaged]);
@@ -106,6 +133,16 @@ describe("a ledger in a bucket of which a slot is damaged", () => {
 });
 
 describe("repair of a ledger in a bucket", () => {
+  test("keeps everything up to a slot that does not continue the one before it", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 30);
+    await misplace(bucket, await slotName(bucket, 21));
+    const report = await bucket.environment.until(db.repair());
+    expect(report.dropped.every(({ from }) => from >= 21 * 65_536)).toBe(true);
+    expect(await keysOf(bucket, db)).toEqual(upTo(20));
+  });
+
   test("keeps everything up to the damaged slot, under versions that were never used, and reports the rest", async () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket);
@@ -256,6 +293,12 @@ describe("repair of a ledger in a bucket", () => {
     await expect(bucket.environment.until(reader.repair())).rejects.toMatchObject({ code: "ReadOnly" });
   });
 });
+
+async function toArray<T>(entries: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const entry of entries) all.push(entry);
+  return all;
+}
 
 function openRepairable(
   bucket: Bucket,

@@ -140,6 +140,20 @@ describe("a checkpoint of a database in a bucket", () => {
   });
 });
 
+describe("a history of a database in a bucket", () => {
+  test("reaches back to the first slot that there is, however many there are", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 300);
+    const told: unknown[] = [];
+    const scan = async (): Promise<void> => {
+      for await (const { value } of db.scan(["k"])) told.push(value);
+    };
+    await bucket.environment.until(scan());
+    expect(told).toEqual(Array.from({ length: 300 }, (_, i) => i));
+  });
+});
+
 describe("a database whose slots are gone", () => {
   /** Everything up to some slot is covered, old and deleted. */
   async function deleteOld(bucket: Bucket, collector: Awaited<ReturnType<typeof openDatabase>>): Promise<void> {
