@@ -9,7 +9,16 @@ import type {
   StateWork,
 } from "../../core/ledger.ts";
 import { Garbage } from "./garbage.ts";
-import { BACKGROUND_SLOTS, DueSlot, isTurn, newestRuns, OVERDUE_SLOTS, RUNS_MAX, runsToMerge } from "./merge-plan.ts";
+import {
+  BACKGROUND_SLOTS,
+  bytesOf,
+  DueSlot,
+  isTurn,
+  newestRuns,
+  OVERDUE_SLOTS,
+  RUNS_MAX,
+  runsToMerge,
+} from "./merge-plan.ts";
 import { type Published, Publisher } from "./publish.ts";
 import { repairState } from "./repair.ts";
 import type { Root, RootRun } from "./root.ts";
@@ -203,9 +212,12 @@ export class ObjectState {
   }
 
   #tellOfRuns({ problem }: StateRequest, { runs }: Root): void {
-    const isTooMany = runs.length > RUNS_MAX;
+    // Where even that would merge nothing, nobody needs to be told of it.
+    const isTooMany = runs.length > RUNS_MAX && newestRuns(runs, COMPACTED_BYTES_MAX.process) !== undefined;
     if (isTooMany && !this.#isToldOfRuns) {
-      const message = `The state of ${this.#state.site.name} lies in ${runs.length} runs, which makes it slow to read: vacuum() merges them`;
+      const { name, environment } = this.#state.site;
+      const who = environment.isolated === true ? "vacuum() in a process" : "vacuum()";
+      const message = `The state of ${name} lies in ${runs.length} runs, which makes it slow to read: ${who} merges them`;
       problem(new KVError("CheckpointOverdue", message));
     }
     this.#isToldOfRuns = isTooMany;
@@ -236,22 +248,30 @@ export class ObjectState {
         this.#give(request, published);
         seen = published.seen;
       }
-      const { runs } = seen.found.root;
-      const span = newestRuns(runs, this.#bytesMax(COMPACTED_BYTES_MAX));
-      if (span !== undefined) {
-        const ofBytes = runs.slice(0, span.count).reduce((sum, { size }) => sum + size, 0);
-        const told = (doneBytes: number): void => progress({ doneBytes, ofBytes });
-        const published = await this.#publisher.merge(request, seen, span, told);
-        if (published === undefined) continue;
-        this.#figures.merges++;
-        this.#give(request, published);
-        seen = published.seen;
-        progress({ doneBytes: published.run.size, ofBytes: published.run.size });
-      }
-      await this.#garbage.sweep(seen, at);
+      const merged = await this.#compactRuns(request, seen, progress);
+      if (merged === undefined) continue;
+      await this.#garbage.sweep(merged, at);
       return;
     }
     throw new KVError("Contention", `Others have always merged the runs of ${this.#state.site.name} first`);
+  }
+
+  /** Merges neighbours, the newest first, until no two fit into one run. Undefined if others have merged runs meanwhile. */
+  async #compactRuns(request: StateRequest, seen: SeenRoot, progress: CompactProgress): Promise<SeenRoot | undefined> {
+    for (let now = seen; ;) {
+      const { runs } = now.found.root;
+      const span = newestRuns(runs, this.#bytesMax(COMPACTED_BYTES_MAX));
+      if (span === undefined) return now;
+      request.check();
+      const ofBytes = bytesOf(runs, span);
+      const told = (doneBytes: number): void => progress({ doneBytes, ofBytes });
+      const published = await this.#publisher.merge(request, now, span, told);
+      if (published === undefined) return undefined;
+      this.#figures.merges++;
+      this.#give(request, published);
+      now = published.seen;
+      progress({ doneBytes: published.run.size, ofBytes: published.run.size });
+    }
   }
 
   /** See `LedgerSession.repairState`. */

@@ -73,18 +73,25 @@ export function runsToMerge(runs: readonly RootRun[], bytesMax: number): RunSpan
   for (const wanted of [...new Set(classes)].sort((a, b) => a - b)) {
     const span = newestOfClass(classes, wanted);
     if (span === undefined) continue;
-    const bytes = runs.slice(span.first, span.first + span.count).reduce((sum, { size }) => sum + size, 0);
-    if (bytes <= bytesMax) return span;
+    if (bytesOf(runs, span) <= bytesMax) return span;
   }
   return undefined;
 }
 
-/** The newest runs that have at most so many bytes together; undefined if those are not several. */
+/** What neighbours have together. */
+export function bytesOf(runs: readonly RootRun[], { first, count }: RunSpan): number {
+  return runs.slice(first, first + count).reduce((sum, { size }) => sum + size, 0);
+}
+
+/** The newest neighbours that have at most so many bytes together, and as many of them as that allows; undefined if no two have. */
 export function newestRuns(runs: readonly RootRun[], bytesMax: number): RunSpan | undefined {
-  let bytes = 0;
-  const end = runs.findIndex(({ size }) => (bytes += size) > bytesMax);
-  const count = end < 0 ? runs.length : end;
-  return count > 1 ? { first: 0, count } : undefined;
+  for (let first = 0; first < runs.length - 1; first++) {
+    let bytes = 0;
+    const end = runs.findIndex(({ size }, i) => i >= first && (bytes += size) > bytesMax);
+    const count = (end < 0 ? runs.length : end) - first;
+    if (count > 1) return { first, count };
+  }
+  return undefined;
 }
 
 function newestOfClass(classes: readonly number[], wanted: number): RunSpan | undefined {

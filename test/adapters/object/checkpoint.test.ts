@@ -329,6 +329,24 @@ describe("a compaction", () => {
     expect((await bucket.root()).runs).toHaveLength(2);
   });
 
+  it("goes on until no two neighbours fit into one run", async () => {
+    const bucket = new Bucket();
+    Object.assign(bucket.environment, { isolated: true });
+    const author = await bucket.open();
+    await writeSlots(bucket, author, 7 * 16, { runBytes: 5_000_000 });
+    const { request, kept } = stateRequest(author);
+    await bucket.environment.until(author.session.compactState?.(request, () => undefined) ?? Promise.resolve());
+    expect(kept.merged).toEqual([
+      { runs: 3, lowest: false },
+      { runs: 3, lowest: false },
+    ]);
+    expect((await bucket.root()).runs).toMatchObject([
+      { from: 65, to: 112 },
+      { from: 17, to: 64 },
+      { from: 1, to: 16 },
+    ]);
+  });
+
   it("begins again when others have merged meanwhile", async () => {
     const bucket = new Bucket();
     const author = await bucket.open();

@@ -37,10 +37,12 @@ describe("a checkpoint is due", () => {
 });
 
 describe("runs are merged on demand", () => {
-  it("all of them if they are not too large together, or else the newest", () => {
+  it("all of them if they are not too large together, or else the newest that are not", () => {
     expect(newestRuns(runs(1, 2, 3), 6)).toEqual({ first: 0, count: 3 });
     expect(newestRuns(runs(1, 2, 3), 5)).toEqual({ first: 0, count: 2 });
     expect(newestRuns(runs(1, 9, 3), 5)).toBeUndefined();
+    expect(newestRuns(runs(9, 4, 2, 3, 1), 5)).toEqual({ first: 2, count: 2 });
+    expect(newestRuns(runs(4, 4, 1), 5)).toEqual({ first: 1, count: 2 });
     expect(newestRuns(runs(5), 5)).toBeUndefined();
     expect(newestRuns([], 5)).toBeUndefined();
   });
