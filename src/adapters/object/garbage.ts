@@ -178,12 +178,13 @@ export class Garbage {
   /** Deletes slots and large values below the floor, as many as one pass may. Returns up to where all of it is gone. */
   async #deleteBelowFloor({ swept, floor }: Root): Promise<number> {
     const { site } = this.#state;
-    const upto = Math.min(floor, swept + Math.ceil(this.#deletesMax / 2));
+    const slotsMax = Math.ceil(this.#deletesMax / 2);
+    const upto = Math.min(floor, swept + slotsMax);
     const slots = Array.from({ length: upto - swept }, (_, i) => slotKey(site.nonce, swept + i));
     await this.#delete(slots);
     this.figures.slotsDeleted += slots.length;
     if (upto < floor) return upto;
-    await this.#deleteStrays(floor);
+    if (slots.length < slotsMax) await this.#deleteStrays(floor, slotsMax - slots.length);
     // The last slot is noted as deleted when nothing else is left.
     return (await this.#deleteStaged(floor)) ? floor : floor - 1;
   }
@@ -192,9 +193,8 @@ export class Garbage {
    * Deletes slots where others were deleted long ago: authors that have slept for longer than the grace create such, and are told by the root that they
    * count for nobody.
    */
-  async #deleteStrays(floor: number): Promise<void> {
+  async #deleteStrays(floor: number, limit: number): Promise<void> {
     const { site } = this.#state;
-    const limit = Math.ceil(this.#deletesMax / 4);
     const answer = await site.store.list(logFolder(site.nonce), { limit });
     if (answer.status !== "listed") throw answer.error;
     const keys = answer.objects.map(({ key }) => key);

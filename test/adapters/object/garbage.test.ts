@@ -182,6 +182,32 @@ describe("slots below the floor", () => {
     expect(await bucket.root()).toMatchObject({ swept: 32 });
   });
 
+  it("and whatever else is to be deleted with them are twenty at most in an isolate", async () => {
+    const { bucket, author } = await aged({ isolated: true });
+    await writeSlots(bucket, author, 48);
+    const { nonce } = await bucket.root();
+    for (let i = 0; i < 8; i++) {
+      const random = String(i).padStart(16, "0");
+      const run = { epoch: 0, from: 1, to: 1, random };
+      for (const key of [slotKey(nonce, i), stagedKey(nonce, { slot: 1, random }), runKey(nonce, run)])
+        await bucket.store.create(key, new Uint8Array(1));
+    }
+    await bucket.changeRoot(() => ({
+      floor: 96,
+      swept: 86,
+      previousCheckpointSlot: 96,
+      floorAt: bucket.environment.now(),
+    }));
+    await bucket.environment.pass(GRACE + 10 * SECOND);
+    await author.follow();
+    bucket.requests.length = 0;
+    await keep(bucket, author);
+    const deleted = bucket.requests.filter((request) => request.startsWith("delete"));
+    expect(deleted.join().match(/(log|staged|run)\//g)).toHaveLength(20);
+    await pollFor(bucket, author, HOUR);
+    expect(await bucket.root()).toMatchObject({ swept: 96 });
+  });
+
   it("are not deleted by who has never written a checkpoint", async () => {
     const { bucket, author } = await aged();
     await writeSlots(bucket, author, 32);
