@@ -67,6 +67,7 @@ const BLOCK_BYTES = 4096;
 const BLOCK_BYTES_MAX = 64 * 1024;
 const INLINE_BYTES_MAX = 4096;
 const OFFSET_BITS_MIN = 12;
+const NO_BYTES = new Uint8Array(0);
 /** A chunk is handed out once it has so many bytes. */
 const CHUNK_BYTES = 64 * 1024;
 /** A smaller run is searched as quickly without any section. */
@@ -144,10 +145,9 @@ export class RunBuilder {
     if (last !== undefined && key <= last) throw new RangeError("keys must come in ascending order");
     if (last === undefined) this.#firstKey = key;
     const kind = kindOf(row, value, this.#inlineBytesMax);
-    const inline = kind === EntryKind.numeric ? encodeNumeric(row.numeric as number | bigint) : value;
-    const inlineBytes = kind === EntryKind.value || kind === EntryKind.numeric ? (inline as Uint8Array).length : 0;
+    const isInline = kind === EntryKind.value || kind === EntryKind.numeric;
     if (this.#contents.count === 0) this.#prefix = key;
-    else if (!this.#fits(key, inlineBytes)) this.#endBlock(key);
+    else if (!this.#fits(key, isInline ? row.valueLength : 0)) this.#endBlock(key);
     this.#keyBytes += key.length;
     switch (kind) {
       case EntryKind.tombstone:
@@ -161,8 +161,8 @@ export class RunBuilder {
         this.#addRecord(key, row, value as Uint8Array);
         break;
       default:
-        this.#contents.add(key, row, kind, inlineBytes, this.#staged.length);
-        this.#staged.bytes(inline as Uint8Array);
+        // Encoded here, where nothing else is done before it is copied: the sink, which may just have been called, is somebody else's.
+        this.#stage(key, row, kind, kind === EntryKind.numeric ? encodeNumeric(row.numeric as number | bigint) : value);
     }
     this.#lastKey = key;
     this.#count++;
@@ -224,6 +224,11 @@ export class RunBuilder {
     const keys = this.#keyBytes + key.length - (entries - 1) * this.#prefix.length;
     const size = keys + this.#staged.length + inlineBytes + entries * this.#entryOverhead + BLOCK_OVERHEAD;
     return size <= this.#blockBytes;
+  }
+
+  #stage(key: EncodedKey, row: Row, kind: number, value: Uint8Array = NO_BYTES): void {
+    this.#contents.add(key, row, kind, value.length, this.#staged.length);
+    this.#staged.bytes(value);
   }
 
   #addRecord(key: EncodedKey, row: Row, value: Uint8Array): void {
