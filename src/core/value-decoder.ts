@@ -322,6 +322,7 @@ function sparseArray(parts: readonly unknown[]): unknown[] {
 function lengthen(array: unknown[], length: number): void {
   if (array.length === length) return;
   array[length - 1] = undefined;
+  // oxlint-disable-next-line typescript/no-array-delete -- a hole is what it is to be
   delete array[length - 1];
 }
 

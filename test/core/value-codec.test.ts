@@ -110,10 +110,13 @@ describe("what changes its size while it is stored is refused, rather than writt
       return change() === undefined;
     },
   });
-  const map = new Map<unknown, unknown>([[0, changing(() => map.set(map.size, 0))]]);
-  const emptied = new Map<unknown, unknown>([[0, changing(() => emptied.delete(1))]]).set(1, 1);
-  const set = new Set<unknown>([changing(() => set.add(set.size))]);
-  const cleared = new Set<unknown>([changing(() => cleared.clear()), 1]);
+  const map: Map<unknown, unknown> = new Map([[0, changing((): unknown => map.set(map.size, 0))]]);
+  const emptied: Map<unknown, unknown> = new Map<unknown, unknown>([
+    [0, changing((): unknown => emptied.delete(1))],
+    [1, 1],
+  ]);
+  const set: Set<unknown> = new Set<unknown>([changing((): unknown => set.add(set.size))]);
+  const cleared: Set<unknown> = new Set<unknown>([changing((): unknown => cleared.delete(1)), 1]);
   test.each(Object.entries({ map, emptied, set, cleared }))("%s", (_, value) => {
     expect(() => encodeValue({ value })).toThrow(expect.objectContaining({ code: "InvalidValue" }));
   });
