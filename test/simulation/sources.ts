@@ -24,6 +24,7 @@ export const small: readonly Change[] = [
   constant("core/tiers.ts", "RUNS_MAX = 12", 4),
   constant("core/overlay.ts", "PORTION = 1024", 5),
   constant("adapters/fs/side-index.ts", "BUSY_MS = 1000", 100),
+  constant("adapters/fs/side-index.ts", "DROPPED_MS = 1000", 20),
   constant("core/checkpointer.ts", "SLICE_ROWS = 16", 3),
   constant("core/run-builder.ts", "BLOCK_BYTES = 4096", 256),
   constant("core/run-builder.ts", "CHUNK_BYTES = 64 * 1024", 400),

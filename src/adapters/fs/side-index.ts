@@ -31,6 +31,8 @@ const TRIES = 8;
 const BUSY_MS = 1000;
 /** As long as it may. */
 const ABANDONED_MS = 60 * 60 * 1000;
+/** What a manifest does not name any more is opened so much later by hardly anybody: whoever finds it gone reads the manifest again. */
+const DROPPED_MS = 1000;
 
 /** What the index is of. */
 export interface SideIndexHost {
@@ -69,6 +71,8 @@ export class SideIndex implements CheckpointStore {
   readonly #path: string;
   /** Names of files that belong to no save under way, as far as they are still there. */
   #settled = new Set<string>();
+  /** Runs that manifests named until they were exchanged here, as far as they are still there, and when that was (monotonic). */
+  #dropped = new Map<string, number>();
 
   constructor(host: SideIndexHost) {
     this.#host = host;
@@ -163,14 +167,21 @@ export class SideIndex implements CheckpointStore {
         replacing.unlink(path);
         return "superseded";
       }
+      const before = this.#namedRuns();
       replacing.rename(path, this.#path);
+      const droppedAt = environment.monotonic();
+      for (const name of before) this.#dropped.set(name, droppedAt);
     } catch (error) {
       replacing.unlink(path);
       throw error;
     } finally {
       manifest.close();
     }
-    this.#sweep();
+    try {
+      this.#sweep();
+    } catch {
+      // It is published. What cannot be removed now is left for later.
+    }
     return "published";
   }
 
@@ -189,9 +200,17 @@ export class SideIndex implements CheckpointStore {
   }
 
   isBusy(): boolean {
+    try {
+      return this.#isBusy();
+    } catch {
+      // Who cannot tell does not wait.
+      return false;
+    }
+  }
+
+  #isBusy(): boolean {
     const { replacing, environment, directory, name } = this.#host;
-    const manifest = this.#readManifest();
-    const named = typeof manifest === "string" ? [] : manifest.runs.map((run) => run.name);
+    const named = this.#namedRuns();
     const settled = new Set<string>();
     let isBusy = false;
     for (const found of replacing.list(directory)) {
@@ -227,11 +246,26 @@ export class SideIndex implements CheckpointStore {
     // Another generation's already: its runs are not to be judged by this one.
     if (typeof manifest === "string") return;
     const named = new Set(manifest.runs.map((run) => run.name));
+    const dropped = new Map<string, number>();
     for (const found of replacing.list(directory)) {
       if (!found.startsWith(`${name}.idx-`) || named.has(found)) continue;
       const path = `${directory}/${found}`;
-      if (environment.now() - (replacing.modifiedAt(path) ?? Infinity) > ABANDONED_MS) replacing.unlink(path);
+      const droppedAt = this.#dropped.get(found);
+      // Whoever has a dropped run open, and would name it again, finds it gone, and takes over what was published in its stead.
+      const isDue =
+        droppedAt === undefined
+          ? environment.now() - (replacing.modifiedAt(path) ?? Infinity) > ABANDONED_MS
+          : environment.monotonic() - droppedAt > DROPPED_MS;
+      if (isDue) replacing.unlink(path);
+      else if (droppedAt !== undefined) dropped.set(found, droppedAt);
     }
+    this.#dropped = dropped;
+  }
+
+  /** Names of the runs that the manifest names, if it is this generation's. */
+  #namedRuns(): readonly string[] {
+    const manifest = this.#readManifest();
+    return typeof manifest === "string" ? [] : manifest.runs.map((run) => run.name);
   }
 
   #readManifest(): Manifest | CheckpointAbsence {

@@ -1,18 +1,30 @@
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
-import type { CheckpointStore, LedgerSession } from "../../../src/core/ledger.ts";
+import type { CheckpointStore, LedgerSession, StoredRun } from "../../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
 
 /** Two processes with one file, as far as their indexes are concerned; time can be moved on. */
-async function withTwo(
-  test: (stores: { one: CheckpointStore; other: CheckpointStore; later: (ms: number) => void }) => Promise<void>,
-): Promise<void> {
+interface Two {
+  readonly one: CheckpointStore;
+  readonly other: CheckpointStore;
+  /** Publishes these runs, up to a commit that is made for that. */
+  readonly publish: (by: CheckpointStore, ...runs: readonly StoredRun[]) => Promise<string>;
+  readonly later: (ms: number) => void;
+  readonly isThere: (run: StoredRun) => boolean;
+}
+
+async function withTwo(test: (two: Two) => Promise<void>): Promise<void> {
   await inFolder(async (folder) => {
     let shift = 0;
-    const environment = { ...nodeEnvironment, now: () => Date.now() + shift };
+    const environment = {
+      ...nodeEnvironment,
+      now: () => Date.now() + shift,
+      monotonic: () => nodeEnvironment.monotonic() + shift,
+    };
     const sessions: LedgerSession[] = [];
     const open = async (): Promise<CheckpointStore> => {
       const options = { createIfMissing: true, readOnly: false, allowNetworkFileSystem: false, environment };
@@ -20,7 +32,21 @@ async function withTwo(
       sessions.push(session);
       return session.openCheckpoints?.() as CheckpointStore;
     };
-    await test({ one: await open(), other: await open(), later: (ms) => (shift += ms) });
+    const [one, other] = [await open(), await open()];
+    let { next: position } = await sessions[0].read(sessions[0].start, { bytes: 65_536, verify: false });
+    await test({
+      one,
+      other,
+      publish: async (by, ...runs) => {
+        const record = { writer: new Uint8Array(12), counter: 1, timestamp: 0, payload: new Uint8Array(1) };
+        const appended = await sessions[0].append([record], position);
+        if (appended.status !== "appended") throw new Error(appended.status);
+        position = appended.next;
+        return by.publish({ position, version: appended.versions[0], runs });
+      },
+      later: (ms) => (shift += ms),
+      isThere: ({ id }) => readdirSync(folder).includes(id),
+    });
     for (const session of sessions) await session.close();
   });
 }
@@ -50,5 +76,54 @@ describe("whether another process seems to be saving", () => {
       later(2000);
       expect(one.isBusy?.()).toBe(false);
       run.abandon();
+    }));
+});
+
+/** A run with something in it. */
+function aRun(store: CheckpointStore): Promise<StoredRun> {
+  const sink = store.createRun();
+  sink.write(new Uint8Array(10));
+  return sink.finish();
+}
+
+describe("a run that was merged with others", () => {
+  it("is removed by whoever has published that, though not at once", () =>
+    withTwo(async ({ one, other, publish, later, isThere }) => {
+      const [first, second, third] = [await aRun(one), await aRun(other), await aRun(other)];
+      await publish(one, first);
+      await publish(other, second);
+      // Somebody may have read the manifest that names it, and be about to open it.
+      expect(isThere(first)).toBe(true);
+      later(2000);
+      await publish(other, third, second);
+      expect(isThere(first)).toBe(false);
+      expect(isThere(second)).toBe(true);
+      for (const run of [first, second, third]) run.close();
+    }));
+
+  it("stays when another process names it again", () =>
+    withTwo(async ({ one, other, publish, later, isThere }) => {
+      const [first, second, third] = [await aRun(one), await aRun(other), await aRun(one)];
+      await publish(one, first);
+      await publish(other, second);
+      await publish(one, third, first);
+      later(2000);
+      const fourth = await aRun(other);
+      await publish(other, fourth, third, first);
+      expect(isThere(first)).toBe(true);
+      expect(isThere(second)).toBe(true);
+      later(2000);
+      for (const run of [first, second, third, fourth]) run.close();
+    }));
+
+  it("is not named again once it is gone", () =>
+    withTwo(async ({ one, other, publish, later }) => {
+      const [first, second, third] = [await aRun(one), await aRun(other), await aRun(one)];
+      await publish(one, first);
+      await publish(other, second);
+      later(2000);
+      await publish(other, await aRun(other), second);
+      expect(await publish(one, third, first)).toBe("superseded");
+      for (const run of [first, second, third]) run.close();
     }));
 });
