@@ -29,6 +29,7 @@ const OVERLAY_MAX: Amount = { operations: BUSY_FACTOR * OPERATIONS_DUE, bytes: B
 const MARK: Amount = { operations: OPERATIONS_DUE / 8, bytes: BYTES_DUE / 8 };
 /** And on closing after so much: reading as much again is what the next open may take without anybody noticing. */
 const DUE_ON_CLOSING: Amount = { operations: 256, bytes: 256 * 1024 };
+const ANYTHING: Amount = { operations: 1, bytes: 1 };
 /**
  * Several processes come to that at the same time: each waits a while of its own, and as a rule finds that another has saved, or is at it. Who has
  * written all of it need not wait at first, who has written nothing waits longest.
@@ -62,12 +63,6 @@ export interface CheckpointerHost {
 /** An overlay that takes no more changes, and what it reaches up to. */
 interface Closed {
   readonly overlay: Overlay;
-  readonly position: Position;
-  readonly version: number;
-}
-
-/** A checkpoint with its runs opened. */
-interface Published extends OpenedRuns {
   readonly position: Position;
   readonly version: number;
 }
@@ -140,10 +135,10 @@ export class Checkpointer {
     return this.#backlog.hasCome(DUE, this.#backlog.saved) && this.#backlog.hasCome(DUE, this.#failedAt);
   }
 
-  /** Where `check` may be called. */
+  /** Closes the newest overlay if there is something in it, and all of what it holds lies before the position. */
   #close(): void {
     const { replica, position } = this.#host;
-    if (this.#backlog.operations === this.#closedAt.operations) return;
+    if (!this.#backlog.hasCome(ANYTHING, this.#closedAt) || replica.version !== this.#checkedVersion) return;
     this.#closed = [{ overlay: replica.close(), position, version: replica.version }, ...this.#closed];
     this.#mark();
     this.#closedAt = this.#backlog.lastMark;
@@ -183,8 +178,7 @@ export class Checkpointer {
   }
 
   /**
-   * Completes a save that is due, or worth it so that the next open need not read much, and begins no other. To be called where `check` may
-   * be.
+   * Completes a save that is due, or worth it so that the next open need not read much, and begins no other.
    */
   async stop(): Promise<void> {
     this.#hurried = true;
@@ -212,7 +206,7 @@ export class Checkpointer {
         const covered = this.#covered;
         if (!(await this.#isSpared())) {
           // What has come meanwhile too: then those who have waited for this save, and closed an overlay later than this replica did, are spared theirs.
-          if (this.#host.replica.version === this.#checkedVersion) this.#close();
+          this.#close();
           // A snapshot of another generation may have taken it all, or nobody wants it any more.
           if (this.#closed.length === 0 || this.#stopped) break;
           await this.#save();
@@ -266,15 +260,16 @@ export class Checkpointer {
   /** Takes what another process has published, if that covers more than the runs here and no more than was applied. */
   async #adopt(): Promise<"adopted" | "ahead" | "nothing"> {
     let isAhead = false;
-    const published = await this.#published(({ position }) => {
+    const wanted = ({ position }: Checkpoint): boolean => {
       // What reaches further than this replica has come would be seen before its time, and sums added twice.
       isAhead = position > this.#host.position;
       return position > this.#covered && !isAhead;
+    };
+    const isAdopted = await this.#takeOver(wanted, ({ position, version }, runs) => {
+      this.#install(position, version, runs);
+      return true;
     });
-    if (published === undefined) return isAhead ? "ahead" : "nothing";
-    this.counts.adopted++;
-    this.#install(published.position, published.version, published.runs);
-    return "adopted";
+    return isAdopted ? "adopted" : isAhead ? "ahead" : "nothing";
   }
 
   /**
@@ -282,35 +277,43 @@ export class Checkpointer {
    * to know of the commits in between, which `maySkip` is asked at last. Nothing must be applied meanwhile.
    */
   async skipAhead(maySkip: () => boolean): Promise<Position | undefined> {
-    if (this.#saving !== undefined || this.#stopped) return undefined;
-    const published = await this.#published(({ position }) => position > this.#host.position);
-    if (published === undefined) return undefined;
-    if (!maySkip()) {
-      published.release();
-      return undefined;
-    }
-    this.counts.adopted++;
-    this.#host.replica.skipTo(published.version, published.runs);
-    this.#closed = [];
-    this.#covered = published.position;
-    this.#mergeAll = false;
-    this.#mark();
-    this.#backlog.forget(() => true);
-    this.#closedAt = this.#backlog.saved;
-    return published.position;
+    if (this.#saving !== undefined) return undefined;
+    const wanted = ({ position }: Checkpoint): boolean => position > this.#host.position;
+    let skipped: Position | undefined;
+    await this.#takeOver(wanted, ({ position, version }, runs) => {
+      // Whoever closes may have begun to save what lies here.
+      if (this.#saving !== undefined || !maySkip()) return false;
+      this.#host.replica.skipTo(version, runs);
+      this.#closed = [];
+      this.#covered = position;
+      this.#mergeAll = false;
+      this.#mark();
+      this.#backlog.forget(() => true);
+      this.#closedAt = this.#backlog.saved;
+      skipped = position;
+      return true;
+    });
+    return skipped;
   }
 
-  /** What another process has published, opened, if it is `wanted` and can be read. */
-  async #published(wanted: (checkpoint: Checkpoint) => boolean): Promise<Published | undefined> {
+  /**
+   * Opens what another process has published, if it is `wanted` and can be read. `take` puts the runs in the place of the present ones, or says that it does
+   * not. True if it did.
+   */
+  async #takeOver(
+    wanted: (checkpoint: Checkpoint) => boolean,
+    take: (checkpoint: Checkpoint, runs: readonly HeldRun[]) => boolean,
+  ): Promise<boolean> {
     const store = this.#store;
-    if (store === undefined) return undefined;
+    // Whoever has waited may find that the replica is not the one in use any more: it would hold for ever what it is given now.
+    if (store === undefined || this.#stopped) return false;
     const epoch = this.#epoch;
     const loaded = store.load();
     const checkpoint = isPromise(loaded) ? await loaded : loaded;
-    if (typeof checkpoint === "string") return undefined;
+    if (typeof checkpoint === "string") return false;
     if (epoch !== this.#epoch || !wanted(checkpoint)) {
       for (const stored of checkpoint.runs) stored.close();
-      return undefined;
+      return false;
     }
     let opened: OpenedRuns;
     try {
@@ -318,15 +321,15 @@ export class Checkpointer {
     } catch (error) {
       if (!hasCode(error, "LedgerDamaged")) throw error;
       store.invalidate();
-      return undefined;
+      return false;
     }
-    // Meanwhile others may have been put in the place of what lies underneath.
-    if (epoch !== this.#epoch) {
+    // Meanwhile others may have been put in the place of what lies underneath. Nothing is awaited between that question and the taking.
+    if (epoch !== this.#epoch || !take(checkpoint, opened.runs)) {
       opened.release();
-      return undefined;
+      return false;
     }
-    const { position, version } = checkpoint;
-    return { position, version, runs: opened.runs, release: () => opened.release() };
+    this.counts.adopted++;
+    return true;
   }
 
   /** Writes the closed overlays, and the newest runs as far as they are to be merged, as one run. */

@@ -90,6 +90,8 @@ class Bench {
   saves = true;
   indexDamaged = 0;
   position = 0;
+  /** Runs of other processes that were closed. */
+  closed = 0;
   /** How long was waited before each save, in ms. */
   readonly waits: number[] = [];
   readonly checkpointer: Checkpointer;
@@ -150,7 +152,7 @@ class Bench {
       length: bytes.length,
       smallReads: true,
       read: (place, length) => bytes.subarray(place, place + length),
-      close: () => undefined,
+      close: () => this.closed++,
     };
     return { position: this.position, version: this.position, runs: [run] };
   }
@@ -267,6 +269,38 @@ describe("several processes that come to a save at the same time", () => {
     expect(bench.replica.get("b")).toBeDefined();
   });
 
+  it("take over nothing any more when the replica was given up while they waited", async () => {
+    const bench = new Bench();
+    bench.fill("a");
+    bench.store.others = bench.checkpointOf("a");
+    bench.checkpointer.abandon();
+    bench.replica.release();
+    await bench.checkpointer.stop();
+    expect(bench.replica.runs).toEqual([]);
+  });
+
+  it("keep nothing open of what they take over when the replica is given up meanwhile, however far they have come", async () => {
+    for (let turns = 0; turns < 24; turns++) {
+      const bench = new Bench();
+      bench.fill("a");
+      const others = bench.checkpointOf("a");
+      const abandoned = new Promise<void>((resolve) => {
+        bench.store.load = () => {
+          void (async () => {
+            for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+            bench.checkpointer.abandon();
+            bench.replica.release();
+            resolve();
+          })();
+          return others;
+        };
+      });
+      await abandoned;
+      await bench.checkpointer.stop();
+      expect(bench.closed).toBe(1);
+    }
+  });
+
   it("save by themselves if the one that is at it never comes to its end", async () => {
     const bench = new Bench();
     bench.store.busy = () => true;
@@ -354,6 +388,7 @@ describe("on closing", () => {
     const bench = new Bench();
     bench.commit("a");
     bench.checkpointer.count(operations, 0);
+    bench.checkpointer.check();
     await bench.checkpointer.stop();
     expect(bench.store.published.length).toBe(published);
     expect(bench.store.made.size).toBe(published);
@@ -364,13 +399,51 @@ describe("on closing", () => {
     bench.saves = false;
     bench.commit("a");
     bench.checkpointer.count(1000, 0);
+    bench.checkpointer.check();
     await bench.checkpointer.stop();
     expect(bench.checkpointer.counts.saved).toBe(0);
+    expect(bench.replica.get("a")).toBeDefined();
+  });
+
+  it("nothing is published that is only half applied", async () => {
+    const bench = new Bench();
+    bench.checkpointer.check();
+    bench.commit("a");
+    bench.checkpointer.count(1000, 0);
+    await bench.checkpointer.stop();
+    expect(bench.store.published).toEqual([]);
+    expect(bench.replica.get("a")).toBeDefined();
+  });
+
+  it("what another one has published is not skipped to any more once it is being saved", async () => {
+    const bench = new Bench();
+    bench.commit("a");
+    bench.checkpointer.count(1000, 0);
+    bench.checkpointer.check();
+    bench.position = 9;
+    bench.store.others = bench.checkpointOf("a", "z");
+    bench.position = 1;
+    const skipped = bench.checkpointer.skipAhead(() => true);
+    await Promise.all([bench.checkpointer.stop(), skipped]);
+    expect(await skipped).toBe(undefined);
+    expect(bench.replica.version).toBe(1);
+    expect(bench.replica.get("z")).toBe(undefined);
     expect(bench.replica.get("a")).toBeDefined();
   });
 });
 
 describe("void versions", () => {
+  it("are saved when commits have brought nothing else", async () => {
+    const bench = new Bench();
+    bench.void();
+    bench.checkpointer.count(0, 8 * 1024 * 1024);
+    bench.checkpointer.check();
+    await bench.saved(1);
+    expect(bench.store.published.map(({ position }) => position)).toEqual([1]);
+    expect(bench.replica.voidVersions.size).toBe(0);
+    expect([...(await bench.replica.allVoidVersions())]).toEqual([1]);
+  });
+
   it("stay known that lie above a snapshot, though no entry of their run does", async () => {
     const bench = new Bench();
     bench.commit("a");
