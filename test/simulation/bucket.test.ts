@@ -59,7 +59,7 @@ const INCIDENTS = [
 ] as const;
 
 test("all that can go wrong does, within a few runs", async () => {
-  const { output } = await runSimulation("--bucket", "--incidents", INCIDENTS.join("|"), "--seeds", "400");
+  const { output } = await runSimulation("--bucket", "--incidents", INCIDENTS.join("|"), "--seeds", "100");
   expect(output.trimEnd().split("\n").toSorted()).toEqual(INCIDENTS.toSorted());
 });
 
