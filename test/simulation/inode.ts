@@ -133,8 +133,17 @@ export class Inode {
     const end = (): void => void this.#syncs.delete(sync);
     const succeed = (): void => {
       end();
-      // A later one is over already: it has seen all that this one saw.
-      if (sync.number < this.#syncedNumber) return;
+      const known = this.#durable.length;
+      if (sync.number < this.#syncedNumber) {
+        // A later one is over already, and has seen all that this one saw but for the end of a write that was under way, which its author alone sees.
+        if (from > known || from + bytes.length <= known) return;
+        const longer = new Uint8Array(from + bytes.length);
+        longer.set(bytes, from);
+        longer.set(this.#durable);
+        this.#durable = longer;
+        if (this.#dirtyFrom >= known) this.#dirtyFrom = Math.min(longer.length, sync.dirtyFrom);
+        return;
+      }
       this.#syncedNumber = sync.number;
       const durable = new Uint8Array(Math.max(this.#durable.length, from + bytes.length));
       durable.set(this.#durable);
