@@ -1,6 +1,7 @@
 import { MalformedBytes, toHex } from "./bytes.ts";
 import { type NamePlace, nameOf, objectStart } from "./property-names.ts";
-import { ERROR_CLASSES, Form, inLittleEndian, NodeKind, Tag, TYPED_ARRAYS } from "./value-forms.ts";
+import { fillError, makeError } from "./value-errors.ts";
+import { Form, inLittleEndian, NodeKind, Tag, TYPED_ARRAYS } from "./value-forms.ts";
 
 /** CBOR to values: what `value-encoder.ts` writes, and what older versions have written. */
 
@@ -277,7 +278,7 @@ function readForm(): unknown {
     case Form.dataView:
       return new DataView(bufferOf(first));
     case Form.error:
-      return fillError(makeError(first), parts);
+      return fillError(readError(first), parts);
     case Form.sparseArray:
       return sparseArray(parts);
     case Form.reference:
@@ -296,6 +297,12 @@ function readForm(): unknown {
 function bufferOf(content: unknown): ArrayBuffer {
   if (content instanceof Uint8Array) return content.buffer as ArrayBuffer;
   throw malformed();
+}
+
+function readError(number: unknown): Error {
+  const error = makeError(number);
+  if (error === undefined) throw malformed();
+  return error;
 }
 
 /** From name, value, name, value ... */
@@ -324,24 +331,6 @@ function lengthen(array: unknown[], length: number): void {
   array[length - 1] = undefined;
   // oxlint-disable-next-line typescript/no-array-delete -- a hole is what it is to be
   delete array[length - 1];
-}
-
-function makeError(number: unknown): Error {
-  const Class = typeof number === "number" ? ERROR_CLASSES[number] : undefined;
-  if (Class === undefined) throw malformed();
-  return Class === AggregateError ? new AggregateError([]) : new (Class as ErrorConstructor)();
-}
-
-function fillError(error: Error, [, name, message, stack, errors, ...cause]: readonly unknown[]): Error {
-  const define = (property: string, value: unknown): unknown =>
-    Object.defineProperty(error, property, { value, writable: true, configurable: true, enumerable: false });
-  if (name !== null) define("name", name);
-  if (message !== null) define("message", message);
-  if (stack === null) delete error.stack;
-  else define("stack", stack);
-  if (errors !== null) define("errors", errors);
-  if (cause.length > 0) define("cause", cause[0]);
-  return error;
 }
 
 // --- graphs ------------------------------------------------------------------------------------------------------------
@@ -400,7 +389,7 @@ function makeNode(from: number): unknown {
     case NodeKind.set:
       return new Set();
     case NodeKind.error:
-      return makeError(read());
+      return readError(read());
     case NodeKind.other:
       return read();
     default:
