@@ -108,7 +108,8 @@ async function tellDifference(
 ): Promise<void> {
   try {
     const bytes = row.deleted || row.numeric !== undefined ? undefined : source.bytes(row);
-    const value = isPromise(bytes) ? await bytes : bytes;
+    // Decoded for each watch anew, while the callback of one before it may read something else into the same memory.
+    const value = (isPromise(bytes) ? await bytes : bytes)?.slice();
     watches.tell(key, row, () => (value === undefined ? row.numeric : decodeValue(value)));
   } catch (error) {
     // A damaged value is told of and no other. What could not be read, or is kept no longer, would be missed without a word.

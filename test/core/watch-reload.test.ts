@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { Watches } from "../../src/core/watch.ts";
 import { KV } from "../../src/index.node.ts";
+import { temporaryFolder } from "../support/folder.ts";
 
 it("a watch that a callback adds is not told of the commit that the callback was told of", async () => {
   await using db = await KV.open(memoryLedger(), { autoSync: false });
@@ -31,4 +32,26 @@ it("a watch is told so when what a reload has changed cannot be told, if it was 
   watches.add(["a"], () => told.push("late"), options);
   reloading.reset(5);
   expect(told).toEqual([{ reset: true, version: 5 }]);
+});
+
+it("what a reload tells one watch does not change when the callback of another one reads", async () => {
+  using folder = temporaryFolder();
+  const path = folder.file("ledger.db");
+  const still = { autoSync: false, sideIndex: false } as const;
+  await using author = await KV.open(path, still);
+  await author.set(["first"], 1);
+  await using db = await KV.open(path, still);
+  await author.vacuum();
+  await author.set(["between"], 1);
+  await author.vacuum();
+  // Longer than half a page of the file: most of them lie in two.
+  const text = (i: number): string => String.fromCharCode(97 + i).repeat(3000);
+  for (let i = 0; i < 20; i++) await author.set(["item", i], text(i));
+  const reads: Promise<unknown>[] = [];
+  const told: unknown[] = [];
+  db.watch(["item"], ({ key }) => reads.push(db.get(["item", ((key[1] as number) + 7) % 20])));
+  db.watch(["item"], ({ key, value, reloaded }) => told.push([key[1], value, reloaded]));
+  await db.sync();
+  await Promise.all(reads);
+  expect(told).toEqual(Array.from({ length: 20 }, (_, i) => [i, text(i), true]));
 });
