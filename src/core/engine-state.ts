@@ -4,7 +4,7 @@ import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { HeldRun, openRuns } from "./held-run.ts";
-import { openKeptRun } from "./kept-run.ts";
+import { openKeptOrLost } from "./lost-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
@@ -168,10 +168,17 @@ export class EngineState {
   ): Promise<EngineState> {
     const checkpoint = isPromise(state) ? await state : state;
     let runs: HeldRun[] = [];
+    const lost: KVError[] = [];
+    const open = (stored: StoredRun): Promise<HeldRun> =>
+      openKeptOrLost(stored, options, (error) => void lost.push(error));
     if (checkpoint !== undefined && !options.index) for (const stored of checkpoint.runs) stored.close();
-    else if (checkpoint !== undefined)
-      ({ runs } = await openRuns(checkpoint.runs, [], (stored) => openKeptRun(stored, options)));
-    return new EngineState(session, options, undefined, { store: undefined, checkpoint, runs, isKept: true });
+    else if (checkpoint !== undefined) ({ runs } = await openRuns(checkpoint.runs, [], open));
+    const begun = new EngineState(session, options, undefined, { store: undefined, checkpoint, runs, isKept: true });
+    for (const error of lost) {
+      begun.damage.push(...(error.ranges ?? []));
+      options.problem(error);
+    }
+    return begun;
   }
 
   /** Takes over a newer state that the ledger keeps, of a version that was applied here. The runs become its own. */
@@ -218,8 +225,8 @@ export class EngineState {
         const given = { cache, crc32: environment.crc32, name, length, openFrom };
         runs.push(notes.salvaged(await whenLoaded(() => Run.open(stored, given)), stored));
       } catch (error) {
-        notes.noteError("snapshot", error);
-        notes.note("snapshot", [{ from: 0, to: length }]);
+        if (!hasCode(error, "LedgerDamaged")) throw error;
+        notes.note("snapshot", [{ from: 0, to: length }], stored);
         stored.close();
       }
     }

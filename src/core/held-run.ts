@@ -12,16 +12,23 @@ export class IndexDamaged extends Error {
   override readonly name = "IndexDamaged";
 }
 
+/** What is asked of a run that is held. */
+export interface ReadableRun extends Pick<Run, "get" | "voidVersions" | "release"> {
+  readonly info: Pick<Run["info"], "entries" | "tombstones" | "upto">;
+  /** See `Run.cursor`. */
+  cursor(told?: (error: unknown) => unknown): OrderedCursor<Row>;
+}
+
 /** A run that the replica and what was frozen of it read from; closed when the last of them lets go. */
 export class HeldRun implements Layer {
-  readonly run: Run;
+  readonly run: ReadableRun;
   readonly stored: StoredRun;
   /** Its contents can be had from the ledger as well: damage is `IndexDamaged`. */
   readonly #rebuildable: boolean;
   #holds = 1;
 
   /** Held once, by whoever makes it. */
-  constructor(run: Run, stored: StoredRun, options: { readonly rebuildable: boolean }) {
+  constructor(run: ReadableRun, stored: StoredRun, options: { readonly rebuildable: boolean }) {
     this.run = run;
     this.stored = stored;
     this.#rebuildable = options.rebuildable;

@@ -6,26 +6,36 @@ import { HeldRun, IndexDamaged } from "./held-run.ts";
 import type { StoredRun } from "./ledger.ts";
 import { Run } from "./run.ts";
 
+export interface KeptRunOptions {
+  readonly cache: BlockCache;
+  readonly environment: Environment;
+  readonly name: string;
+}
+
 /**
  * Opens a run of a state that a ledger keeps itself. Who was asleep for long may find it gone later on, because there is a newer state: then it is as if
- * it was damaged, the state is begun anew, and whoever waited for it reads that. Damage itself is the ledger's: nothing else has what was in there.
+ * it was damaged, the state is begun anew, and whoever waited for it reads that. Damage itself is the ledger's: nothing else has what was in there. Bytes that are wrong are asked for once more:
+ * they may have gone wrong on their way.
  */
-export function openKeptRun(
-  stored: StoredRun,
-  {
-    cache,
-    environment,
-    name,
-  }: { readonly cache: BlockCache; readonly environment: Environment; readonly name: string },
-): MaybePromise<HeldRun> {
+export function openKeptRun(stored: StoredRun, { cache, environment, name }: KeptRunOptions): MaybePromise<HeldRun> {
   const { length, openFrom } = stored;
   const bytes = new ExpiringBytes(stored);
   const options = { cache, crc32: environment.crc32, name, length, openFrom };
-  return whenLoaded(() => {
-    const held = new HeldRun(Run.open(bytes, options), stored, { rebuildable: false });
-    bytes.isOpened = true;
-    return held;
-  });
+  let isLast = stored.readAnew === undefined;
+  const open = (): HeldRun => {
+    for (;;) {
+      try {
+        const held = new HeldRun(Run.open(bytes, options), stored, { rebuildable: false });
+        bytes.isOpened = true;
+        return held;
+      } catch (error) {
+        if (isLast || !hasCode(error, "LedgerDamaged")) throw error;
+        isLast = true;
+        stored.readAnew?.();
+      }
+    }
+  };
+  return whenLoaded(open);
 }
 
 class ExpiringBytes implements BytesAt {

@@ -79,6 +79,10 @@ export interface StoredRun extends BytesAt {
   readonly isInMemory?: boolean;
   /** Where what is read first begins, if that is known: the top of the index, the footer, and what else of the end is of use. */
   readonly openFrom?: number;
+  /** Versions of the commits whose changes it holds, where the ledger tells. */
+  readonly covers?: AddressRange;
+  /** What was read of it was wrong: what is kept of that is let go, so that it is read once more. */
+  readAnew?(): void;
   /** No more reads follow. */
   close(): void;
 }

@@ -1,9 +1,9 @@
-import { isPromise, type MaybePromise } from "./environment.ts";
+import type { MaybePromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
 import type { EngineState } from "./engine-state.ts";
-import type { BuiltState } from "./ledger.ts";
-import { applyTo, openSalvaged, type RepairContext, type RepairReport, report } from "./repair.ts";
-import { RowWalk } from "./row-walk.ts";
+import type { EncodedKey } from "./key.ts";
+import { applyTo, openSalvaged, type RepairContext, type RepairReport, report, walkAll } from "./repair.ts";
+import { rescue } from "./rescue.ts";
 import { DamageNotes } from "./salvage.ts";
 import { buildWhole } from "./state-run.ts";
 
@@ -31,27 +31,25 @@ async function tryRepair(context: RepairContext): Promise<RepairReport | undefin
   const notes = new DamageNotes();
   const state = await openSalvaged(context, notes);
   try {
+    const upto = state.position;
     const commits = await readWhole(state, notes, context);
     if (commits === undefined) return undefined;
     const { replica, source, position } = state;
-    // A walk through the state finds what is damaged in it.
-    const walk = new RowWalk(replica);
-    let rows = 0;
-    for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
-      if (!walk.row.deleted) rows++;
-      check();
-      if (pacer.due()) await pacer.rest();
-    }
+    const unreadable = new Set<EncodedKey>();
+    await walkAll(state, context, { wants: () => true, unreadable: (key) => void unreadable.add(key) });
     const facts = { commits, copy: undefined, header: "whole", unit: "versions" } as const;
     const generation = (): number => engine.identity?.generation ?? 0;
-    if (notes.dropped.length === 0) return report({ ...facts, dropped: [], generation: generation() });
-    const built: BuiltState | undefined =
-      rows === 0
-        ? undefined
-        : await buildWhole({ ...context, name: ledger.name, source }, replica, {
-            upto: replica.version,
-            damaged: (error) => notes.noteError("snapshot", error),
-          });
+    if (!notes.isDamaged && unreadable.size === 0) {
+      return report({ ...facts, dropped: [], generation: generation() });
+    }
+    if (notes.damagedRuns.size > 0 || unreadable.size > 0) await rescue(state, notes, context, { upto, unreadable });
+    const built = await buildWhole({ ...context, name: ledger.name, source }, replica, {
+      upto: replica.version,
+      damaged: (error, { version, home }) =>
+        home === undefined
+          ? notes.note("ledger", [{ from: version, to: version + 1 }])
+          : notes.noteError("snapshot", error),
+    });
     const rest = (): MaybePromise<void> => (pacer.due() ? pacer.rest() : undefined);
     const repaired = await engine.repairState({ position, version: replica.version, built, rest, check });
     if (repaired === undefined) return undefined;
@@ -79,10 +77,8 @@ async function readWhole(
       notes.noteError("ledger", error);
       return commits;
     }
-    for (const met of result.commits) {
-      const commit = met.isPartial === true ? { ...met, payload: (await session.complete?.(met)) ?? met.payload } : met;
-      if (await applyTo(state, commit, notes)) commits++;
-    }
+    // Also in part, without large values: those are read where they are needed, and may be damaged.
+    for (const commit of result.commits) if (await applyTo(state, commit, notes)) commits++;
     state.position = result.next;
     for (const stored of result.state?.runs ?? []) stored.close();
     if (result.status === "moved") return undefined;

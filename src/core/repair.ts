@@ -3,10 +3,12 @@ import type { Engine } from "./engine.ts";
 import type { EngineState } from "./engine-state.ts";
 import { type Environment, isPromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
+import type { EncodedKey } from "./key.ts";
 import type { Ledger, LedgerCommit } from "./ledger.ts";
 import type { VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
 import { resolveLoaded } from "./resolve-loaded.ts";
+import type { Row } from "./resolve.ts";
 import { RowWalk } from "./row-walk.ts";
 import { DamageNotes, type Dropped } from "./salvage.ts";
 import { writeSnapshotRun } from "./snapshot-run.ts";
@@ -103,12 +105,9 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
     const generation = (): number => engine.identity?.generation ?? 0;
     // What follows may be damaged as well. If it is lost, this one is repaired in its stead.
     if (isSealed && (await engine.passSeal())) return undefined;
-    // A walk through the snapshot finds what is damaged in it.
-    const walk = new RowWalk(state.replica);
-    for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
-      check();
-      if (context.pacer.due()) await context.pacer.rest();
-    }
+    // Values outside the snapshot were checked with the frames that they lie in.
+    const wants = ({ home }: Row): boolean => home !== undefined;
+    await walkAll(state, context, { wants, unreadable: (_, error) => notes.noteError("snapshot", error) });
     if (notes.dropped.length === 0 && !isSealed)
       return report({ dropped: [], commits, ...restored, generation: generation() });
     const rest = (): Promise<void> | undefined => (context.pacer.due() ? context.pacer.rest() : undefined);
@@ -135,6 +134,32 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
     return report({ dropped: notes.dropped, commits, header: restored.header, copy, generation: generation() });
   } finally {
     state.retire();
+  }
+}
+
+/** Walks through a state, so that what is damaged in it is found. `unreadable` is told of keys whose value, if it is wanted, cannot be read. */
+export async function walkAll(
+  { replica, source }: EngineState,
+  { pacer, check }: RepairContext,
+  told: {
+    readonly wants: (row: Row) => boolean;
+    readonly unreadable: (key: EncodedKey, error: unknown) => void;
+  },
+): Promise<void> {
+  const walk = new RowWalk(replica);
+  for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
+    const { key, row } = walk;
+    if (!row.deleted && row.numeric === undefined && told.wants(row)) {
+      try {
+        const bytes = source.bytes(row);
+        if (isPromise(bytes)) await bytes;
+      } catch (error) {
+        if (!hasCode(error, "LedgerDamaged")) throw error;
+        told.unreadable(key, error);
+      }
+    }
+    check();
+    if (pacer.due()) await pacer.rest();
   }
 }
 

@@ -15,14 +15,35 @@ export interface Dropped extends AddressRange {
 
 /** Takes note of what is damaged, each place once. */
 export class DamageNotes {
-  readonly #dropped = new Map<string, Dropped>();
+  readonly #noted = new Map<string, { readonly dropped: Dropped; readonly run: StoredRun | undefined }>();
+  readonly #madeGood = new Set<StoredRun>();
 
   get dropped(): readonly Dropped[] {
-    return [...this.#dropped.values()].sort((a, b) => a.part.localeCompare(b.part) || a.from - b.from);
+    const kept = [...this.#noted.values()].filter(({ run }) => run === undefined || !this.#madeGood.has(run));
+    return kept.map(({ dropped }) => dropped).sort((a, b) => a.part.localeCompare(b.part) || a.from - b.from);
   }
 
-  note(part: Dropped["part"], ranges: readonly AddressRange[]): void {
-    for (const { from, to } of ranges) this.#dropped.set(`${part} ${from} ${to}`, { part, from, to });
+  /** True if anything was found, also if it was made good. */
+  get isDamaged(): boolean {
+    return this.#noted.size > 0;
+  }
+
+  /** `run`: whose places these are, where there are several. */
+  note(part: Dropped["part"], ranges: readonly AddressRange[], run?: StoredRun): void {
+    for (const { from, to } of ranges) {
+      this.#noted.set(`${part} ${from} ${to} ${run?.id ?? ""}`, { dropped: { part, from, to }, run });
+    }
+  }
+
+  /** Nothing is lost with what is damaged of this run. */
+  madeGood(run: StoredRun): void {
+    this.#madeGood.add(run);
+  }
+
+  /** Runs of which something is lost. */
+  get damagedRuns(): ReadonlySet<StoredRun> {
+    const runs = [...this.#noted.values()].flatMap(({ run }) => run ?? []);
+    return new Set(runs.filter((run) => !this.#madeGood.has(run)));
   }
 
   /** A run of which what is whole is given, and the rest noted. */
@@ -31,47 +52,50 @@ export class DamageNotes {
   }
 
   /** Notes what an error tells of. Throws everything that is no damage. */
-  noteError(part: Dropped["part"], error: unknown): void {
+  noteError(part: Dropped["part"], error: unknown, run?: StoredRun): void {
     if (!hasCode(error, "LedgerDamaged")) throw error;
-    this.note(part, (error as KVError).ranges ?? [{ from: 0, to: 0 }]);
+    this.note(part, (error as KVError).ranges ?? [{ from: 0, to: 0 }], run);
   }
 }
 
 /** A run of which some blocks may be damaged: gives what is whole and notes the rest. */
 class SalvagedRun extends HeldRun {
-  readonly #notes: DamageNotes;
+  readonly #run: Run;
+  readonly #told: (error: unknown) => void;
 
   constructor(run: Run, stored: StoredRun, notes: DamageNotes) {
     super(run, stored, { rebuildable: false });
-    this.#notes = notes;
+    this.#run = run;
+    this.#told = (error) => notes.noteError("snapshot", error, stored);
   }
 
   override get(key: EncodedKey): Row | undefined {
     try {
       return super.get(key);
     } catch (error) {
-      this.#notes.noteError("snapshot", error);
+      this.#told(error);
       // Whether there was anything nobody can tell: what depends on it has to be left out.
       throw error;
     }
   }
 
   override cursor(): OrderedCursor<Row> {
-    return new SalvagingCursor(this.run.cursor(), this.#notes);
+    return new SalvagingCursor(this.#run.cursor(), this.#told);
   }
 }
 
 /** Walks forward from the beginning, over what is damaged. */
 class SalvagingCursor implements OrderedCursor<Row> {
   readonly #cursor: RunCursor;
-  readonly #notes: DamageNotes;
+  /** Notes an error. Throws what is no damage. */
+  readonly #told: (error: unknown) => void;
   #value: Row | undefined;
   /** The block that is to be entered next, while what is before it is damaged: a call that has to wait for it goes on there. */
   #pending: number | undefined;
 
-  constructor(cursor: RunCursor, notes: DamageNotes) {
+  constructor(cursor: RunCursor, told: (error: unknown) => void) {
     this.#cursor = cursor;
-    this.#notes = notes;
+    this.#told = told;
   }
 
   get key(): EncodedKey {
@@ -94,7 +118,7 @@ class SalvagingCursor implements OrderedCursor<Row> {
     try {
       return this.#cursor.next() && this.#read();
     } catch (error) {
-      this.#notes.noteError("snapshot", error);
+      this.#told(error);
       return this.#from(blockNumber + 1);
     }
   }
@@ -110,7 +134,7 @@ class SalvagingCursor implements OrderedCursor<Row> {
   #from(number: number): boolean {
     this.#pending = number;
     const skip = (error: unknown): void => {
-      this.#notes.noteError("snapshot", error);
+      this.#told(error);
       this.#pending = (this.#pending ?? 0) + 1;
     };
     let found = false;

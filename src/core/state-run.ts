@@ -52,14 +52,27 @@ export async function buildDelta(
   return await build(context, rows, { base: since + 1, upto }, { keeps: (row) => row.version > since });
 }
 
-/** A run of all rows that are not deleted. `damaged` is told of a value that cannot be read, whose key is left out. */
+/** A run of all rows that are not deleted; undefined if there are none. `damaged` is told of a row whose value cannot be read, and which is left out. */
 export async function buildWhole(
   context: StateRunContext,
   rows: Pick<Layer, "cursor">,
-  { upto, damaged }: { readonly upto: number; readonly damaged: (error: unknown) => void },
-): Promise<BuiltState> {
-  const keeps = (row: Row): boolean => !row.deleted;
-  return await build(context, rows, { base: 0, upto }, { keeps, damaged });
+  { upto, damaged }: { readonly upto: number; readonly damaged: (error: unknown, row: Row) => void },
+): Promise<BuiltState | undefined> {
+  let left = 0;
+  const keeps = (row: Row): boolean => !row.deleted && ++left > 0;
+  const built = await build(
+    context,
+    rows,
+    { base: 0, upto },
+    {
+      keeps,
+      damaged: (error, row) => {
+        left--;
+        damaged(error, row);
+      },
+    },
+  );
+  return left > 0 ? built : undefined;
 }
 
 /** One run instead of several, newest first; see `StateRequest.buildMerged`. */
@@ -92,7 +105,7 @@ async function build(
   options: {
     readonly keeps: (row: Row) => boolean;
     readonly progress?: MergeOptions["progress"];
-    readonly damaged?: (error: unknown) => void;
+    readonly damaged?: (error: unknown, row: Row) => void;
   },
 ): Promise<BuiltState> {
   const chunks: Uint8Array[] = [];
@@ -113,7 +126,7 @@ async function build(
         builder.add(key, row, isPromise(bytes) ? await bytes : bytes);
       } catch (error) {
         if (options.damaged === undefined) throw error;
-        options.damaged(error);
+        options.damaged(error, row);
       }
     }
     if (++count % SLICE_ROWS === 0 && pacer.dueInBackground()) await pause();

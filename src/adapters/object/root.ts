@@ -165,8 +165,8 @@ function decode(bytes: Uint8Array, crc32: Crc32, name: string): DecodedRoot {
   const end = bytes.length - CHECKSUM_BYTES;
   const reader = new ByteReader(bytes.subarray(MAGIC.length, Math.max(MAGIC.length, end)));
   const format = reader.u16();
-  // Its checksum may lie elsewhere: only what is of this format can be judged.
-  if (format === ROOT_FORMAT && new ByteReader(bytes.subarray(end)).u32() !== crc32(bytes.subarray(0, end))) {
+  // Before the format is believed: of every format the checksum lies there, so that a damaged root is not taken for a newer one.
+  if (new ByteReader(bytes.subarray(end)).u32() !== crc32(bytes.subarray(0, end))) {
     throw new MalformedBytes("a root whose checksum does not hold");
   }
   if (format !== ROOT_FORMAT) {

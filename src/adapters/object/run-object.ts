@@ -2,7 +2,7 @@ import { ArrivingBytes, type BytesAt } from "../../core/bytes-at.ts";
 import { KVError } from "../../core/errors.ts";
 import type { StoredRun } from "../../core/ledger.ts";
 import { batchIdsBytes, decodeBatchIds } from "./batch-ids.ts";
-import { runKey } from "./layout.ts";
+import { runKey, SLOT_VERSIONS } from "./layout.ts";
 import type { ByteRange } from "./object-store.ts";
 import type { RootObject } from "./root-object.ts";
 import type { RootRun } from "./root.ts";
@@ -47,8 +47,10 @@ export function runObject(run: RootRun, options: RunObjectOptions): StoredRun {
     id: `${site.name}/${reader.key}`,
     length: run.size,
     openFrom,
+    covers: { from: run.from * SLOT_VERSIONS, to: (run.to + 1) * SLOT_VERSIONS },
     isInMemory: isWhole,
     read: (place, length) => bytes.read(place, length),
+    readAnew: () => bytes.forget(),
     close: () => undefined,
   };
   ahead.set(stored, () => source.expect(openFrom, run.size - openFrom));
@@ -64,8 +66,14 @@ interface Part {
   readonly bytes: Uint8Array;
 }
 
+/** Bytes of which some may be kept. */
+interface KeptBytes extends BytesAt {
+  /** Keeps nothing of what was read so far. */
+  forget(): void;
+}
+
 /** `known`: read once, and then let go. */
-function arriving(source: BytesAt, known: Part | undefined): BytesAt {
+function arriving(source: BytesAt, known: Part | undefined): KeptBytes {
   let first = known;
   return {
     read: (place, length) => {
@@ -74,6 +82,7 @@ function arriving(source: BytesAt, known: Part | undefined): BytesAt {
       first = undefined;
       return part.bytes;
     },
+    forget: () => void (first = undefined),
   };
 }
 
@@ -95,7 +104,7 @@ function chunks(
   reader: RunReader,
   source: BytesAt,
   { whole, known }: { readonly whole: number | undefined; readonly known: Part | undefined },
-): BytesAt {
+): KeptBytes {
   const { isolated = false } = reader.environment;
   const size = whole ?? (isolated ? CHUNK_BYTES.isolated : CHUNK_BYTES.process);
   const kept: Part[] = known === undefined ? [] : [known];
@@ -114,6 +123,7 @@ function chunks(
       const { from, bytes } = chunkAt(place, length);
       return bytes.subarray(place - from, Math.min(bytes.length, place - from + length));
     },
+    forget: () => void kept.splice(0),
   };
 }
 

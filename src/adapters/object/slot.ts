@@ -176,11 +176,12 @@ function decode(
   const reader = new ByteReader(bytes.subarray(0, Math.max(0, end)));
   if (!equalBytes(reader.bytes(MAGIC.length), MAGIC)) throw new MalformedBytes("it is no slot of a ledger");
   const format = reader.u16();
-  if (format !== SLOT_FORMAT) {
-    throw new KVError("UnsupportedFormat", `${name} has format ${format}; this version reads format ${SLOT_FORMAT}`);
-  }
+  // Before the format is believed: of every format the checksum lies there, so that a damaged slot is not taken for a newer one.
   if (new ByteReader(bytes.subarray(end)).u32() !== crc32(bytes.subarray(0, end))) {
     throw new MalformedBytes("its checksum does not hold");
+  }
+  if (format !== SLOT_FORMAT) {
+    throw new KVError("UnsupportedFormat", `${name} has format ${format}; this version reads format ${SLOT_FORMAT}`);
   }
   const nonce = toHex(reader.bytes(NONCE_BYTES));
   const slot = reader.uint53();

@@ -91,6 +91,20 @@ describe("repair", () => {
       }
     }));
 
+  it("finds a large value of the snapshot that is damaged, and nothing else", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await fill(path);
+      await using db = await KV.open(path);
+      await db.set(["large"], "L".repeat(100_000));
+      await db.vacuum();
+      damage(path, readFileSync(path).indexOf("LLLL") + 50_000);
+      const report = await db.repair();
+      expect(report).toMatchObject({ dropped: [{ part: "snapshot" }], generation: 3 });
+      expect(await db.has(["large"])).toBe(false);
+      expect(await db.count(["item"])).toBe(COUNT);
+    }));
+
   it("goes on from the seal when the sibling that it names is lost", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");

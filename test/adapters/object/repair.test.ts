@@ -21,6 +21,13 @@ async function damage(store: ObjectStore, key: string, at: number): Promise<void
   await store.create(key, bytes);
 }
 
+async function cut({ store }: Bucket, key: string): Promise<void> {
+  const found = await store.get(key);
+  if (found.status !== "found") throw new Error(`${key}: ${found.status}`);
+  await store.delete([key]);
+  await store.create(key, found.bytes.subarray(0, 100));
+}
+
 /** Lets a slot continue another one than that before it. */
 async function misplace({ store, environment }: Bucket, key: string): Promise<void> {
   const found = await store.get(key);
@@ -132,6 +139,61 @@ describe("a ledger in a bucket of which a slot is damaged", () => {
   });
 });
 
+/** What is told of the run of slots 1 to 16. */
+const lost = { code: "LedgerDamaged", ranges: [{ from: 65_536, to: 17 * 65_536 }] };
+
+describe("a ledger in a bucket of which a run cannot be opened", () => {
+  test.each([
+    ["is gone", ({ store }: Bucket, key: string) => store.delete([key])],
+    ["is cut", cut],
+  ] as const)("as it %s: what newer ones hold can be read, and nothing can be written", async (_, ruin) => {
+    const bucket = new Bucket();
+    const { environment } = bucket;
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, 16);
+    await setKeys(bucket, writer, 10, 30);
+    const { runs, nonce } = await bucket.root();
+    expect(runs).toHaveLength(2);
+    await ruin(bucket, runKey(nonce, runs[1]));
+    const { opening, told } = openRepairable(bucket);
+    const db = await opening;
+    expect(told).toMatchObject([lost]);
+    expect(db.stats().damage).toEqual(lost.ranges);
+    for (const i of [10, 29]) expect(await environment.until(db.get(["k", i]))).toBe(i);
+    await expect(environment.until(db.get(["k", 9]))).rejects.toMatchObject(lost);
+    await expect(keysOf(bucket, db)).rejects.toMatchObject(lost);
+    await expect(environment.until(db.set(["k", 30], 30))).rejects.toMatchObject({ ...lost, outcome: "not committed" });
+    // It is followed all the same.
+    await setKeys(bucket, writer, 30, 31);
+    await environment.until(db.sync());
+    expect(await environment.until(db.get(["k", 30]))).toBe(30);
+    await environment.until(db.repair());
+    expect(await keysOf(bucket, db)).toEqual(upTo(31));
+    expect(db.stats().damage).toEqual([]);
+    await environment.until(db.set(["k", 31], 31));
+  });
+
+  test("as its bytes went wrong on their way: it is read once more", async () => {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, 20);
+    let isWrong = true;
+    const store: ObjectStore = {
+      ...bucket.store,
+      get: async (key, range) => {
+        const answer = await bucket.store.get(key, range);
+        if (answer.status !== "found" || !key.includes("/run/") || !isWrong) return answer;
+        isWrong = false;
+        return { ...answer, bytes: answer.bytes.map((byte) => byte ^ 1) };
+      },
+    };
+    const db = await openDatabase(bucket, { store });
+    expect(isWrong).toBe(false);
+    expect(db.stats().damage).toEqual([]);
+    expect(await keysOf(bucket, db)).toEqual(upTo(20));
+  });
+});
+
 describe("repair of a ledger in a bucket", () => {
   test("keeps everything up to a slot that does not continue the one before it", async () => {
     const bucket = new Bucket();
@@ -208,6 +270,7 @@ describe("repair of a ledger in a bucket", () => {
     const { runs, nonce } = await bucket.root();
     expect(runs).toHaveLength(1);
     await damage(bucket.store, runKey(nonce, runs[0]), 70_000);
+    await bucket.store.delete([slotKey(nonce, 1)]);
     const report = await bucket.environment.until(db.repair());
     expect(report.dropped).toMatchObject([{ part: "snapshot" }]);
     const [{ from, to }] = report.dropped;
@@ -223,10 +286,79 @@ describe("repair of a ledger in a bucket", () => {
     const db = await openDatabase(bucket);
     await setKeys(bucket, db, 0, 20);
     const { runs, nonce } = await bucket.root();
-    await bucket.store.delete([runKey(nonce, runs[0])]);
-    const repairing = openRepairable(bucket, { repair: true });
-    const repaired = await repairing.opening;
-    expect(await keysOf(bucket, repaired)).toEqual([16, 17, 18, 19]);
+    await bucket.store.delete([runKey(nonce, runs[0]), slotKey(nonce, 3)]);
+    const { opening, told } = openRepairable(bucket, { repair: true });
+    expect(await keysOf(bucket, await opening)).toEqual([16, 17, 18, 19]);
+    expect(told).toMatchObject([lost]);
+  });
+
+  test("brings back what is damaged of a run out of slots that are still there, and says that nothing was lost", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    await bucket.environment.until(db.delete(["k", 3]));
+    const { runs, nonce } = await bucket.root();
+    await damage(bucket.store, runKey(nonce, runs[0]), 20);
+    await setKeys(bucket, db, 5, 6);
+    const report = await bucket.environment.until(db.repair());
+    expect(report).toMatchObject({ dropped: [], copy: `${nonce}/ of memory`, generation: 2 });
+    expect(await keysOf(bucket, db)).toEqual(upTo(20).filter((i) => i !== 3));
+    for (const i of [0, 5, 19]) expect(await bucket.environment.until(db.get(["k", i]))).toBe(i);
+  });
+
+  test("lays no slot over what a later one has written", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    const { environment } = bucket;
+    for (const round of ["old", "new"]) {
+      for (let i = 0; i < 16; i++) await environment.until(db.set(["k", i], `${round} ${i}`));
+    }
+    const { runs, nonce } = await bucket.root();
+    expect(runs).toHaveLength(2);
+    await damage(bucket.store, runKey(nonce, runs[1]), 20);
+    const report = await environment.until(db.repair());
+    expect(report).toMatchObject({ dropped: [], generation: 2 });
+    for (let i = 0; i < 16; i++) expect(await environment.until(db.get(["k", i]))).toBe(`new ${i}`);
+  });
+
+  test.each([
+    ["a run", false],
+    ["an object of its own", true],
+  ])("finds a large value in %s that is damaged, drops it, and says whose it was", async (_, isStaged) => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    const { environment } = bucket;
+    await setKeys(bucket, db, 0, 3);
+    const { version = 0 } = await environment.until(db.set(["k", 3], "x".repeat(isStaged ? 300_000 : 10_000)));
+    if (!isStaged) await environment.until(db.vacuum());
+    const { runs, nonce } = await bucket.root();
+    const staged = await bucket.store.list(`${nonce}/staged/`);
+    if (isStaged && staged.status === "listed") await damage(bucket.store, staged.objects[0].key, 5000);
+    if (!isStaged) await damage(bucket.store, runKey(nonce, runs[0]), 5000);
+    if (!isStaged) await bucket.store.delete([slotKey(nonce, 1)]);
+    const other = await openDatabase(bucket);
+    await expect(environment.until(other.get(["k", 3]))).rejects.toMatchObject({ code: "LedgerDamaged" });
+    const { dropped } = await environment.until(db.repair());
+    expect(dropped).toMatchObject([
+      isStaged ? { part: "ledger", from: version, to: version + 1 } : { part: "snapshot" },
+    ]);
+    expect(await keysOf(bucket, db)).toEqual(upTo(3));
+    await setKeys(bucket, db, 3, 5);
+    expect(await keysOf(bucket, await openDatabase(bucket))).toEqual(upTo(5));
+  });
+
+  test("brings a large value back that is damaged in a run, and whole in its slot", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    const { environment } = bucket;
+    const value = "x".repeat(10_000);
+    await environment.until(db.set(["k", 0], value));
+    await environment.until(db.vacuum());
+    const { runs, nonce } = await bucket.root();
+    await damage(bucket.store, runKey(nonce, runs[0]), 5000);
+    const other = await openDatabase(bucket);
+    expect(await environment.until(other.repair())).toMatchObject({ dropped: [], generation: 2 });
+    expect(await environment.until(other.get(["k", 0]))).toBe(value);
   });
 
   test("does nothing where nothing is damaged", async () => {

@@ -75,12 +75,19 @@ describe("the root's bytes", () => {
     for (let i = 0; i < bytes.length; i++) {
       const changed = bytes.slice();
       changed[i] ^= 0x10;
-      const expected = i < 8 ? "NotALedger" : i < 10 ? "UnsupportedFormat" : "LedgerDamaged";
+      const expected = i < 8 ? "NotALedger" : "LedgerDamaged";
       expect(codeOf(() => decodeRoot(changed, crc32, "here"))).toBe(expected);
       expect(codeOf(() => decodeRoot(bytes.subarray(0, i), crc32, "here"))).toBe(
         i < 8 ? "NotALedger" : "LedgerDamaged",
       );
     }
+  });
+
+  it("are of a newer format only if their checksum holds", () => {
+    const bytes = encodeRoot({ root: grown, writeId }, crc32);
+    bytes[8] = 2;
+    new DataView(bytes.buffer).setUint32(bytes.length - 4, crc32(bytes.subarray(0, -4)), true);
+    expect(codeOf(() => decodeRoot(bytes, crc32, "here"))).toBe("UnsupportedFormat");
   });
 
   it("never say what no root may say", () => {

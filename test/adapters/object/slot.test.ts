@@ -41,22 +41,31 @@ describe("a slot", () => {
     expect(slot.commits[1].holes).toEqual(withHole.holes);
   });
 
+  const code = (changed: Uint8Array): unknown => {
+    try {
+      return decodeSlot(changed, { nonce, slot: 7 }, context);
+    } catch (error) {
+      return (error as { code?: string }).code;
+    }
+  };
+
   test("of which any bit is wrong, or any bytes are missing, is damaged", () => {
     const { bytes } = encodeSlot(slotOf([plain, withHole]), crc32);
-    const code = (changed: Uint8Array): unknown => {
-      try {
-        return decodeSlot(changed, { nonce, slot: 7 }, context);
-      } catch (error) {
-        return (error as { code?: string }).code;
-      }
-    };
     for (let at = 0; at < bytes.length; at++) {
       const flipped = bytes.slice();
       flipped[at] ^= 1;
-      expect([at, code(flipped)]).toEqual([at, at === 8 || at === 9 ? "UnsupportedFormat" : "LedgerDamaged"]);
+      expect([at, code(flipped)]).toEqual([at, "LedgerDamaged"]);
       expect(code(bytes.subarray(0, at))).toBe("LedgerDamaged");
     }
     expect(code(Uint8Array.of(...bytes, 0))).toBe("LedgerDamaged");
+  });
+
+  test("is of a newer format only if its checksum holds", () => {
+    const { bytes } = encodeSlot(slotOf([plain]), crc32);
+    const newer = bytes.slice();
+    newer[8] = 2;
+    new DataView(newer.buffer).setUint32(newer.length - 4, crc32(newer.subarray(0, -4)), true);
+    expect(code(newer)).toBe("UnsupportedFormat");
   });
 
   test("that belongs to another place or another incarnation is damaged, and says whose versions those are", () => {

@@ -1,0 +1,139 @@
+import { expect, test } from "vitest";
+import { objectLedger } from "../../../src/adapters/object/ledger.ts";
+import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
+import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
+import { fileWork } from "../../../src/core/file-work.ts";
+import { CoreKV } from "../../../src/core/kv.ts";
+import { Bucket } from "../../support/bucket.ts";
+import { openDatabase, setKeys } from "../../support/bucket-database.ts";
+
+/**
+ * Every byte of every kind of object is changed, and every object cut at each of its bytes. Whatever that does: what is read is right, or there is an
+ * error with a code; and a repair leads to a database that can be read and written.
+ */
+
+const COUNT = 20;
+/** Whose value lies in an object of its own. */
+const LARGE = 18;
+const valueOf = (i: number): unknown => (i === LARGE ? "v".repeat(262_144) : i);
+/** Changed and cut at so many places at most, if an object is larger. */
+const PLACES_MAX = 200;
+
+type Objects = ReadonlyMap<string, Uint8Array>;
+
+/** A checkpoint of 16 slots and four slots behind it, the third of which refers to a large value. */
+async function made(): Promise<{ readonly bucket: Bucket; readonly objects: Objects }> {
+  const bucket = new Bucket();
+  const db = await openDatabase(bucket);
+  await setKeys(bucket, db, 0, LARGE);
+  await bucket.environment.until(db.set(["k", LARGE], valueOf(LARGE)));
+  await setKeys(bucket, db, LARGE + 1, COUNT);
+  await bucket.environment.until(db.close());
+  const listed = await bucket.store.list("");
+  if (listed.status !== "listed") throw new Error(listed.status);
+  const objects = new Map<string, Uint8Array>();
+  for (const { key } of listed.objects) {
+    const found = await bucket.store.get(key);
+    if (found.status === "found") objects.set(key, found.bytes);
+  }
+  return { bucket, objects };
+}
+
+function* ruins(bytes: Uint8Array): Generator<readonly [how: string, bytes: Uint8Array | undefined]> {
+  yield ["gone", undefined];
+  const step = Math.max(1, Math.floor(bytes.length / PLACES_MAX));
+  for (let at = 0; at < bytes.length; at += step) {
+    const changed = bytes.slice();
+    changed[at] ^= 1 << (at % 8);
+    yield [`changed at ${at}`, changed];
+    yield [`cut at ${at}`, bytes.subarray(0, at)];
+  }
+}
+
+/** What a database says of itself. */
+interface Seen {
+  readonly db: CoreKV;
+  /** Codes of errors that it has told of, or failed with; of what is no error of the library its text. */
+  readonly codes: ReadonlySet<string>;
+  /** Keys that are not there. */
+  readonly missing: readonly number[];
+}
+
+async function see(
+  bucket: Bucket,
+  store: ObjectStore,
+  options: { readonly readOnly?: boolean; readonly repair?: boolean },
+): Promise<Seen> {
+  const { environment } = bucket;
+  const ledgerAt = (): never => {
+    throw new Error("there are no files here");
+  };
+  const db = new CoreKV({ autoSync: false }, { environment, ledgerAt, fileWork });
+  const codes = new Set<string>();
+  const tell = (error: unknown): void => void codes.add((error as { code?: string }).code ?? String(error));
+  db.on("error", tell);
+  const missing: number[] = [];
+  const check = (i: number, value: unknown): void => {
+    if (value === null) missing.push(i);
+    else if (value !== valueOf(i)) throw new Error(`${JSON.stringify(value).slice(0, 100)} instead of value ${i}`);
+  };
+  try {
+    await environment.until(db.open(objectLedger(store), options));
+    const all = Array.from({ length: COUNT }, (_, i) => i);
+    const entries = await environment.until(db.getMany(all.map((i) => ["k", i])).catch(tell));
+    for (const i of all) {
+      const value = entries === undefined ? await environment.until(db.get(["k", i]).catch(tell)) : entries[i]?.value;
+      if (value !== undefined || entries !== undefined) check(i, value ?? null);
+    }
+  } catch (error) {
+    if ((error as { code?: string }).code === undefined) throw error;
+    tell(error);
+  }
+  return { db, codes, missing };
+}
+
+const CODES = ["LedgerDamaged", "NotALedger"];
+
+async function survives(bucket: Bucket, objects: Objects, key: string, ruined: Uint8Array | undefined): Promise<void> {
+  const store = memoryStore({ now: bucket.environment.now });
+  for (const [each, bytes] of objects) {
+    const content = each === key ? ruined : bytes;
+    if (content !== undefined) await store.create(each, content);
+  }
+  const { environment } = bucket;
+  const first = await see(bucket, store, { readOnly: true });
+  await environment.until(first.db.close());
+  expect(CODES).toEqual(expect.arrayContaining([...first.codes]));
+  // What is missing is never missing without a word.
+  if (first.codes.size === 0) expect(first.missing).toEqual([]);
+  const opened = await see(bucket, store, { repair: true });
+  const report = await environment.until(opened.db.repair());
+  if (first.codes.size === 0) expect(report).toMatchObject({ dropped: [], generation: 1 });
+  await environment.until(opened.db.set(["new"], 1));
+  await environment.until(opened.db.close());
+  const repaired = await see(bucket, store, {});
+  expect([...repaired.codes]).toEqual([]);
+  expect(await environment.until(repaired.db.get(["new"]))).toBe(1);
+  await environment.until(repaired.db.close());
+}
+
+const kindOf = (key: string): string => /\/(log|run|staged)\//.exec(key)?.[1] ?? key;
+
+test.each(["log", "run", "staged"])("any byte of a bucket's objects: %s", { timeout: 300_000 }, async (kind) => {
+  const { bucket, objects } = await made();
+  const last = [...objects.keys()].filter((key) => kindOf(key) === "log").at(-1);
+  for (const [key, bytes] of objects) {
+    if (kindOf(key) !== kind) continue;
+    // One that the checkpoint covers, one with a staged value, and the last.
+    if (kind === "log" && ![16, 19, 20].includes(Number(key.slice(-12)))) continue;
+    for (const [how, ruined] of ruins(bytes)) {
+      // That the last slot is not there, nothing tells.
+      if (key === last && ruined === undefined) continue;
+      try {
+        await survives(bucket, objects, key, ruined);
+      } catch (error) {
+        throw new Error(`${key} ${how}`, { cause: error });
+      }
+    }
+  }
+});
