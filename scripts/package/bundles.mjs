@@ -58,7 +58,7 @@ export async function checkBundles(checks, { consumer }) {
 const WORKER_BYTES_MAX = 85_000;
 
 const FILES_ONLY =
-  /core\/(?:file-work|file-run|checkpointer|backlog|tiers|memory-run|vacuum|backup|repair|salvage|seal-wait|auto-vacuum|snapshot-run|run-lookup)\.js/;
+  /core\/(?:file-work|file-run|checkpointer|backlog|tiers|memory-run|vacuum|backup|repair|repair-state|rescue|salvage|seal-wait|auto-vacuum|snapshot-run|run-lookup)\.js/;
 
 const NOT_CORE = /adapters\/fs|index\.node|environment-node/;
 
