@@ -29,8 +29,8 @@ import { GaveUp, readRoot, type SeenRoot, type StateSite } from "./state-site.ts
 const MERGE_BYTES_MAX = { process: 16 * 1024 * 1024, isolated: 4 * 1024 * 1024 } as const;
 /** A run is made in memory, and sent in one piece: larger ones are never made of others, whoever asks for it. */
 const COMPACTED_BYTES_MAX = { process: 1024 * 1024 * 1024, isolated: 16 * 1024 * 1024 } as const;
-/** Merges one after the other, each of what the one before has made. */
-const MERGES_MAX = 3;
+/** Merges one after the other, each of what the one before has made; an isolate may not make the requests of several. */
+const MERGES_MAX = { process: 3, isolated: 1 } as const;
 /** How often `vacuum` begins again because others have merged. */
 const COMPACTIONS_MAX = 8;
 
@@ -179,13 +179,18 @@ export class ObjectState {
     if (published === undefined) return this.#giveNewer(request);
     this.#figures.checkpoints++;
     this.#give(request, published);
-    await this.#garbage.sweep(await this.#merge(request, published.seen), seen.at);
+    const { merges } = this.#figures;
+    const merged = await this.#merge(request, published.seen);
+    // Likewise: whoever has merged leaves the rest to the next.
+    if (this.#isIsolated && this.#figures.merges > merges) return;
+    await this.#garbage.sweep(merged, seen.at);
   }
 
   /** Merges as long as there is something to merge. Returns the newest root. */
   async #merge(request: StateRequest, seen: SeenRoot): Promise<SeenRoot> {
     let now = seen;
-    for (let merges = 0; merges < MERGES_MAX; merges++) {
+    const max = this.#isIsolated ? MERGES_MAX.isolated : MERGES_MAX.process;
+    for (let merges = 0; merges < max; merges++) {
       const span = this.#mergeable(now.found.root, request);
       if (span === undefined) break;
       request.check();
@@ -208,15 +213,19 @@ export class ObjectState {
   }
 
   #bytesMax({ process, isolated }: typeof MERGE_BYTES_MAX | typeof COMPACTED_BYTES_MAX): number {
-    return this.#state.site.environment.isolated === true ? isolated : process;
+    return this.#isIsolated ? isolated : process;
+  }
+
+  get #isIsolated(): boolean {
+    return this.#state.site.environment.isolated === true;
   }
 
   #tellOfRuns({ problem }: StateRequest, { runs }: Root): void {
     // Where even that would merge nothing, nobody needs to be told of it.
     const isTooMany = runs.length > RUNS_MAX && newestRuns(runs, COMPACTED_BYTES_MAX.process) !== undefined;
     if (isTooMany && !this.#isToldOfRuns) {
-      const { name, environment } = this.#state.site;
-      const who = environment.isolated === true ? "vacuum() in a process" : "vacuum()";
+      const { name } = this.#state.site;
+      const who = this.#isIsolated ? "vacuum() in a process" : "vacuum()";
       const message = `The state of ${name} lies in ${runs.length} runs, which makes it slow to read: ${who} merges them`;
       problem(new KVError("CheckpointOverdue", message));
     }

@@ -15,7 +15,14 @@ import type { Root } from "./root.ts";
 import { readRoot, replaceRoot, type SeenRoot, type StateSite } from "./state-site.ts";
 
 /** Deleted in one pass, at most. */
-const DELETES_MAX = { process: 1000, isolated: 20 } as const;
+const DELETES_MAX = 1000;
+/**
+ * In so many requests, at most, where few are allowed (50 on the way to one answer of a Worker). More than one for each slot that a checkpoint covers:
+ * what is written has to be overtaken.
+ */
+const ISOLATED_REQUESTS_MAX = 32;
+/** Parts of these that are for slots, and for large values and runs each. */
+const PARTS = { slots: 3 / 4, others: 1 / 8 } as const;
 /** So long a run stays that another one has taken the place of: iterators may read from it. */
 const RUN_GRACE_MS = 3_600_000;
 /** The floor is raised in steps of a part of the grace: finding out how old slots are takes requests. */
@@ -120,14 +127,15 @@ export class Garbage {
     if (highest < floor || seen.at === undefined || seen.at < this.#youngUntil) return floor;
     const { graceMs } = this.#state;
     const written = await this.#writtenAt(floor);
-    if (written === undefined) return floor;
-    if (written === "untold") return this.#watch(highest, floor);
-    const oldestAge = seen.at - written;
+    const at = written === "untold" ? "untold" : await this.#reached(seen);
+    if (written === "untold" || at === "untold") return this.#watch(highest, floor);
+    if (written === undefined || at === undefined) return floor;
+    const oldestAge = at - written;
     if (oldestAge < graceMs) {
       this.#youngUntil = written + graceMs;
       return floor;
     }
-    if (await this.#isOld(highest, seen.at)) return highest + 1;
+    if (await this.#isOld(highest, at)) return highest + 1;
     if (oldestAge < graceMs + graceMs / STEPS_OF_GRACE) {
       this.#youngUntil = written + graceMs + graceMs / STEPS_OF_GRACE;
       return floor;
@@ -135,7 +143,7 @@ export class Garbage {
     let old = floor;
     for (let young = highest; young - old > 1;) {
       const middle = (old + young) >>> 1;
-      if (await this.#isOld(middle, seen.at)) old = middle;
+      if (await this.#isOld(middle, at)) old = middle;
       else young = middle;
     }
     return old + 1;
@@ -146,14 +154,21 @@ export class Garbage {
     return typeof written === "number" && at - written >= this.#state.graceMs;
   }
 
+  /**
+   * A time that the store's clock has reached. Answers that tell none may still tell when objects were written: then that of the checkpoint's slot serves,
+   * so that collectors that live for seconds know what is old.
+   */
+  async #reached({ found }: SeenRoot): Promise<number | "untold" | undefined> {
+    return found.time ?? (await this.#writtenAt(found.root.checkpointSlot));
+  }
+
   /** When a slot was written, by the store's clock; undefined if that cannot be found out now. */
   async #writtenAt(slot: number): Promise<number | "untold" | undefined> {
     const facts = this.#state.facts(slot);
     if (facts?.lastModified !== undefined) return facts.lastModified;
     const { store, nonce } = this.#state.site;
     const answer = await store.get(slotKey(nonce, slot), { from: 0, length: 1 });
-    if (answer.status !== "found") return undefined;
-    return answer.time === undefined ? "untold" : (answer.lastModified ?? "untold");
+    return answer.status === "found" ? (answer.lastModified ?? "untold") : undefined;
   }
 
   /** Where the store tells no time: what this session has known for so long is so old at least. */
@@ -171,29 +186,33 @@ export class Garbage {
 
   // --- deleting ----------------------------------------------------------------------------------------------------
 
-  get #deletesMax(): number {
-    return this.#state.site.environment.isolated === true ? DELETES_MAX.isolated : DELETES_MAX.process;
+  #deletesMax(part: keyof typeof PARTS): number {
+    const { environment, store } = this.#state.site;
+    const { deleteKeysMax } = store.capabilities;
+    const isolated = environment.isolated === true ? ISOLATED_REQUESTS_MAX * deleteKeysMax : DELETES_MAX;
+    return Math.ceil(Math.min(DELETES_MAX, isolated) * PARTS[part]);
   }
 
   /** Deletes slots and large values below the floor, as many as one pass may. Returns up to where all of it is gone. */
   async #deleteBelowFloor({ swept, floor }: Root): Promise<number> {
     const { site } = this.#state;
-    const slotsMax = Math.ceil(this.#deletesMax / 2);
+    const slotsMax = this.#deletesMax("slots");
     const upto = Math.min(floor, swept + slotsMax);
     const slots = Array.from({ length: upto - swept }, (_, i) => slotKey(site.nonce, swept + i));
     await this.#delete(slots);
     this.figures.slotsDeleted += slots.length;
     if (upto < floor) return upto;
-    if (slots.length < slotsMax) await this.#deleteStrays(floor, slotsMax - slots.length);
+    const left = slotsMax - slots.length;
+    const strays = left > 0 ? await this.#deleteStrays(floor, left) : 0;
     // The last slot is noted as deleted when nothing else is left.
-    return (await this.#deleteStaged(floor)) ? floor : floor - 1;
+    return (await this.#deleteStaged(floor, left - strays + this.#deletesMax("others"))) ? floor : floor - 1;
   }
 
   /**
    * Deletes slots where others were deleted long ago: authors that have slept for longer than the grace create such, and are told by the root that they
-   * count for nobody.
+   * count for nobody. Returns how many they were.
    */
-  async #deleteStrays(floor: number, limit: number): Promise<void> {
+  async #deleteStrays(floor: number, limit: number): Promise<number> {
     const { site } = this.#state;
     const answer = await site.store.list(logFolder(site.nonce), { limit });
     if (answer.status !== "listed") throw answer.error;
@@ -201,12 +220,12 @@ export class Garbage {
     const strays = keys.filter((key) => (parseSlotKey(site.nonce, key) ?? Infinity) < floor);
     await this.#delete(strays);
     this.figures.slotsDeleted += strays.length;
+    return strays.length;
   }
 
   /** True if no large value is left that was meant for a slot so far below the floor that no slot may refer to it. */
-  async #deleteStaged(floor: number): Promise<boolean> {
+  async #deleteStaged(floor: number, limit: number): Promise<boolean> {
     const { site } = this.#state;
-    const limit = Math.ceil(this.#deletesMax / 4);
     const answer = await site.store.list(stagedFolder(site.nonce), { limit });
     if (answer.status !== "listed") throw answer.error;
     const keys = answer.objects.map(({ key }) => key);
@@ -246,17 +265,19 @@ export class Garbage {
       if (!isReady) waiting++;
       return isReady;
     });
-    const now = garbage.slice(0, Math.ceil(this.#deletesMax / 4)).map(({ key }) => key);
+    const now = garbage.slice(0, this.#deletesMax("others")).map(({ key }) => key);
     await this.#delete(now);
     this.figures.runsDeleted += now.length;
     if (now.length < garbage.length) this.#runsDue = this.#monotonic;
     else this.#runsDue = waiting > 0 ? this.#monotonic + RUN_GRACE_MS / 4 : undefined;
   }
 
-  /** The random parts of named runs that were written over an hour ago. */
-  #namedLongAgo(root: Root, listed: readonly ListedObject[], time: number | undefined): ReadonlySet<string> {
+  /** The random parts of named runs that were written over an hour ago: before `told`, or if that is not known before one of those listed. */
+  #namedLongAgo(root: Root, listed: readonly ListedObject[], told: number | undefined): ReadonlySet<string> {
     const { nonce } = this.#state.site;
     const now = this.#monotonic;
+    const written = listed.flatMap(({ lastModified }) => lastModified ?? []);
+    const time = told ?? (written.length > 0 ? Math.max(...written) : undefined);
     const old = new Set<string>();
     for (const run of root.runs) {
       if (!this.#namedSince.has(run.random)) this.#namedSince.set(run.random, now);
