@@ -68,12 +68,22 @@ export function encodePart(part: KeyPart): string {
   if (typeof part === "bigint") return `\x04${encodeBigint(part)}`;
   if (part instanceof Uint8Array) {
     if (part.length > keyBytesMax) throw new InvalidArgumentError("InvalidKey", `${part.length} bytes are too long`);
+    if (part.length === 0) refuseDetached(part);
     return `\x01${escapeZeros(toBinaryString(part))}${END}`;
   }
   throw new InvalidArgumentError(
     "InvalidKey",
     `string, number, bigint, boolean or Uint8Array expected; received ${describe(part)}`,
   );
+}
+
+/** Bytes that were transferred look like none. */
+function refuseDetached({ buffer, byteOffset }: Uint8Array): void {
+  try {
+    void new Uint8Array(buffer, byteOffset, 0);
+  } catch {
+    throw new InvalidArgumentError("InvalidKey", "its memory was transferred");
+  }
 }
 
 /** The parts of an encoded key. Throws `MalformedBytes` for what is none. */

@@ -161,8 +161,9 @@ class ValueEncoder {
     if (prototype === Date.prototype) return this.#date(value as Date);
     if (prototype === RegExp.prototype) return this.#regExp(value as RegExp);
     if (!(value instanceof ArrayBuffer) || prototype !== ArrayBuffer.prototype) throw notKept(value);
+    const bytes = bytesOf(value, value);
     this.#form(Form.arrayBuffer, 2);
-    this.#tagged(64, new Uint8Array(value));
+    this.#tagged(64, bytes);
   }
 
   #record(record: Record<string, unknown>, depth: number): void {
@@ -295,7 +296,7 @@ class ValueEncoder {
   #view(view: ArrayBufferView, prototype: unknown): void {
     if (!(view.buffer instanceof ArrayBuffer))
       throw new Refusal(view, "memory shared between threads cannot be stored");
-    const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+    const bytes = bytesOf(view, view.buffer);
     if (prototype === DataView.prototype) {
       refuseProperties(view);
       this.#form(Form.dataView, 2);
@@ -350,6 +351,18 @@ function placesOfShared(root: unknown): Map<object, number> {
   };
   visit(root, 0);
   return places;
+}
+
+/** The bytes of a buffer, or of a view of it. */
+function bytesOf(value: ArrayBuffer | ArrayBufferView, buffer: ArrayBuffer): Uint8Array {
+  // Not every runtime tells whether a buffer is detached; all of them throw here.
+  try {
+    if (value === buffer) return new Uint8Array(buffer);
+    const { byteOffset, byteLength } = value as ArrayBufferView;
+    return new Uint8Array(buffer, byteOffset, byteLength);
+  } catch {
+    throw new Refusal(value, "memory that was transferred, or cut off, cannot be stored");
+  }
 }
 
 function isPlace(name: string, length: number): boolean {

@@ -55,6 +55,13 @@ describe("the encoding of keys", () => {
     expect(new Set(encoded).size).toBe(encoded.length);
   });
 
+  test("refuses bytes that were transferred, which look like none", () => {
+    const bytes = Uint8Array.of(1, 2);
+    expect(encodeKey(["a", bytes.subarray(0, 0)])).toBe(encodeKey(["a", new Uint8Array(0)]));
+    structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    expect(() => encodeKey(["a", bytes])).toThrow(expect.objectContaining(refused));
+  });
+
   test("takes -0 for 0", () => {
     expect(encodeKey([-0])).toBe(encodeKey([0]));
     expect(Object.is(decodeKey(encodeKey([-0]))[0], 0)).toBe(true);

@@ -213,6 +213,14 @@ class Points extends Array<number> {}
 class SpecialMap extends Map {}
 class SpecialError extends Error {}
 
+/** A view of memory that was given away. */
+function transferred<V>(view: (buffer: ArrayBuffer) => V): V {
+  const buffer = new ArrayBuffer(8);
+  const made = view(buffer);
+  structuredClone(buffer, { transfer: [buffer] });
+  return made;
+}
+
 const withProperty = <T extends object>(value: T): T => Object.assign(value, { extra: 1 });
 
 describe("values that are refused, with the path to them", () => {
@@ -246,6 +254,11 @@ describe("values that are refused, with the path to them", () => {
     [".a", { a: new SpecialMap() }],
     [".a", { a: new SpecialError("x") }],
     [".a", { a: new Uint8Array(new SharedArrayBuffer(4)) }],
+    [".a", { a: transferred((buffer) => buffer) }],
+    [".a[0]", { a: [transferred((buffer) => new Uint8Array(buffer, 2, 2))] }],
+    [".a", { a: transferred((buffer) => new Float64Array(buffer)) }],
+    [".a", { a: transferred((buffer) => new DataView(buffer)) }],
+    [".a", { a: transferred((buffer) => Buffer.from(buffer)) }],
     [".a.code", { a: Object.assign(new Error("x"), { code: "E" }) }],
     [".a.errors", { a: Object.assign(new Error("x"), { errors: [1] }) }],
     [".a.message", { a: new Error("\ud800") }],
