@@ -12,6 +12,7 @@ const tasks = {
   bench: ["bench/bench.ts"],
   simulate: ["test/simulation/simulate.ts"],
   "test:s3": ["scripts/s3.mjs"],
+  "check:linearizable": ["scripts/linearizable.mjs"],
   torture: ["test/torture/torture.ts"],
 };
 

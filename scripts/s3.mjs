@@ -6,19 +6,14 @@
  * installs those before, if need be; one that is not there at its pinned version then is a failure, and so it is if none is found at all. Leaves its
  * numbers in .cache/s3.json; the last line is the count.
  */
-import { spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { Counts } from "./counts.mjs";
 import { root } from "./node24.mjs";
-import { credentials, findServer, installCommand, installServer, servers } from "./s3/servers.mjs";
-
-const BUCKET = "foliokv-test";
+import { whileRunning } from "./s3/running.mjs";
+import { findServer, installCommand, installServer, servers } from "./s3/servers.mjs";
 
 /** Stores and ledgers through both clients, several writers, and requests of clients that died half-way. */
 const TESTS = [
@@ -60,44 +55,15 @@ async function runAgainstAll() {
   if (present.length === 0) counts.add("a server is there", false);
 }
 
-async function runAgainst({ name, program, version, pinned, args, env }) {
+async function runAgainst(server) {
+  const { name, program, version, pinned } = server;
   console.log(`\n> ${name} ${version ?? "of an unknown version"}: ${program}`);
   if (version !== pinned) console.log(`This is not the version that is known to do, ${pinned}.`);
-  const folder = mkdtempSync(join(tmpdir(), "foliokv-s3-"));
-  const port = await freePort();
-  const child = spawn(program, args(port, folder), {
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const endpoint = `http://127.0.0.1:${port}`;
   try {
-    await createBucket(endpoint, child);
-    runTests(name, {
-      S3_SERVER: name,
-      S3_ENDPOINT: endpoint,
-      S3_ACCESS_KEY_ID: credentials.accessKeyId,
-      S3_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-      S3_BUCKET: BUCKET,
-    });
+    await whileRunning(server, (env) => runTests(name, env));
   } catch (error) {
     console.log(String(error));
     counts.add(`${name} starts`, false);
-  } finally {
-    if (child.exitCode === null && child.kill("SIGKILL")) await once(child, "exit");
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-/** Tries until the server has started. */
-async function createBucket(endpoint, child) {
-  const client = new S3Client({ endpoint, region: "us-east-1", credentials, forcePathStyle: true, maxAttempts: 1 });
-  for (let tries = 0; ; tries++) {
-    try {
-      return void (await client.send(new CreateBucketCommand({ Bucket: BUCKET })));
-    } catch (error) {
-      if (child.exitCode !== null || tries === 300) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
   }
 }
 
@@ -111,13 +77,4 @@ function runTests(name, env) {
     env: { ...process.env, ...env },
   });
   counts.addReport(`tests against ${name}`, report, status === 0);
-}
-
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
 }
