@@ -199,6 +199,7 @@ export class EngineLoop {
     this.#served = requests;
     this.#rounds = [];
     this.#context.counts.rounds++;
+    const { state } = this.#context;
     const round: FollowState = { invalidated: false, haste: commonHaste(requests) };
     try {
       await this.#parts.follower.follow(
@@ -207,6 +208,8 @@ export class EngineLoop {
       );
       for (const request of requests) request.resolve(round);
     } catch (error) {
+      // It has begun anew, and come to an end before what cannot be read.
+      if (round.invalidated && this.#context.state !== state) this.#context.listener.flushed(round);
       for (const request of requests) request.reject(error);
     }
     this.#served = [];

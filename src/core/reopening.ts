@@ -4,7 +4,7 @@ import { isPlain } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { EngineState } from "./engine-state.ts";
 import { isPromise } from "./environment.ts";
-import { KVError, unknownOutcome } from "./errors.ts";
+import { hasCode, KVError, unknownOutcome } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import { readToSeal } from "./left-behind.ts";
 import type { LedgerSession, Position } from "./ledger.ts";
@@ -194,8 +194,17 @@ export class Reopening {
     }
   }
 
-  /** Reads a state's session to its present end. */
+  /** Reads a state's session to its present end; or to where nobody can read on, which is what an open would begin with: following says what is wrong. */
   async #build(state: EngineState, met: Met[]): Promise<void> {
+    try {
+      await this.#readToEnd(state, met);
+    } catch (error) {
+      const { resolves, stopped } = this.#context;
+      if (!resolves || stopped !== undefined || !hasCode(error, "LedgerDamaged")) throw error;
+    }
+  }
+
+  async #readToEnd(state: EngineState, met: Met[]): Promise<void> {
     const context = this.#context;
     const { applier, notices, saving } = this.#parts;
     for (;;) {

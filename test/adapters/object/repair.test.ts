@@ -132,6 +132,45 @@ describe("a ledger in a bucket of which a slot is damaged", () => {
     await expect(bucket.environment.until(toArray(db.scan([])))).rejects.toMatchObject(damaged);
   });
 
+  test("and who begins anew with the checkpoint before it goes as far as that, and says both", async () => {
+    const bucket = new Bucket();
+    const { environment } = bucket;
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, 10);
+    const db = await openDatabase(bucket);
+    const live = await openDatabase(bucket, { autoSync: true, syncIntervalMs: 10 * MINUTE });
+    const events: unknown[][] = [db, live].map((each) => {
+      const told: unknown[] = [];
+      each.on("sync", ({ result }) => told.push(result));
+      return told;
+    });
+    const watched: unknown[] = [];
+    db.watch(["k"], ({ key }) => void watched.push(key?.[1]), { ref: false });
+    await setKeys(bucket, writer, 10, 310);
+    const { checkpointSlot } = await bucket.root();
+    expect(checkpointSlot).toBe(304);
+    await bucket.changeRoot(() => ({ floor: 100 }));
+    const { nonce } = await bucket.root();
+    await bucket.store.delete(upTo(99).map((i) => slotKey(nonce, i + 1)));
+    await environment.pass(6 * MINUTE);
+    await damage(bucket.store, await slotName(bucket, 307), 100);
+    const range = { from: version(307), to: version(308) };
+    await expect(environment.until(db.sync())).rejects.toMatchObject({ code: "LedgerDamaged", ranges: [range] });
+    expect(await keysOf(bucket, db)).toEqual(upTo(306));
+    expect(watched).toEqual(upTo(306).slice(10));
+    expect(db.stats().damage).toEqual([range]);
+    await expect(environment.until(db.set(["k", 0], 1))).rejects.toMatchObject({ outcome: "not committed" });
+    await environment.pass(10 * MINUTE);
+    expect(await keysOf(bucket, live)).toEqual(upTo(306));
+    expect(events[1]).toEqual(expect.arrayContaining(["ledgerInvalidated", "error"]));
+    await environment.until(writer.repair());
+    await environment.until(db.sync());
+    expect(events[0]).toEqual(["error", "ledgerInvalidated"]);
+    expect(await keysOf(bucket, db)).toEqual(upTo(306));
+    await environment.until(db.set(["k", 306], 306));
+    await environment.until(live.close());
+  });
+
   test("can be read where it may not be written", async () => {
     const { bucket, db, told } = await opened((each, key) => damage(each.store, key, 100), { readOnly: true });
     expect(told).toMatchObject([damaged]);
