@@ -4,16 +4,15 @@ import { whenLoaded } from "./bytes-at.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
 import { type HeldRun, IndexDamaged, type OpenedRuns, openRuns } from "./held-run.ts";
-import { LayeredView } from "./layers.ts";
+import { mergedCursor } from "./layers.ts";
 import type { Checkpoint, CheckpointStore, Position, StoredRun } from "./ledger.ts";
 import { countToMerge } from "./tiers.ts";
 import { memoryRun } from "./memory-run.ts";
 import type { Overlay } from "./overlay.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Replica } from "./replica.ts";
-import { RowWalk } from "./row-walk.ts";
+import { RowCopy } from "./row-copy.ts";
 import { fileRunBuilder } from "./file-run.ts";
-import { homeBytes } from "./source.ts";
 
 /**
  * A save is due when so many operations, or so many bytes of commits, have come since what is saved, by this replica or another one: what the next open
@@ -41,8 +40,6 @@ const WAITS_MAX = 16;
 const OVERDUE: Amount = { operations: 4 * OVERLAY_MAX.operations, bytes: 4 * OVERLAY_MAX.bytes };
 /** Saves that may come to nothing, because others are quicker, before this replica does without a store. */
 const TRIES_MAX = 8;
-/** Rows handled between two looks at the clock. */
-const SLICE_ROWS = 16;
 /** How long a save goes on at a time, as long as it keeps up with what comes: commits wait for no more than that, and a busy system lets that pass. */
 const SLICE_MS = 2;
 
@@ -77,9 +74,9 @@ export class Checkpointer {
   #closed: readonly Closed[] = [];
   readonly #backlog: Backlog;
   /** When an overlay was closed last. */
-  #closedAt: Amount = { operations: 0, bytes: 0 };
+  #closedAt: Amount;
   /** When a save failed last. */
-  #failedAt: Amount = { operations: -Infinity, bytes: -Infinity };
+  #failedAt: Amount | undefined;
   /** The replica's version where its position was known to be in accord with it. */
   #checkedVersion: number;
   #saving: Promise<void> | undefined;
@@ -103,6 +100,7 @@ export class Checkpointer {
     this.#covered = covered;
     this.#checkedVersion = host.replica.version;
     this.#backlog = new Backlog(covered, this.#checkedVersion);
+    this.#closedAt = this.#backlog.lastMark;
   }
 
   /** Counts what one commit has added. */
@@ -132,7 +130,8 @@ export class Checkpointer {
 
   get #isDue(): boolean {
     if (this.#hurried && this.#store !== undefined) return this.#backlog.hasCome(DUE_ON_CLOSING, this.#backlog.saved);
-    return this.#backlog.hasCome(DUE, this.#backlog.saved) && this.#backlog.hasCome(DUE, this.#failedAt);
+    if (this.#failedAt !== undefined && !this.#backlog.hasCome(DUE, this.#failedAt)) return false;
+    return this.#backlog.hasCome(DUE, this.#backlog.saved);
   }
 
   /** Closes the newest overlay if there is something in it, and all of what it holds lies before the position. */
@@ -411,20 +410,16 @@ export class Checkpointer {
     const { replica, environment } = this.#host;
     const sink = store === undefined ? memoryRun() : store.createRun();
     try {
-      const builder = fileRunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes) });
+      const inRuns = merged.reduce((sum, { run }) => sum + run.info.entries, 0);
+      const entries = closed.reduce((sum, { overlay }) => sum + overlay.rows, inRuns);
+      const builder = fileRunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes), entries });
       const below = replica.base?.below ?? 0;
-      for (const { overlay } of closed) while (overlay.putInOrder()) if (this.#isToRest()) await this.#rest();
-      const layers = [...closed.map(({ overlay }) => overlay), ...merged];
-      const walk = new RowWalk(new LayeredView(layers, undefined));
-      let rows = 0;
-      for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
-        const { key, row } = walk;
-        // Deleted keys too, at the bottom as well: the next generation's snapshot, which may be of any version, may come to lie underneath.
-        if (row.version >= below) {
-          const bytes = row.home === undefined ? undefined : homeBytes(row.home, row);
-          builder.add(key, row, isPromise(bytes) ? await bytes : bytes);
-        }
-        if (++rows % SLICE_ROWS !== 0 || !this.#isToRest()) continue;
+      const sorted = closed.map(({ overlay }) => overlay.toBeSorted());
+      for (const rows of sorted) while (rows.sortSome()) if (this.#isToRest()) await this.#rest();
+      // Deleted keys too, at the bottom as well: the next generation's snapshot, which may be of any version, may come to lie underneath.
+      const copy = new RowCopy(mergedCursor([...sorted, ...merged]), builder, below);
+      for (let more = copy.some(); isPromise(more) ? await more : more; more = copy.some()) {
+        if (!this.#isToRest()) continue;
         await this.#rest();
         if (epoch === this.#epoch) continue;
         sink.abandon();

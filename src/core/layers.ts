@@ -49,6 +49,12 @@ export class LayeredView implements Layer {
   }
 }
 
+/** One cursor through all of these, newest first. */
+export function mergedCursor(layers: readonly Pick<Layer, "cursor">[]): OrderedCursor<Row> {
+  const cursors = layers.map((layer) => layer.cursor());
+  return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, undefined, 0);
+}
+
 /**
  * Several cursors, newest first, walked as one. Each call may be made again after it has thrown: what it has moved by then it finds
  * moved, and `key` stays what it was until the call succeeds.

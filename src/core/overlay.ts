@@ -6,6 +6,7 @@ import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { CommitPlace, Row } from "./resolve.ts";
 import { sortedPlaces } from "./sort-keys.ts";
 import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
+import { SortedRows } from "./sorted-rows.ts";
 
 /**
  * The newest rows, in memory: found by key through a hash table, in order through a tree that learns of new keys only when somebody asks
@@ -162,7 +163,7 @@ export class Overlay implements OrderedView<Row> {
   }
 
   #add(key: EncodedKey, hash: number, deleted: boolean): number {
-    if (this.#isReadInOrder && this.#unordered.length >= PORTION) this.putInOrder();
+    if (this.#isReadInOrder && this.#unordered.length >= PORTION) this.#putInOrder();
     const id = this.#slab.allocate(key);
     this.#table.add(hash, id);
     this.#entries++;
@@ -185,8 +186,16 @@ export class Overlay implements OrderedView<Row> {
     }
   }
 
+  /** The newest rows, in which nothing changes any more, for whoever passes through all of them once. There is a cursor when `sortSome` has said false. */
+  toBeSorted(): { sortSome(): boolean; cursor(): OrderedCursor<Row> } {
+    // Nobody has read in order, and nobody has to learn of it.
+    if (!this.#isReadInOrder && this.#unordered.length === this.#entries)
+      return new SortedRows(this.#slab, this.#unordered);
+    return { sortSome: () => this.#putInOrder(), cursor: () => this.cursor() };
+  }
+
   /** Puts new keys in order, a portion of them. False if there are none left. */
-  putInOrder(): boolean {
+  #putInOrder(): boolean {
     const slab = this.#slab;
     if (this.#unordered.length === 0) return false;
     const unordered = this.#unordered.splice(0, PORTION);
@@ -233,7 +242,7 @@ export class Overlay implements OrderedView<Row> {
 
   #cursorAt(version: number): OrderedCursor<Row> {
     this.#isReadInOrder = true;
-    while (this.putInOrder());
+    while (this.#putInOrder());
     return new OverlayCursor(this.#order, version, this.#slab, (id) => this.#rowAt(id, version));
   }
 

@@ -28,6 +28,8 @@ export interface RunBuilderOptions {
   readonly sink: (chunk: Uint8Array) => void;
   /** About so many bytes are read at once: 4 KiB by default, for files; up to 64 KiB where each read is a round trip. */
   readonly blockBytes?: number;
+  /** About how many there will be, if that is known. */
+  readonly entries?: number;
   /** Larger values lie in records of their own, so that reading around them costs nothing; 4 KiB by default. */
   readonly inlineBytesMax?: number;
   /** Writes point lookups. Without it there are none. */
@@ -111,7 +113,7 @@ export class RunBuilder {
   readonly #leaves: { readonly key: EncodedKey; readonly bytes: Uint8Array }[] = [];
   readonly #leafWriter = new ByteWriter(BLOCK_BYTES);
   #blocks = 0;
-  readonly #hashes = new HashCollector();
+  readonly #hashes: HashCollector;
   #locationMax = 0;
   #count = 0;
   #tombstones = 0;
@@ -125,6 +127,7 @@ export class RunBuilder {
     this.#blockBytes = options.blockBytes ?? BLOCK_BYTES;
     this.#inlineBytesMax = options.inlineBytesMax ?? INLINE_BYTES_MAX;
     this.#topBlocksMax = options.topBlocksMax ?? TOP_BLOCKS_MAX;
+    this.#hashes = new HashCollector(options.entries);
     if (!(this.#blockBytes >= 256 && this.#blockBytes <= BLOCK_BYTES_MAX)) throw new RangeError("blockBytes");
     // An entry begins before twice the size at which a block is ended, or behind the longest key, which is a block's prefix then.
     this.#offsetBits = Math.max(OFFSET_BITS_MIN, 33 - Math.clz32(this.#blockBytes - 1));

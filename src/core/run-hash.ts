@@ -48,14 +48,22 @@ export class SortedHashes {
  * partition, the rest and the location are one safe integer. Partitions are chains of chunks, and are sorted one by one when it comes to them.
  */
 export class HashCollector {
-  #partitionBits: number = PARTITION_BITS.first;
+  #partitionBits: number;
   #segments: Float64Array[] = [];
   /** Where each partition goes on; a multiple of the chunk if it has no room left. */
-  #heads = new Int32Array(1 << PARTITION_BITS.first);
+  #heads: Int32Array;
   #used = 0;
   #scratch = new Float64Array(CHUNK);
-  #locationsEnd = 2 ** (PACKED_BITS - 32 + PARTITION_BITS.first);
+  #locationsEnd: number;
   #size = 0;
+
+  /** `expected`: about how many there will be, if that is known. Then they are divided once. */
+  constructor(expected = 0) {
+    const { first, last } = PARTITION_BITS;
+    this.#partitionBits = Math.max(first, Math.min(last, 32 - Math.clz32(expected / PER_PARTITION)));
+    this.#heads = new Int32Array(1 << this.#partitionBits);
+    this.#locationsEnd = 2 ** (PACKED_BITS - 32 + this.#partitionBits);
+  }
 
   /** `location` is below 2^33. */
   add(hash: number, location: number): void {
@@ -86,11 +94,12 @@ export class HashCollector {
     before.#segments = this.#segments;
     before.#heads = this.#heads;
     before.#locationsEnd = this.#locationsEnd;
-    this.#partitionBits += PARTITION_BITS.step;
+    const step = Math.min(PARTITION_BITS.step, PARTITION_BITS.last - this.#partitionBits);
+    this.#partitionBits += step;
     this.#segments = [];
     this.#heads = new Int32Array(1 << this.#partitionBits);
     this.#used = 0;
-    this.#locationsEnd *= 2 ** PARTITION_BITS.step;
+    this.#locationsEnd *= 2 ** step;
     const some = new SortedHashes();
     for (let partition = 0; partition < before.#heads.length; partition++) {
       before.#unpack(partition, before.#collect(partition), some);

@@ -171,12 +171,29 @@ describe("the order of an overlay", () => {
   it("is not made before somebody asks for it", () => {
     const overlay = filled();
     expect(overlay.isReadInOrder).toBe(false);
-    let portions = 0;
-    while (overlay.putInOrder()) portions++;
-    expect(portions).toBe(10);
+    const rows = overlay.toBeSorted();
+    while (rows.sortSome());
+    expect(listed(rows.cursor(), true).map(([key]) => key)).toEqual(keys.toSorted());
     expect(overlay.isReadInOrder).toBe(false);
     expect(listed(overlay.cursor(), true).map(([key]) => key)).toEqual(keys.toSorted());
     expect(overlay.isReadInOrder).toBe(true);
+  });
+
+  it("is the same for who passes through once, wherever they go", () => {
+    const overlay = filled();
+    const rows = overlay.toBeSorted();
+    while (rows.sortSome());
+    const cursor = rows.cursor();
+    const ordered = overlay.cursor();
+    for (const key of [...keys.slice(0, 100), "", "~", ...keys.slice(0, 100).map((each) => `${each}0`)]) {
+      for (const call of ["seek", "next", "seekBefore", "previous"] as const) {
+        const isFound = cursor[call](key);
+        expect(ordered[call](key)).toBe(isFound);
+        // Without a row there is nowhere to go on from.
+        if (!isFound) expect(ordered.seek("")).toBe(cursor.seek(""));
+        expect([cursor.key, cursor.value]).toEqual([ordered.key, ordered.value]);
+      }
+    }
   });
 
   it("is made as keys come once somebody has asked for it", () => {
@@ -184,9 +201,11 @@ describe("the order of an overlay", () => {
     overlay.cursor();
     for (let i = 0; i < 1024; i++) overlay.put(`new ${i}`, new Row(20_000 + i, 0, 0, 0, false, 0, 1, i, undefined));
     overlay.put("last", new Row(30_000, 0, 0, 0, false, 0, 1, 0, undefined));
+    const rows = overlay.toBeSorted();
     // The last one alone is left.
-    expect(overlay.putInOrder()).toBe(true);
-    expect(overlay.putInOrder()).toBe(false);
+    expect(rows.sortSome()).toBe(true);
+    expect(rows.sortSome()).toBe(false);
+    expect(listed(rows.cursor(), true).length).toBe(keys.length + 1025);
     expect(listed(overlay.cursor(), true).length).toBe(keys.length + 1025);
   });
 });

@@ -261,6 +261,13 @@ describe("building", () => {
     }
   });
 
+  test("gives the same run whatever was expected of the number of its entries", () => {
+    const contents = sorted(Array.from({ length: 9000 }, (_, i) => encodeKey([i * 7]))).map((key) => plain(key));
+    const { bytes } = buildRun(contents, { lookup: true, filter: true });
+    for (const entries of [0, 1, 9000, 1e9])
+      expect(buildRun(contents, { lookup: true, filter: true, entries }).bytes).toEqual(bytes);
+  });
+
   test("blocks stay about as large as asked, whatever the entries are like", () => {
     const random = seededRandom(5);
     const contents = sorted(Array.from({ length: 20_000 }, () => encodeKey([Math.floor(random() * 1e9)]))).map(

@@ -62,8 +62,8 @@ export const defects: readonly Defect[] = [
   }),
   defect("a value that holds a marker is not masked", {
     file: "adapters/fs/frame.ts",
-    find: "if (at === start) continue;",
-    replace: "if (at >= start) continue;",
+    find: "for (let at = indexOfMarker(target, 0);",
+    replace: "for (let at = -1;",
   }),
   defect("versions are used twice", {
     file: SESSION,
@@ -231,9 +231,9 @@ export const defects: readonly Defect[] = [
     replace: "return row;",
   }),
   defect("deleted keys are left out of the lowest run", {
-    file: CHECKPOINTER,
-    find: "if (row.version >= below) {",
-    replace: "if (row.version >= below && !(row.deleted && replica.base === undefined)) {",
+    file: "core/row-copy.ts",
+    find: "if (row.version >= this.#below)",
+    replace: "if (row.version >= this.#below && !(row.deleted && this.#below === 0))",
   }),
   defect("what was written behind a seal is taken for committed", {
     file: OWN_COMMITS,

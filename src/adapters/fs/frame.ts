@@ -62,17 +62,18 @@ export function writeFrames(target: Uint8Array, commits: readonly CommitRecord[]
   let end = 0;
   for (const commit of commits) {
     starts.push(end);
-    end = fillFrame(target, end, FrameKind.commit, commit, crc32);
+    const start = end;
+    end = fillFrame(target, start, FrameKind.commit, commit, crc32);
+    // Their own markers are completed when others have been looked for, in all of them at once: a search costs more to begin than a frame is long.
+    target[start] = 0;
   }
-  // All of them searched at once: a frame's end cannot begin a marker that goes on in the next one.
   let i = 0;
-  for (let at = indexOfMarker(target, MASK_AT); at >= 0; at = indexOfMarker(target, at + 1)) {
+  for (let at = indexOfMarker(target, 0); at >= 0; at = indexOfMarker(target, at + 1)) {
     while (i + 1 < starts.length && starts[i + 1] <= at) i++;
-    const start = starts[i];
-    if (at === start) continue;
     const { payload } = commits[i];
-    applyGoodMask(target.subarray(start, start + frameBytes(payload.length)), payload.length);
+    applyGoodMask(target.subarray(starts[i], starts[i] + frameBytes(payload.length)), payload.length);
   }
+  for (const start of starts) target[start] = MARKER[0];
   return starts;
 }
 
