@@ -5,6 +5,8 @@ export class MalformedBytes extends Error {
 
 const INITIAL_BYTES = 256;
 const TWO_32 = 2 ** 32;
+const NOTHING = new Uint8Array(0);
+const NO_DATA = new DataView(NOTHING.buffer);
 
 /** From so many characters on, a string is made bytes sooner by the platform than here. */
 const LONG_TEXT = 200;
@@ -19,8 +21,8 @@ const nativeIsWellFormed = (String.prototype as { isWellFormed?: () => boolean }
 /** Writes little-endian fields into a buffer that grows. */
 export class ByteWriter {
   readonly #initialBytes: number;
-  #bytes: Uint8Array;
-  #data: DataView;
+  #bytes = NOTHING;
+  #data = NO_DATA;
   /** What lies before it was detached. */
   #start = 0;
   /** End of what was written, within the buffer. */
@@ -28,8 +30,6 @@ export class ByteWriter {
 
   constructor(initialBytes: number = INITIAL_BYTES) {
     this.#initialBytes = initialBytes;
-    this.#bytes = new Uint8Array(initialBytes);
-    this.#data = new DataView(this.#bytes.buffer);
   }
 
   /** Bytes written. */

@@ -39,8 +39,8 @@ const microtask = Promise.resolve();
 export class EngineLoop {
   readonly #context: EngineContext;
   readonly #parts: LoopParts;
-  #rounds: RoundRequest[] = [];
-  #durables: DurableRequest[] = [];
+  readonly #rounds: RoundRequest[] = [];
+  readonly #durables: DurableRequest[] = [];
   /** Those that the step under way is for. */
   #served: RoundRequest[] = [];
   #running = false;
@@ -195,9 +195,8 @@ export class EngineLoop {
   }
 
   async #followRound(): Promise<void> {
-    const requests = this.#rounds;
+    const requests = this.#rounds.splice(0);
     this.#served = requests;
-    this.#rounds = [];
     this.#context.counts.rounds++;
     const { state } = this.#context;
     const round: FollowState = { invalidated: false, haste: commonHaste(requests) };
@@ -217,8 +216,7 @@ export class EngineLoop {
 
   async #beDurable(): Promise<void> {
     const context = this.#context;
-    const requests = this.#durables;
-    this.#durables = [];
+    const requests = this.#durables.splice(0);
     try {
       if (context.stopped !== undefined) throw context.stopped;
       const durable = context.session.makeDurable?.();

@@ -15,7 +15,6 @@ export class KeyTable {
   readonly #keyOf: (id: number) => EncodedKey;
   readonly #segments: Int32Array[] = new Array<Int32Array>(SEGMENTS).fill(NOTHING);
   readonly #counts = new Int32Array(SEGMENTS);
-  #bytes = 0;
 
   /** `keyOf` tells the key that a number stands for. */
   constructor(keyOf: (id: number) => EncodedKey) {
@@ -24,7 +23,7 @@ export class KeyTable {
 
   /** Memory in bytes. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#segments.reduce((sum, slots) => (slots === NOTHING ? sum : sum + slots.byteLength), 0);
   }
 
   /** The number of a key, or -1. `hash` is `hashKey(key)`. */
@@ -45,9 +44,7 @@ export class KeyTable {
     const count = ++this.#counts[segment];
     // At most two slots of three are taken.
     if (count * 3 > slots.length) {
-      const larger = grown(slots);
-      this.#bytes += larger.byteLength - (slots === NOTHING ? 0 : slots.byteLength);
-      this.#segments[segment] = slots = larger;
+      this.#segments[segment] = slots = grown(slots);
     }
     place(slots, hash, id + 1);
   }

@@ -28,7 +28,7 @@ interface Page {
 export const SLAB_ENTRY_BYTES = RECORD_WORDS * 4 + 8;
 
 export class RowSlab {
-  readonly #pages: Page[] = [];
+  readonly #pages = [newPage()];
   readonly #bigints = new Map<number, bigint>();
   #free: number[] = [];
   #next = 0;
@@ -36,7 +36,8 @@ export class RowSlab {
   /** Takes a number for a key. What its record holds is not defined before `write`. */
   allocate(key: EncodedKey): number {
     const id = this.#free.pop() ?? this.#next++;
-    const page = (this.#pages[id >>> PAGE_BITS] ??= newPage());
+    if (id >>> PAGE_BITS === this.#pages.length) this.#pages.push(newPage());
+    const page = this.#pages[id >>> PAGE_BITS];
     page.keys[id & PAGE_MASK] = key;
     page.words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] = Flag.used;
     return id;

@@ -40,21 +40,18 @@ const Field = {
 
 /** The entries of the block in the making. */
 export class BlockContents {
-  readonly keys: EncodedKey[] = [];
-  numbers: Float64Array = new Float64Array(CAPACITY_MIN * FIELDS);
+  keys: EncodedKey[] = [];
+  numbers: Float64Array = new Float64Array(0);
   /** Where the entries begin in the block that was written with them. */
-  starts: Uint32Array = new Uint32Array(CAPACITY_MIN);
-
-  get count(): number {
-    return this.keys.length;
-  }
+  starts: Uint32Array = new Uint32Array(0);
+  count = 0;
 
   /** `checksum`: of a value in a record. */
   add(key: EncodedKey, row: Row, kind: number, valueLength: number, place: number, checksum = 0): void {
-    const count = this.keys.push(key);
-    if (count > this.starts.length) this.#grow();
+    if (this.count === this.keys.length) this.#grow();
     const { numbers } = this;
-    const at = (count - 1) * FIELDS;
+    this.keys[this.count] = key;
+    const at = this.count++ * FIELDS;
     numbers[at + Field.version] = row.version;
     numbers[at + Field.timestamp] = row.timestamp;
     numbers[at + Field.expiresAt] = row.expiresAt;
@@ -66,7 +63,7 @@ export class BlockContents {
   }
 
   clear(): void {
-    this.keys.length = 0;
+    this.count = 0;
   }
 
   /** Bytes of keys, without what all have in common, and of the values and numbers that stand in these entries. */
@@ -80,10 +77,14 @@ export class BlockContents {
   }
 
   #grow(): void {
-    const numbers = new Float64Array(this.numbers.length * 2);
+    const capacity = Math.max(CAPACITY_MIN, 2 * this.count);
+    const keys = new Array<EncodedKey>(capacity).fill("");
+    for (let i = 0; i < this.count; i++) keys[i] = this.keys[i];
+    const numbers = new Float64Array(capacity * FIELDS);
     numbers.set(this.numbers);
+    this.keys = keys;
     this.numbers = numbers;
-    this.starts = new Uint32Array(this.starts.length * 2);
+    this.starts = new Uint32Array(capacity);
   }
 }
 

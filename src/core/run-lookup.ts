@@ -1,4 +1,4 @@
-import { type ByteWriter, MalformedBytes, readU32 } from "./bytes.ts";
+import { ByteWriter, MalformedBytes, readU32 } from "./bytes.ts";
 import {
   beginPiece,
   contentOf,
@@ -20,6 +20,8 @@ const PAGE_BYTES = 4096;
 const PAGE_HEAD_BYTES = 4 + 1 + 2;
 const HASH_BYTES = 2;
 const HASH_BITS = 16;
+/** Of a page, in the directory. */
+const FIRST_BYTES = 4;
 
 /** More equal hashes than that are left to the index. */
 export const CANDIDATES_MAX = 8;
@@ -36,7 +38,8 @@ export class LookupWriter {
   readonly #hashes: Uint32Array;
   readonly #locations: Float64Array;
   #count = 0;
-  readonly #firsts: number[] = [];
+  /** The first hash of each page. */
+  readonly #firsts = new ByteWriter();
   #pageBytes = 0;
   #entries = 0;
 
@@ -91,7 +94,7 @@ export class LookupWriter {
     writer.advance(at);
     endPiece(writer, start, this.#crc32);
     if (this.#firsts.length === 0) this.#pageBytes = writer.length - start;
-    this.#firsts.push(first);
+    this.#firsts.u32(first);
     this.#count = 0;
   }
 
@@ -106,8 +109,8 @@ export class LookupWriter {
     writer.varint(this.#offsetBits);
     writer.varint(this.#firstPage);
     writer.varint(this.#pageBytes);
-    writer.varint(this.#firsts.length);
-    for (const first of this.#firsts) writer.u32(first);
+    writer.varint(this.#firsts.length / FIRST_BYTES);
+    writer.bytes(this.#firsts.view());
     endPiece(writer, start, this.#crc32);
     return writer.length - start;
   }
@@ -143,7 +146,8 @@ export class Lookup {
     this.#firstPage = reader.varint();
     this.#pageBytes = reader.varint();
     const pages = reader.varint();
-    if (reader.remaining !== pages * 4) throw new MalformedBytes("a directory of another length than it says");
+    if (reader.remaining !== pages * FIRST_BYTES)
+      throw new MalformedBytes("a directory of another length than it says");
     this.#firsts = new Uint32Array(pages);
     for (let i = 0; i < pages; i++) this.#firsts[i] = reader.u32();
   }
