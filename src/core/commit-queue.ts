@@ -8,8 +8,11 @@ import type { CompiledQuery } from "./query.ts";
 export type Verdict = "applied" | "conflict" | "mismatch";
 
 /** A commit on its way: from the call that made it until its fate is known. */
-export class PendingCommit {
-  readonly record: CommitRecord;
+export class PendingCommit implements CommitRecord {
+  readonly writer: Uint8Array;
+  readonly counter: number;
+  readonly timestamp: number;
+  readonly payload: Uint8Array;
   readonly commit: Commit;
   readonly #settled: (verdict: Verdict, version: number) => void;
   readonly #rejected: (error: unknown) => void;
@@ -21,12 +24,18 @@ export class PendingCommit {
   #waiters: (() => void)[] | undefined;
 
   constructor(
-    record: CommitRecord,
+    writer: Uint8Array,
+    counter: number,
+    timestamp: number,
+    payload: Uint8Array,
     commit: Commit,
     settled: (verdict: Verdict, version: number) => void,
     rejected: (error: unknown) => void,
   ) {
-    this.record = record;
+    this.writer = writer;
+    this.counter = counter;
+    this.timestamp = timestamp;
+    this.payload = payload;
     this.commit = commit;
     this.#settled = settled;
     this.#rejected = rejected;
@@ -103,7 +112,7 @@ export class CommitQueue {
 
   add(pending: PendingCommit): void {
     this.#waiting.push(pending);
-    this.#bytes += pending.record.payload.length;
+    this.#bytes += pending.payload.length;
     this.#count++;
     this.#last = pending;
     this.#unindexed.push(pending);
@@ -130,12 +139,12 @@ export class CommitQueue {
     this.#waiting.splice(at, 1, ...commits);
     this.#index();
     for (const pending of commits) {
-      this.#bytes += pending.record.payload.length;
+      this.#bytes += pending.payload.length;
       this.#count++;
       // What was added behind the place comes later.
       for (const { key } of pending.commit.operations) {
         const known = this.#byKey.get(key);
-        if (known === undefined || known.record.counter < pending.record.counter) this.#byKey.set(key, pending);
+        if (known === undefined || known.counter < pending.counter) this.#byKey.set(key, pending);
       }
     }
     return true;
@@ -154,7 +163,7 @@ export class CommitQueue {
     const endMax = Math.min(this.#waiting.length, this.#head + countMax);
     while (end < endMax) {
       if (this.#waiting[end].keeps !== undefined && countMax !== Infinity) break;
-      bytes += this.#waiting[end].record.payload.length;
+      bytes += this.#waiting[end].payload.length;
       if (bytes > bytesMax && end > this.#head) break;
       end++;
     }
@@ -190,7 +199,7 @@ export class CommitQueue {
   /** Forgets a commit whose fate is about to be told. */
   release(pending: PendingCommit): void {
     pending.released = true;
-    this.#bytes -= pending.record.payload.length;
+    this.#bytes -= pending.payload.length;
     this.#count--;
     if (this.#count === 0) {
       this.#unindexed.length = 0;
@@ -242,7 +251,7 @@ export class CommitQueue {
     let latest: PendingCommit | undefined;
     this.#index();
     for (const [key, pending] of this.#byKey) {
-      if (latest !== undefined && latest.record.counter >= pending.record.counter) continue;
+      if (latest !== undefined && latest.counter >= pending.counter) continue;
       if (query.matches(key)) latest = pending;
     }
     // What they touch may be anything.
@@ -260,5 +269,5 @@ export class CommitQueue {
 }
 
 function isLater(one: PendingCommit, other: PendingCommit | undefined): boolean {
-  return other === undefined || one.record.counter > other.record.counter;
+  return other === undefined || one.counter > other.counter;
 }

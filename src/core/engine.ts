@@ -1,6 +1,6 @@
 import { AfterAppend } from "./after-append.ts";
 import { Applier } from "./applier.ts";
-import { PendingCommit, type CommitQueue, type Verdict } from "./commit-queue.ts";
+import type { CommitQueue, PendingCommit, Verdict } from "./commit-queue.ts";
 import { type Commit, isPlain } from "./commit.ts";
 import { EngineContext, type EngineListener, type EngineOptions } from "./engine-context.ts";
 import { EngineLoop } from "./engine-loop.ts";
@@ -183,7 +183,7 @@ export class Engine {
         { outcome: "not committed" },
       );
     }
-    const pending = new PendingCommit(this.#ownCommits.record(payload), commit, settled, rejected);
+    const pending = this.#ownCommits.begin(this.#ownCommits.nextNumber(), payload, commit, settled, rejected);
     queue.add(pending);
     sealWait?.commitsWait();
     this.#loop.schedule();
@@ -197,8 +197,9 @@ export class Engine {
   keepPlace(keeps: (key: EncodedKey) => boolean, rejected: (error: unknown) => void): PendingCommit {
     const refusal = this.refusal();
     if (refusal !== undefined) throw refusal;
-    const place = new PendingCommit(
-      this.#ownCommits.record(NO_BYTES),
+    const place = this.#ownCommits.begin(
+      this.#ownCommits.nextNumber(),
+      NO_BYTES,
       { checks: [], operations: [] },
       () => undefined,
       rejected,
@@ -211,10 +212,8 @@ export class Engine {
 
   /** The commits that a place was kept for, at most `PLACE_COMMITS_MAX` of them. Reads that wait for the place wait until `settled` is called. */
   fill(place: PendingCommit, commits: readonly NewCommit[]): { settled(): void } {
-    const { counter } = place.record;
-    const pending = commits.map(
-      ({ payload, commit, settled, rejected }, i) =>
-        new PendingCommit(this.#ownCommits.recordAt(counter + 1 + i, payload), commit, settled, rejected),
+    const pending = commits.map(({ payload, commit, settled, rejected }, i) =>
+      this.#ownCommits.begin(place.counter + 1 + i, payload, commit, settled, rejected),
     );
     const isFilled = this.queue.fill(place, pending);
     this.#loop.run();

@@ -41,15 +41,12 @@ export class Flush {
     const began = isFull ? environment.monotonic() : 0;
     let result: MaybePromise<AppendResult>;
     try {
-      result = context.session.append(
-        batch.map((pending) => pending.record),
-        context.state.position,
-      );
+      result = context.session.append(batch, context.state.position);
     } catch (error) {
       return ownCommits.appendFailed(batch, error);
     }
     context.counts.batches++;
-    if (!isPromise(result)) {
+    if ("status" in result) {
       const applied = this.#appended(batch, result);
       if (isFull && !isPromise(applied)) batchCommits.took(environment.monotonic() - began);
       return applied;
@@ -73,7 +70,7 @@ export class Flush {
       const version = result.versions[i];
       try {
         const commit = options.index ? pending.commit : undefined;
-        const verdict = applier.apply(state, pending.record, commit, version, result.places[i]);
+        const verdict = applier.apply(state, pending, commit, version, result.places[i]);
         if (isPromise(verdict)) return this.#appendedLate(batch.slice(i), result, verdict, i);
         ownCommits.settle(pending, verdict, version);
       } catch (error) {
@@ -97,11 +94,11 @@ export class Flush {
     let i = 0;
     try {
       for (; i < batch.length; i++) {
-        const { record, commit } = batch[i];
+        const pending = batch[i];
         const version = versions[offset + i];
         // It was the index that had to be waited for.
-        const verdict = i === 0 ? first : applier.apply(state, record, commit, version, places[offset + i]);
-        ownCommits.settle(batch[i], isPromise(verdict) ? await verdict : verdict, version);
+        const verdict = i === 0 ? first : applier.apply(state, pending, pending.commit, version, places[offset + i]);
+        ownCommits.settle(pending, isPromise(verdict) ? await verdict : verdict, version);
       }
     } catch (error) {
       // Nothing is known yet of those that are left: following finds them again.

@@ -105,7 +105,7 @@ export async function getMany<T>(
   let pending: PendingCommit | undefined;
   for (const key of encoded) {
     const touching = engine.queue.touching(key);
-    if (touching !== undefined && touching.record.counter > (pending?.record.counter ?? 0)) pending = touching;
+    if (touching !== undefined && touching.counter > (pending?.counter ?? 0)) pending = touching;
   }
   const staged = context.transactions.staged;
   const wait = beforeRead(context, engine, options, pending);

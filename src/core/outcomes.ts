@@ -59,8 +59,8 @@ async function resolveEach(
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (const pending of batch) {
-    const { record, commit } = pending;
-    const at: CommitPlace = { version: NO_VERSION, timestamp: record.timestamp, place: -1 };
+    const { commit, timestamp } = pending;
+    const at: CommitPlace = { version: NO_VERSION, timestamp, place: -1 };
     const resolved = resolveLoaded(commit, at, state);
     const resolution: Resolution = isPromise(resolved) ? await resolved : resolved;
     if (resolution.verdict !== "applied") {
@@ -76,8 +76,9 @@ async function resolveEach(
 
 /** What is plain goes into the ledger as it is. */
 function plainOutcome(pending: PendingCommit): Outcome {
-  const { record, commit } = pending;
-  return { pending, verdict: "applied", written: commit.operations.length === 0 ? undefined : { record, commit } };
+  const { commit } = pending;
+  const isNothing = commit.operations.length === 0;
+  return { pending, verdict: "applied", written: isNothing ? undefined : { record: pending, commit } };
 }
 
 function outcomeOf(
@@ -86,14 +87,14 @@ function outcomeOf(
   { crc32, payloadBytesMax }: OutcomeLimits,
 ): Outcome {
   if (changes.length === 0) return { pending, verdict: "applied", written: undefined };
-  const { record } = pending;
+  const { writer: author, counter, timestamp } = pending;
   const writer = new ByteWriter();
   const operations: Operation[] = [];
   for (const { key, row } of lastOfEachKey(changes)) {
     operations.push(
       row.deleted
         ? writeDelete(writer, key)
-        : writeOutcomeSet(writer, crc32, key, valueOf(row, record.payload), row.expiresAt, row.numeric),
+        : writeOutcomeSet(writer, crc32, key, valueOf(row, pending.payload), row.expiresAt, row.numeric),
     );
   }
   const payload = writer.view();
@@ -103,7 +104,7 @@ function outcomeOf(
     return { pending, verdict: "applied", failure, written: undefined };
   }
   const commit = { checks: NO_CHECKS, operations };
-  return { pending, verdict: "applied", written: { record: { ...record, payload }, commit } };
+  return { pending, verdict: "applied", written: { record: { writer: author, counter, timestamp, payload }, commit } };
 }
 
 function valueOf(row: Row, payload: Uint8Array): Uint8Array {

@@ -1,7 +1,8 @@
-import type { PendingCommit, Verdict } from "./commit-queue.ts";
+import { PendingCommit, type Verdict } from "./commit-queue.ts";
+import type { Commit } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { KVError, unknownOutcome } from "./errors.ts";
-import type { CommitRecord, LedgerCommit } from "./ledger.ts";
+import type { LedgerCommit } from "./ledger.ts";
 import type { Outcome } from "./outcomes.ts";
 
 /** The latest own commits that are known as such. */
@@ -28,14 +29,21 @@ export class OwnCommits {
 
   // --- how they are known ------------------------------------------------------------------------------------------
 
-  /** Of the next commit. */
-  record(payload: Uint8Array): CommitRecord {
-    return this.recordAt(++this.#counter, payload);
+  /** The number of the next commit. */
+  nextNumber(): number {
+    return ++this.#counter;
   }
 
-  /** Of the commit with this number: one that was kept. */
-  recordAt(counter: number, payload: Uint8Array): CommitRecord {
-    return { writer: this.#writer, counter, timestamp: this.#context.environment.now(), payload };
+  /** A commit of this number, from now on. */
+  begin(
+    number: number,
+    payload: Uint8Array,
+    commit: Commit,
+    settled: (verdict: Verdict, version: number) => void,
+    rejected: (error: unknown) => void,
+  ): PendingCommit {
+    const timestamp = this.#context.environment.now();
+    return new PendingCommit(this.#writer, number, timestamp, payload, commit, settled, rejected);
   }
 
   /** Keeps the next numbers for commits that come later, and before all others. */
@@ -62,7 +70,7 @@ export class OwnCommits {
   /** They may be in the ledger from now on: whoever meets them there settles them. */
   inFlight(batch: readonly PendingCommit[]): void {
     const { inFlight } = this.#context.queue;
-    for (const pending of batch) inFlight.set(pending.record.counter, pending);
+    for (const pending of batch) inFlight.set(pending.counter, pending);
   }
 
   /** The commit was met in the ledger and did this. */
@@ -70,7 +78,7 @@ export class OwnCommits {
     const { queue, damage, ledger, state } = this.#context;
     state.checkpointer?.countOwn(own.commit.operations.length);
     if (this.#before.size > 0) for (const outcome of this.#before.get(own) ?? []) this.settleUnwritten(outcome);
-    queue.inFlight.delete(own.record.counter);
+    queue.inFlight.delete(own.counter);
     queue.release(own);
     this.#versions[this.#count++ % OWN_VERSIONS] = version;
     if (damage.some(({ from }) => from < version))
@@ -103,7 +111,7 @@ export class OwnCommits {
 
   settleUnwritten({ pending, verdict, failure }: Outcome): void {
     const { queue, state } = this.#context;
-    queue.inFlight.delete(pending.record.counter);
+    queue.inFlight.delete(pending.counter);
     queue.release(pending);
     if (failure === undefined) pending.settle(verdict, state.replica.version);
     else pending.reject(failure);

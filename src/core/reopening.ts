@@ -141,7 +141,7 @@ export class Reopening {
       // It is there, and only what can do one thing alone tells without a state what it did.
       if (own !== undefined && isPlain(own.commit)) return ownCommits.settle(own, "applied", commit.version);
       if (own === undefined) return;
-      queue.inFlight.delete(own.record.counter);
+      queue.inFlight.delete(own.counter);
       queue.reject([own], unknownOutcome(`What the commit did in ${ledger.name} cannot be told any more`));
     });
     if (isOver) ownCommits.tryAgain(round.error);
