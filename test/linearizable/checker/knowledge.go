@@ -74,15 +74,9 @@ func (h *history) hearReads() {
 
 // bind ties the operations of one model to each other by versions, the order of commits: a commit to the one before it, a read to what its instance has
 // seen before. What comes after an operation cannot end before that is called, nor what comes before it be called after that has ended: that leaves
-// porcupine few orders to try. Returns what cannot be at all.
-func bind(operations []*operation) []string {
-	var commits []*operation
-	for _, o := range operations {
-		if o.outcome == "committed" && o.version != 0 {
-			commits = append(commits, o)
-		}
-	}
-	sort.Slice(commits, func(i, j int) bool { return commits[i].version < commits[j].version })
+// porcupine few orders to try. Returns what cannot be at all, if anything.
+func bind(operations []*operation) string {
+	commits := commitsOf(operations)
 	for i := 1; i < len(commits); i++ {
 		commits[i].previous = commits[i-1].version
 	}
@@ -106,13 +100,24 @@ func bind(operations []*operation) []string {
 	for i := 1; i < len(commits); i++ {
 		commits[i].call = max(commits[i].call, commits[i-1].call+1)
 	}
-	var wrong []string
 	for _, o := range operations {
 		if o.call > o.end {
-			wrong = append(wrong, fmt.Sprintf("%v: ends before what it must come after begins", o))
+			return fmt.Sprintf("%v: has ended before something began that comes before it", o)
 		}
 	}
-	return wrong
+	return ""
+}
+
+// commitsOf: in the order of their versions.
+func commitsOf(operations []*operation) []*operation {
+	var commits []*operation
+	for _, o := range operations {
+		if o.outcome == "committed" {
+			commits = append(commits, o)
+		}
+	}
+	sort.Slice(commits, func(i, j int) bool { return commits[i].version < commits[j].version })
+	return commits
 }
 
 // seenBefore: the newest version that the instance has seen when it is asked to read. Whatever follows the ledger sees all that had been acknowledged.

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -51,24 +52,45 @@ func (h *history) judge(timeout time.Duration, html string) verdict {
 	}
 	v.Why = h.settle()
 	for _, operations := range h.split() {
-		wrong := bind(operations)
-		if len(wrong) == 0 {
-			switch porcupine.CheckOperationsTimeout(model, asPorcupine(operations, narrowed), timeout) {
-			case porcupine.Unknown:
-				v.Result = "unknown"
-			case porcupine.Illegal:
-				wrong = append(wrong, "there is no order of the operations")
-			}
+		why, undecided := explain(operations, timeout)
+		if undecided {
+			v.Result = "unknown"
 		}
-		if len(wrong) > 0 && html != "" {
-			wrong = append(wrong, draw(operations, timeout, html)...)
+		if why != "" {
+			v.Why = append(v.Why, why)
+			draw(operations, timeout, html)
 		}
-		v.Why = append(v.Why, wrong...)
 	}
 	if len(v.Why) > 0 {
 		v.Result = "violation"
 	}
 	return v
+}
+
+// explain says why there is no order of the operations, or that it could not be decided whether there is. Where versions alone show that there is none,
+// porcupine has to come to the same without them.
+func explain(operations []*operation, timeout time.Duration) (why string, undecided bool) {
+	contradiction, spans := bind(operations), recorded
+	if contradiction == "" {
+		if guessed := guess(operations); guessed != nil && hasOrder(operations, spansOf(guessed), timeout) == porcupine.Ok {
+			return "", false
+		}
+		spans = narrowed
+	}
+	switch hasOrder(operations, spans, timeout) {
+	case porcupine.Illegal:
+		return strings.TrimSuffix("there is no order of the operations: "+contradiction, ": "), false
+	case porcupine.Unknown:
+		return contradiction, contradiction == ""
+	}
+	if contradiction != "" {
+		return "there is an order, and the checker takes it for impossible: " + contradiction, false
+	}
+	return "", false
+}
+
+func hasOrder(operations []*operation, spanOf func(*operation) span, timeout time.Duration) porcupine.CheckResult {
+	return porcupine.CheckOperationsTimeout(model, asPorcupine(operations, spanOf), timeout)
 }
 
 // split: each key by itself, if no operation touches several.
@@ -83,38 +105,46 @@ func (h *history) split() [][]*operation {
 	return models
 }
 
-// narrowed: between which instants an operation takes effect, by all that is known.
-func narrowed(o *operation) (call, end int64) { return o.call, o.end }
+// narrowed: by all that is known.
+func narrowed(o *operation) span { return span{o.call, o.end} }
 
-// recorded: likewise, by nothing but its call and its return.
-func recorded(o *operation) (call, end int64) {
+// recorded: by nothing but its call and its return.
+func recorded(o *operation) span {
 	if o.kind == "read" && !o.strong {
-		return 0, o.returned
+		return span{0, o.returned}
 	}
-	return o.called, o.returned
+	return span{o.called, o.returned}
 }
 
-func asPorcupine(operations []*operation, span func(*operation) (int64, int64)) []porcupine.Operation {
+func spansOf(guessed map[*operation]span) func(*operation) span {
+	return func(o *operation) span {
+		if s, placed := guessed[o]; placed {
+			return s
+		}
+		return narrowed(o)
+	}
+}
+
+func asPorcupine(operations []*operation, spanOf func(*operation) span) []porcupine.Operation {
 	clients := map[string]int{}
 	var list []porcupine.Operation
 	for _, o := range operations {
 		if _, known := clients[o.instance]; !known {
 			clients[o.instance] = len(clients)
 		}
-		call, end := span(o)
-		list = append(list, porcupine.Operation{ClientId: clients[o.instance], Input: o, Call: call, Return: end})
+		s := spanOf(o)
+		list = append(list, porcupine.Operation{ClientId: clients[o.instance], Input: o, Call: s.call, Return: s.end})
 	}
 	return list
 }
 
-// draw: as it was recorded. Should there be an order now, then what was concluded from versions is wrong: that is told too.
-func draw(operations []*operation, timeout time.Duration, html string) []string {
-	result, info := porcupine.CheckOperationsVerbose(model, asPorcupine(operations, recorded), timeout)
+// draw: as it was recorded.
+func draw(operations []*operation, timeout time.Duration, html string) {
+	if html == "" {
+		return
+	}
+	_, info := porcupine.CheckOperationsVerbose(model, asPorcupine(operations, recorded), timeout)
 	if err := porcupine.VisualizePath(model, info, html); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", html, err)
 	}
-	if result == porcupine.Ok {
-		return []string{"without what follows from versions there is an order: the checker may be wrong"}
-	}
-	return nil
 }
