@@ -1,112 +1,117 @@
-import { parseArgs } from "node:util";
+import type { BucketLeaning } from "./bucket-profile.ts";
 import { bucketDefects } from "./bucket-defects.ts";
 import { defects } from "./defects.ts";
+import type { Leaning } from "./profile.ts";
+import { parseSimulateOptions, type SimulateOptions, USAGE } from "./simulate-options.ts";
 import type { RunResult } from "./simulation.ts";
 import { changeSources, small, smallBucket } from "./sources.ts";
 
-/**
- * `npm run simulate -- --seeds N [--from S]` runs that many seeds and stops at the first that fails, with the end of its trace;
- * `--seed S` runs one and prints its whole trace, `--digest S` runs it twice and prints what tells two runs apart; `--defect NAME` puts one of the
- * known defects in before, `--leaning NAME` lets happen more often what leads to it, with the defect or without; `--incidents "A|B|..."` runs seeds until each of these words has stood in some trace, and prints those that have. With
- * `--bucket` all of it is of a ledger in a bucket, otherwise of one in a file.
- */
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "1000" },
-    from: { type: "string", default: "1" },
-    seed: { type: "string" },
-    digest: { type: "string" },
-    incidents: { type: "string" },
-    defect: { type: "string" },
-    leaning: { type: "string" },
-    bucket: { type: "boolean", default: false },
-  },
-});
+/** `npm run simulate`: see `simulate-options.ts`. */
+
 const TRACE_LINES = 300;
 
-/** Runs one seed, leaning towards what leads to a defect if that was asked for. */
-type Simulate = (seed: number, options?: { readonly traced: boolean }) => Promise<RunResult>;
+/** Runs one seed. */
+type Simulate = (seed: number, traced: boolean) => Promise<RunResult>;
+/** Gives what runs seeds with a leaning, or with none. */
+type Leaned = (leaning: Leaning | BucketLeaning | undefined) => Simulate;
 
-const simulate = values.bucket ? await loadBucket() : await loadFile();
+const options = parse();
+if (options.help) console.log(USAGE);
+else if (options.defects) for (const { name } of options.bucket ? bucketDefects : defects) console.log(name);
+else await run(options);
 
-process.on("unhandledRejection", (error) => {
-  // Of a process that died in the middle of its step, and with it whoever would have handled it.
-  if (error instanceof Error && error.name === "Killed") return;
-  console.error("unhandled rejection:", error);
-  process.exitCode = 1;
-});
-
-if (values.seed !== undefined) {
-  const { trace, violations } = await simulate(Number(values.seed), { traced: true });
-  console.log(trace.join("\n"));
-  report(Number(values.seed), violations);
-} else if (values.digest !== undefined) {
-  const first = await simulate(Number(values.digest));
-  const { digest, steps, trace } = await simulate(Number(values.digest), { traced: true });
-  console.log(JSON.stringify([first.digest, first.steps]));
-  console.log(JSON.stringify([digest, steps]));
-  console.log(trace.length);
-} else if (values.incidents !== undefined) {
-  await findIncidents(values.incidents.split("|"), Number(values.seeds));
-} else {
-  await runSeeds(Number(values.from), Number(values.seeds));
+function parse(): SimulateOptions {
+  try {
+    return parseSimulateOptions();
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exit(2);
+  }
 }
 
-async function loadFile(): Promise<Simulate> {
-  const defect = named(values.defect, defects);
-  const leaning = (named(values.leaning, defects) ?? defect)?.leaning;
-  const checkThatAllAreMade = changeSources([...small, ...(defect?.changes ?? [])]);
+async function run({ bucket, defect, leanings, seed, digest }: SimulateOptions): Promise<void> {
+  process.on("unhandledRejection", (error) => {
+    // Of a process that died in the middle of its step, and with it whoever would have handled it.
+    if (error instanceof Error && error.name === "Killed") return;
+    console.error("unhandled rejection:", error);
+    process.exitCode = 1;
+  });
+  const checkThatAllAreMade = changeSources([...(bucket ? smallBucket : small), ...(defect?.changes ?? [])]);
   // Loaded only now, so that the changes are in everything.
-  const loaded = await import("./simulation.ts");
+  const leaned = bucket ? await loadBucket() : await loadFile();
   checkThatAllAreMade();
-  return (seed, options) => loaded.simulate(seed, { ...options, leaning });
+  const first = leaned((leanings[0] ?? defect)?.leaning);
+  if (seed !== undefined) await printTrace(first, seed);
+  else if (digest !== undefined) await printDigests(first, digest);
+  else await runSeeds(leanings.length === 0 ? [first] : leanings.map(({ leaning }) => leaned(leaning)));
 }
 
-/** Likewise. */
-async function loadBucket(): Promise<Simulate> {
-  const defect = named(values.defect, bucketDefects);
-  const leaning = (named(values.leaning, bucketDefects) ?? defect)?.leaning;
-  const checkThatAllAreMade = changeSources([...smallBucket, ...(defect?.changes ?? [])]);
-  const loaded = await import("./bucket-simulation.ts");
-  checkThatAllAreMade();
-  return (seed, options) => loaded.simulateBucket(seed, { ...options, leaning });
+async function loadFile(): Promise<Leaned> {
+  const { simulate } = await import("./simulation.ts");
+  return (leaning) => (seed, traced) => simulate(seed, { traced, leaning: leaning as Leaning | undefined });
 }
 
-function named<D extends { readonly name: string }>(name: string | undefined, all: readonly D[]): D | undefined {
-  const found = all.find((each) => each.name === name);
-  if (name !== undefined && found === undefined) throw new Error(`There is no defect "${name}"`);
-  return found;
+async function loadBucket(): Promise<Leaned> {
+  const { simulateBucket } = await import("./bucket-simulation.ts");
+  return (leaning) => (seed, traced) => simulateBucket(seed, { traced, leaning: leaning as BucketLeaning | undefined });
 }
 
-async function runSeeds(from: number, count: number): Promise<void> {
-  let commits = 0;
-  let steps = 0;
-  for (let seed = from; seed < from + count; seed++) {
-    const result = await simulate(seed);
-    commits += result.commits;
-    steps += result.steps;
-    if (result.violations.length === 0) continue;
-    const { trace } = await simulate(seed, { traced: true });
-    console.log(trace.slice(-TRACE_LINES).join("\n"));
-    report(seed, result.violations);
-    return;
+async function printTrace(simulate: Simulate, seed: number): Promise<void> {
+  const { trace, violations } = await simulate(seed, true);
+  console.log(trace.join("\n"));
+  if (violations.length === 0) console.log(`seed ${seed}: nothing wrong`);
+  else report(seed, violations);
+}
+
+async function printDigests(simulate: Simulate, seeds: readonly number[]): Promise<void> {
+  for (const seed of seeds) {
+    const first = await simulate(seed, false);
+    const second = await simulate(seed, true);
+    console.log(
+      JSON.stringify({
+        first: [first.digest, first.steps],
+        second: [second.digest, second.steps],
+        lines: second.trace.length,
+      }),
+    );
   }
-  console.log(`${count} seeds from ${from} on: ${steps} steps, ${commits} commits, nothing wrong`);
 }
 
-async function findIncidents(incidents: readonly string[], seeds: number): Promise<void> {
-  const happened = new Set<string>();
-  for (let seed = 1; seed <= seeds && happened.size < incidents.length; seed++) {
-    const { trace } = await simulate(seed, { traced: true });
-    for (const incident of incidents) if (trace.some((line) => line.includes(incident))) happened.add(incident);
+/** Runs all seeds in each of these ways, until one fails. */
+async function runSeeds(ways: readonly Simulate[]): Promise<void> {
+  const { from, seeds, stop } = options;
+  const missing = new Set(options.incidents);
+  for (const [i, simulate] of ways.entries()) {
+    let commits = 0;
+    let steps = 0;
+    let seed = from;
+    for (; seed < from + seeds && !(stop && missing.size === 0); seed++) {
+      const result = await simulate(seed, missing.size > 0);
+      commits += result.commits;
+      steps += result.steps;
+      for (const incident of missing)
+        if (result.trace.some((line) => line.includes(incident))) missing.delete(incident);
+      if (result.violations.length === 0) continue;
+      const { trace } = await simulate(seed, true);
+      console.log(trace.slice(-TRACE_LINES).join("\n"));
+      return report(seed, result.violations, i);
+    }
+    console.log(`${seed - from} seeds from ${from} on: ${steps} steps, ${commits} commits, nothing wrong`);
   }
-  for (const incident of happened) console.log(incident);
+  if (missing.size === 0) return;
+  console.log(`in no trace: ${[...missing].join("|")}`);
+  process.exitCode = 1;
 }
 
-function report(seed: number, violations: readonly string[]): void {
-  if (violations.length === 0) return console.log(`seed ${seed}: nothing wrong`);
+function report(seed: number, violations: readonly string[], way = 0): void {
+  const { bucket, defect, leanings } = options;
   console.log(`seed ${seed} fails:`);
   for (const violation of violations) console.log(`  ${violation}`);
-  console.log(`npm run simulate -- ${values.bucket ? "--bucket " : ""}--seed ${seed} prints all of it`);
+  const given = [
+    ...(bucket ? ["--bucket"] : []),
+    ...(defect === undefined ? [] : [`--defect "${defect.name}"`]),
+    ...(leanings.length === 0 ? [] : [`--leaning "${leanings[way].name}"`]),
+  ];
+  console.log(`npm run simulate -- ${[...given, "--seed", seed].join(" ")} prints all of it`);
   process.exitCode = 1;
 }
