@@ -1,6 +1,7 @@
 import { ByteWriter, fromHex } from "./bytes.ts";
+import { InvalidArgumentError } from "./errors.ts";
 import { ERROR_CLASSES, Form, inLittleEndian, NodeKind, Tag, TYPED_ARRAYS } from "./value-forms.ts";
-import { children, invalidValue, Refusal, refusedValue, stepTo } from "./value-refusal.ts";
+import { children, invalidValue, Refusal, refusedValue, stepTo, thrownByValue } from "./value-refusal.ts";
 
 /**
  * Values to CBOR, in one walk that checks and writes. Only when an object is met a second time does it begin anew, and writes a graph, in which what
@@ -38,7 +39,8 @@ export function encode(value: unknown): Uint8Array {
     if (bytes.length <= KEPT_BYTES_MAX) idle = encoder;
     return bytes;
   } catch (error) {
-    throw error instanceof Refusal ? refusedValue(value, error) : error;
+    if (error instanceof Refusal) throw refusedValue(value, error);
+    throw error instanceof InvalidArgumentError ? error : thrownByValue(value, error);
   }
 }
 
@@ -157,10 +159,10 @@ class ValueEncoder {
     if (value instanceof Error) return this.#error(value, depth);
     if (depth === IN_TABLE) this.#list(NodeKind.other, 2);
     if (ArrayBuffer.isView(value)) return this.#view(value, prototype);
-    refuseProperties(value);
     if (prototype === Date.prototype) return this.#date(value as Date);
     if (prototype === RegExp.prototype) return this.#regExp(value as RegExp);
     if (!(value instanceof ArrayBuffer) || prototype !== ArrayBuffer.prototype) throw notKept(value);
+    refuseProperties(value);
     const bytes = bytesOf(value, value);
     this.#form(Form.arrayBuffer, 2);
     this.#tagged(64, bytes);
@@ -271,6 +273,7 @@ class ValueEncoder {
   }
 
   #date(date: Date): void {
+    refuseProperties(date);
     const time = date.getTime();
     const seconds = time / 1000;
     this.#writer.cborHead(0xc0, Tag.date);
@@ -285,6 +288,7 @@ class ValueEncoder {
   }
 
   #regExp(regExp: RegExp): void {
+    refuseProperties(regExp);
     this.#writer.cborHead(0xc0, Tag.regExp);
     this.#writer.cborHead(0x80, 3);
     this.#writer.cborText("RegExp");
@@ -399,6 +403,7 @@ function nameOfClass(value: object): unknown {
 }
 
 function notKept(value: object): Refusal {
+  if (value instanceof Promise) return new Refusal(value, "a Promise cannot be stored: await it first");
   const name = nameOfClass(value);
   return new Refusal(
     value,

@@ -24,8 +24,32 @@ export function refusedValue(value: unknown, { culprit, message, below }: Refusa
 }
 
 /** What cannot be kept, and where in the value it is. */
-export function invalidValue(path: string, message: string): InvalidArgumentError {
-  return new InvalidArgumentError("InvalidValue", `value${path}: ${message}`);
+export function invalidValue(path: string, message: string, cause?: unknown): InvalidArgumentError {
+  return new InvalidArgumentError("InvalidValue", `value${path}: ${message}`, cause === undefined ? {} : { cause });
+}
+
+/** Getters and Proxies may throw while a value is read. What is thrown otherwise, for want of memory, stays what it is. */
+export function thrownByValue(value: unknown, error: unknown): unknown {
+  const path = pathToThrower(value, "", new Set());
+  if (path === undefined && error instanceof RangeError) return error;
+  return invalidValue(path ?? "", `reading it throws ${error instanceof Error ? error.message : typeof error}`, error);
+}
+
+/** The path to the container that throws when it is read. */
+function pathToThrower(value: unknown, path: string, visited: Set<unknown>): string | undefined {
+  if (typeof value !== "object" || value === null || visited.has(value)) return undefined;
+  visited.add(value);
+  const held: [step: string, child: unknown][] = [];
+  try {
+    for (const each of children(value)) held.push(each);
+  } catch {
+    return path;
+  }
+  for (const [step, child] of held) {
+    const found = pathToThrower(child, path + step, visited);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** The path by which it is met first. */

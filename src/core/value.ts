@@ -16,7 +16,8 @@ export const valueBytesMax = 64 * 1024 * 1024;
  */
 export function encodeValue(value: unknown): Uint8Array {
   if (typeof value === "number" || typeof value === "bigint") return checkSize(encodeNumeric(value));
-  if (value === undefined) throw invalidValue("", "undefined cannot be stored on its own");
+  if (value === undefined)
+    throw invalidValue("", "undefined cannot be stored on its own: store null, or delete the key");
   return checkSize(encode(value));
 }
 

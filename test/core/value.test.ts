@@ -282,6 +282,43 @@ describe("values that are refused, with the path to them", () => {
     expect(() => encodeValue(value)).toThrow(`value${path}: `);
   });
 
+  test("an instance of one's own class by its name, whatever it carries", () => {
+    expect(() => encodeValue({ a: new Point() })).toThrow("value.a: an instance of Point ");
+    expect(() => encodeValue({ a: Object.assign(new Point(), { more: 1 }) })).toThrow("value.a: an instance of Point ");
+    expect(() => encodeValue([new Blob(["x"])])).toThrow("value[0]: an instance of Blob ");
+    expect(() => encodeValue({ a: Promise.resolve(1) })).toThrow("await");
+  });
+
+  test("what throws while it is read, with what it has thrown", () => {
+    const thrown = new Error("getter");
+    const throwing = {
+      get a(): never {
+        throw thrown;
+      },
+    };
+    const proxy = new Proxy(
+      {},
+      {
+        ownKeys() {
+          throw thrown;
+        },
+      },
+    );
+    for (const value of [
+      throwing,
+      proxy,
+      new Map([[1, { throwing }]]),
+      [proxy, proxy],
+      { shared: [throwing, throwing] },
+    ])
+      expect(() => encodeValue({ value })).toThrow(
+        expect.objectContaining({ code: "InvalidValue", outcome: "not committed", cause: thrown }),
+      );
+    expect(() => encodeValue({ in: [1, throwing] })).toThrow("value.in[1]: ");
+    for (const prototype of [Date.prototype, RegExp.prototype, Map.prototype, Set.prototype])
+      expect(() => encodeValue([Object.create(prototype)])).toThrow(expect.objectContaining({ code: "InvalidValue" }));
+  });
+
   test("below what is shared too", () => {
     const shared = { list: [{ f: () => 1 }] };
     expect(() => encodeValue({ first: { s: shared }, second: shared })).toThrow("value.first.s.list[0].f: ");
