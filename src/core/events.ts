@@ -17,7 +17,10 @@ export interface SyncEvent {
 export interface KVEvents {
   /** After every follow round: with `autoSync` every batch of writes, every interval and every `sync()`; without it every `sync()`. */
   sync: (event: SyncEvent) => void;
-  /** What belongs to no call: a watch callback that threw, bytes lost, damage. Once per cause. */
+  /**
+   * What belongs to no call: a watch callback that threw, bytes lost, damage. Once per cause. What comes while nobody listens, as from within `open`,
+   * is kept for the first listener: up to 16 of them, and told soon after that one was added.
+   */
   error: (error: unknown) => void;
   /** `close()` was called; pending writes are about to be drained. */
   closing: () => void;
@@ -28,9 +31,13 @@ interface Listener {
   readonly once: boolean;
 }
 
+/** Errors kept until somebody listens. */
+const UNHEARD_MAX = 16;
+
 /** Listeners by event. A listener that throws disturbs nobody: it is reported as an `error` event. */
 export class Emitter {
   readonly #listeners = new Map<keyof KVEvents, Listener[]>();
+  #unheard: unknown[] = [];
 
   /** A listener that is there already is not added again. */
   on<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): void {
@@ -56,6 +63,8 @@ export class Emitter {
   emit(event: "error", argument: unknown): void;
   emit(event: "closing"): void;
   emit(event: keyof KVEvents, argument?: unknown): void {
+    if (event === "error" && this.count("error") === 0 && this.#unheard.length < UNHEARD_MAX)
+      this.#unheard.push(argument);
     // The list is replaced, never changed: whoever adds or removes while it is walked through changes the next event.
     for (const listener of this.#of(event)) {
       if (listener.once) this.#remove(event, (each) => each === listener);
@@ -71,6 +80,14 @@ export class Emitter {
 
   #add(event: keyof KVEvents, listener: Listener): void {
     this.#listeners.set(event, [...this.#of(event), listener]);
+    // Not within the call that adds it.
+    if (event === "error" && this.#unheard.length > 0) void Promise.resolve().then(() => this.#tellUnheard());
+  }
+
+  #tellUnheard(): void {
+    const unheard = this.#unheard;
+    this.#unheard = [];
+    for (const error of unheard) this.emit("error", error);
   }
 
   #remove(event: keyof KVEvents, which: (listener: Listener) => boolean): void {

@@ -1,9 +1,11 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { Emitter, type SyncEvent } from "../../src/core/events.ts";
 import { KV } from "../../src/index.node.ts";
 import { faultyLedger } from "../../src/testing/index.ts";
 import { observed, onEachOrdering, openPair, TestClock, withMembers } from "../support/database.ts";
+import { temporaryFolder } from "../support/folder.ts";
 
 function syncEvents(db: Pick<KV, "on">): SyncEvent[] {
   const events: SyncEvent[] = [];
@@ -71,6 +73,50 @@ describe("listeners", () => {
     await db.sync();
     expect(errors).toEqual([thrown, thrown]);
     expect(events.length).toBe(2);
+  });
+
+  test("errors that nobody listens to are kept for the first listener, up to a bound", async () => {
+    const emitter = new Emitter();
+    for (let i = 0; i < 20; i++) emitter.emit("error", i);
+    const first: unknown[] = [];
+    const second: unknown[] = [];
+    emitter.on("error", (error) => first.push(error));
+    emitter.on("error", (error) => second.push(error));
+    // Not within the call that adds it.
+    expect(first).toEqual([]);
+    await Promise.resolve();
+    expect(first).toEqual(Array.from({ length: 16 }, (_, i) => i));
+    expect(second).toEqual(first);
+    emitter.emit("error", "now");
+    expect(first.at(-1)).toBe("now");
+  });
+
+  test("a listener that hears once hears the first of them, and leaves the others", async () => {
+    const emitter = new Emitter();
+    emitter.emit("error", 1);
+    emitter.emit("error", 2);
+    const seen: unknown[] = [];
+    emitter.once("error", (error) => seen.push(error));
+    await Promise.resolve();
+    expect(seen).toEqual([1]);
+    emitter.on("error", (error) => seen.push(error));
+    await Promise.resolve();
+    expect(seen).toEqual([1, 2]);
+  });
+
+  test("damage that is found while a database is opened is told to who listens afterwards", async () => {
+    using folder = temporaryFolder();
+    const path = folder.file("a.db");
+    {
+      await using db = await KV.open(path, { sideIndex: false });
+      for (let i = 0; i < 10; i++) await db.set([i], "x".repeat(100));
+    }
+    const bytes = readFileSync(path);
+    bytes[bytes.length >> 1] ^= 1;
+    writeFileSync(path, bytes);
+    await using db = await KV.open(path, { sideIndex: false });
+    const told = new Promise((resolve) => db.on("error", resolve));
+    expect(await told).toMatchObject({ code: "LedgerDamaged" });
   });
 
   test("arguments that cannot be used are refused", async () => {
