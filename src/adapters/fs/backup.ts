@@ -51,6 +51,7 @@ export async function writeBackup(host: BackupHost, target: string, request: Bac
       },
       identity,
     );
+    request.progress({ doneBytes: bytes, ofBytes: bytes });
     request.check();
     await file.sync();
     request.check();

@@ -192,7 +192,12 @@ async function copyFrames(
     await sibling.sync();
     if (round === 0) await host.syncDirectory(host.directory);
     check();
-    if (host.readTo() - copied <= LEFT_BYTES_MAX || round >= ROUNDS_MAX) return copied;
+    if (host.readTo() - copied <= LEFT_BYTES_MAX || round >= ROUNDS_MAX) {
+      // What comes now is little: whoever draws a bar has it full.
+      const done = framesAt + copied - base;
+      progress(done, done);
+      return copied;
+    }
   }
 }
 

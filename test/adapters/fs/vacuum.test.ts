@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { fsLedger } from "../../../src/adapters/fs/index.ts";
 import { KV } from "../../../src/index.node.ts";
-import type { SyncEvent, WatchEntry } from "../../../src/index.node.ts";
+import type { SyncEvent, VacuumProgress, WatchEntry } from "../../../src/index.node.ts";
 import type { Ledger, LedgerSession } from "../../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { openWith } from "../../support/database.ts";
@@ -36,6 +36,24 @@ describe("a vacuum", () => {
       expect((await fresh.set(["new"], 1)).version).toBeGreaterThan(version as number);
       await other.sync();
       expect(await other.get(["new"])).toBe(1);
+    }));
+
+  it("and a backup say at their end that all is done, however little was left of the file", () =>
+    inFolder(async (folder) => {
+      await using db = await KV.open(join(folder, "a.db"));
+      for (let round = 0; round < 5; round++) await fill(db, 0, 500);
+      for (const work of ["vacuum", "backup"] as const) {
+        const told: VacuumProgress[] = [];
+        const onProgress = (progress: VacuumProgress): void => void told.push(progress);
+        const bytes =
+          work === "vacuum"
+            ? (await db.vacuum({ onProgress })).bytesAfter
+            : (await db.backup(join(folder, "b.db"), { onProgress })).bytes;
+        const last = told.at(-1);
+        expect(last?.ofBytes).toBe(last?.doneBytes);
+        expect(last?.doneBytes).toBeLessThanOrEqual(bytes);
+        expect(last?.doneBytes).toBeGreaterThan(bytes / 2);
+      }
     }));
 
   it("tells others by ledgerInvalidated, and their watches of each commit once", () =>
