@@ -6,6 +6,7 @@ import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
 import type { Ledger, LedgerCommit, LedgerNotice, LedgerSession } from "./ledger.ts";
 import { listRows } from "./listing.ts";
+import type { OpenHistory } from "./open-histories.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
 import { type Change, lastOfEachKey, type Resolution, type Row } from "./resolve.ts";
@@ -39,7 +40,7 @@ export interface HistoryRequest {
   readonly snapshot: boolean;
   /** The state that a session starts with. */
   readonly begin: (session: LedgerSession) => Promise<EngineState>;
-  /** Told what is open while entries are told. */
+  /** Holds what is open while entries are told, and may end it. */
   readonly open: OpenHistory;
   /** Nothing above the version may be told, not as part of a snapshot either. */
   readonly isFrozen: boolean;
@@ -52,11 +53,6 @@ export interface HistoryRequest {
   readonly isResolved: boolean;
 }
 
-/** What a history that has not been told to its end holds. */
-export interface OpenHistory {
-  state: EngineState | undefined;
-}
-
 const READ_BYTES = 512 * 1024;
 
 /**
@@ -64,6 +60,7 @@ const READ_BYTES = 512 * 1024;
  * out. Keeps the state that sums need while it runs, and drops it at the end.
  */
 export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<HistoryEntry<T>, void, undefined> {
+  const { open } = request;
   const session = await request.ledger.open({
     createIfMissing: false,
     readOnly: true,
@@ -72,11 +69,12 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
   });
   let state: EngineState | undefined;
   try {
+    open.check();
     if (session.identity?.ledgerId !== request.ledgerId) {
       throw new KVError("SnapshotExpired", `${request.ledger.name} was replaced; sync and read its history again`);
     }
     state = await request.begin(session);
-    request.open.state = state;
+    open.hold(state);
     if (request.isFrozen && state.replica.version > request.version) {
       throw new KVError("SnapshotExpired", `${request.ledger.name} was vacuumed: what the transaction sees is gone`);
     }
@@ -91,7 +89,11 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
         const whole = met.isPartial === true ? session.complete?.(met) : undefined;
         const commit = whole === undefined ? met : { ...met, payload: isPromise(whole) ? await whole : whole };
         const effect = effectOf(commit, state, request);
-        for (const change of isPromise(effect) ? await effect : effect) yield toEntry<T>(commit, change);
+        for (const change of isPromise(effect) ? await effect : effect) {
+          open.rest();
+          yield toEntry<T>(commit, change);
+          open.goOn();
+        }
       }
       state.position = result.next;
       if (result.status === "moved" && request.isResolved)
@@ -100,32 +102,35 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
       state.checkpointer?.check();
       await state.checkpointer?.whenRelieved();
       if (request.pacer.due()) await request.pacer.rest();
+      open.check();
     }
   } finally {
-    request.open.state = undefined;
+    // What was made of the session closes it.
     if (state === undefined) await session.close();
-    else state.retire();
   }
 }
 
 /** The matching entries of the snapshot that the ledger starts with, in key order. */
 async function* snapshotEntries<T>(state: EngineState, request: HistoryRequest): AsyncGenerator<HistoryEntry<T>> {
-  const { query, pacer } = request;
+  const { query, pacer, open } = request;
   // Everything, expired or not: whether it has expired is for the reader to say.
   const listing = listRows(state.replica, query, { ...WHOLE, now: -Infinity });
   const step = (): boolean => listing.next();
   for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) {
     const { key, row } = listing;
-    const value = state.source.value(row);
+    const arriving = state.source.value(row);
+    const value = (isPromise(arriving) ? await arriving : arriving) as T;
+    open.rest();
     yield {
       key: decodeKey(key),
       version: row.version,
       timestamp: row.timestamp,
       operation: "set",
-      value: (isPromise(value) ? await value : value) as T,
+      value,
       ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }),
       snapshot: true,
     };
+    open.goOn();
     if (pacer.due()) await pacer.rest();
   }
 }

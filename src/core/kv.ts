@@ -6,19 +6,19 @@ import { BlockCache } from "./block-cache.ts";
 import { type CommitResult, CommitSender, type Outcome } from "./commit-sender.ts";
 import { Deferred } from "./deferred.ts";
 import { deleteAll, type DeleteContext } from "./delete-all.ts";
-import { DroppedNet } from "./dropped.ts";
 import type { Engine } from "./engine.ts";
 import type { Entry } from "./entry.ts";
 import type { EntryIterator } from "./entry-iterator.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
 import { Freshness } from "./freshness.ts";
-import type { HistoryEntry, OpenHistory } from "./history.ts";
+import type { HistoryEntry } from "./history.ts";
 import { scan } from "./history-reads.ts";
 import { encodeKey, type Key, type KeyPart } from "./key.ts";
 import { get, getEntry, getMany, has } from "./keyed-reads.ts";
 import { closedError, Lifecycle } from "./lifecycle.ts";
 import type { BackupResult } from "./maintenance.ts";
+import { OpenHistories } from "./open-histories.ts";
 import { type FileUrl, ledgerOf, type OpenTarget, type Platform } from "./open-target.ts";
 import { TransactionSlot } from "./open-transaction.ts";
 import { openLedger, type OpeningContext } from "./opening.ts";
@@ -73,7 +73,7 @@ export class CoreKV {
   readonly #sender: CommitSender;
   readonly #transactions: TransactionSlot;
   readonly #watchIterators = new Set<{ end(): void }>();
-  readonly #droppedHistories: DroppedNet<OpenHistory>;
+  readonly #histories: OpenHistories;
   #closing: Promise<void> | undefined;
 
   constructor(options: KVOptions | undefined, platform: Platform) {
@@ -127,7 +127,7 @@ export class CoreKV {
     this.#lifecycle = lifecycle;
     this.#sender = base.sender;
     this.#transactions = transactions;
-    this.#droppedHistories = new DroppedNet(environment, (open) => open.state?.retire());
+    this.#histories = new OpenHistories(environment);
   }
 
   // --- opening and closing -----------------------------------------------------------------------------------------
@@ -187,6 +187,7 @@ export class CoreKV {
     if (opened !== undefined) {
       const drained = await deferred.drain(opened, timeoutMs);
       snapshots.endIterators(closedError());
+      this.#histories.end(closedError());
       watches.clear();
       for (const iterator of [...this.#watchIterators]) iterator.end();
       if (transaction !== undefined) this.#transactions.release(transaction);
@@ -372,9 +373,9 @@ export class CoreKV {
    * the first entry is asked for, or when the open transaction began. Reads the ledger again from its beginning.
    */
   scan<T = unknown>(query: Query, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
-    const open: OpenHistory = { state: undefined };
+    const open = this.#histories.add();
     const entries = scan<T>(this.#parts, query, options, open);
-    this.#droppedHistories.watch(entries, open);
+    this.#histories.watch(entries, open);
     return entries;
   }
 

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import type { HistoryEntry } from "../../src/core/history.ts";
+import type { MaybePromise } from "../../src/core/environment.ts";
+import type { Ledger, LedgerSession } from "../../src/core/ledger.ts";
 import { KV } from "../../src/index.node.ts";
-import { observed, onEachOrdering, openPair, settles, TestClock } from "../support/database.ts";
+import { observed, onEachOrdering, openPair, settles, TestClock, withMembers } from "../support/database.ts";
 
 async function all<T>(entries: AsyncIterable<HistoryEntry<T>>): Promise<HistoryEntry<T>[]> {
   const found: HistoryEntry<T>[] = [];
@@ -106,6 +108,35 @@ test("it goes up to the version visible at its beginning, with own pending write
   await scan.next();
   await db.set(["a"], 3);
   expect(brief(await all(scan))).toEqual([["a", "set", 2]]);
+});
+
+onEachOrdering((make) => {
+  test("close ends those that were not told to their end, and lets go of what they read from", async () => {
+    using made = make();
+    const sessions = new Set<LedgerSession>();
+    const open: Ledger["open"] = async (options) => {
+      const session = await made.ledger.open(options);
+      sessions.add(session);
+      const close = (): MaybePromise<void> => {
+        sessions.delete(session);
+        return session.close();
+      };
+      return withMembers(session, { close });
+    };
+    const db = await KV.open({ ...made.ledger, open });
+    for (let i = 0; i < 3; i++) await db.set(["a"], i);
+    const scan = db.scan([]);
+    const history = db.history(["a"]);
+    await Promise.all([scan.next(), history.next()]);
+    const beginning = Promise.allSettled([db.scan([]).next()]);
+    const fresh = db.scan([]);
+    await db.close();
+    // It may have been quicker.
+    const [begun] = await beginning;
+    if (begun.status === "rejected") expect(begun.reason).toMatchObject({ code: "Closed" });
+    for (const each of [scan, history, fresh]) await expect(each.next()).rejects.toMatchObject({ code: "Closed" });
+    expect(sessions.size).toBe(0);
+  });
 });
 
 test("within an open transaction it goes up to the begin, and knows nothing that is only staged", async () => {
