@@ -34,6 +34,7 @@ export function createFsLedger(
 ): Ledger {
   const given = typeof path === "string" ? path : fromFileUrl(path);
   if (given === "") throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path is empty");
+  if (typeof path === "string") refuseAddress(path);
   if (given.includes("\0")) throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path holds a zero byte");
   const unknown = Object.keys(options).find((name) => name !== "durability");
   if (unknown !== undefined)
@@ -193,12 +194,34 @@ function checkFileSystem(calls: FileSystemCalls, path: string, allowed: boolean)
   );
 }
 
-function fromFileUrl(url: { readonly href: string }): string {
-  const { href } = url;
-  if (typeof href !== "string" || !href.startsWith("file:///")) {
-    throw new InvalidArgumentError("InvalidArgument", `fsLedger: a path or a file: URL; received ${String(href)}`);
+/** What other libraries take in place of a path would make strange folders here. */
+function refuseAddress(path: string): void {
+  const hint =
+    path === ":memory:"
+      ? "for a database in memory open memoryLedger() of foliokv/memory"
+      : /^[a-z][a-z\d+.-]+:\/\//i.test(path)
+        ? "is an address, not a path: for a file pass a URL object, for a bucket a ledger"
+        : undefined;
+  if (hint !== undefined) throw new InvalidArgumentError("InvalidArgument", `fsLedger: "${path}": ${hint}`);
+}
+
+function fromFileUrl(url: { readonly href: string } | undefined): string {
+  const href: unknown = url?.href;
+  const path =
+    typeof href === "string" && href.startsWith("file:///") ? decoded(href.slice("file://".length)) : undefined;
+  if (path === undefined) {
+    const received = typeof href === "string" ? href : url === null ? "null" : typeof url;
+    throw new InvalidArgumentError("InvalidArgument", `fsLedger: a path or a file: URL; received ${received}`);
   }
-  const path = decodeURIComponent(href.slice("file://".length));
   // file:///C:/folder is C:/folder
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1) : path;
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // A percent sign that encodes nothing.
+    return undefined;
+  }
 }

@@ -243,7 +243,7 @@ export class Succession {
   #replacing(): ReplacingCalls {
     const { replacing, networkFileSystemChecked, path } = this.#options;
     if (replacing === undefined || !networkFileSystemChecked)
-      throw new KVError("VacuumRefused", `On what file system ${path} lies could not be asked`);
+      throw new KVError("VacuumRefused", `On what file system ${path} lies could not be asked (Deno: by --allow-sys)`);
     return replacing;
   }
 

@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
 import { objectLedger, type ObjectLedgerOptions } from "./ledger.ts";
 import type { ObjectStore } from "./object-store.ts";
@@ -10,6 +11,11 @@ export function bucketLedger<Options extends BucketLedgerOptions>(
   makeStore: (options: Omit<Options, keyof BucketLedgerOptions>) => ObjectStore,
   options: Options,
 ): Ledger {
+  if (typeof (options as unknown) !== "object" || options === null)
+    throw new InvalidArgumentError(
+      "InvalidOption",
+      `Options are an object with bucket and prefix; received ${options === null ? "null" : typeof options}`,
+    );
   const { writers, graceMs, ...rest } = options;
   return objectLedger(makeStore(rest), {
     ...(writers === undefined ? {} : { writers }),

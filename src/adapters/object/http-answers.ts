@@ -200,7 +200,8 @@ function uncertainCode({ status, code }: HttpOutcome): KVErrorCode {
 function failure(outcome: HttpOutcome, { store, what }: Asked, code: KVErrorCode, why?: string): KVError {
   const { status, cause } = outcome;
   const told = [status, outcome.code, outcome.message].filter((each) => each !== undefined && each !== "").join(" ");
-  const reasons = [why, told === "" ? undefined : `it answered ${told}`].filter((each) => each !== undefined);
+  const answered = status === undefined ? `no whole answer: ${told}` : `it answered ${told}`;
+  const reasons = [why, told === "" ? undefined : answered].filter((each) => each !== undefined);
   const options = cause === undefined ? {} : { cause };
   return new KVError(code, `${what} in ${store} failed: ${reasons.join("; ") || "no answer"}`, options);
 }

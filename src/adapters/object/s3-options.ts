@@ -65,6 +65,12 @@ export function parseS3Options(options: S3CommonOptions, others: readonly string
   };
 }
 
+/** Throws `InvalidOption` for what is no address of a store. */
+export function checkEndpoint(endpoint: unknown): void {
+  if (typeof endpoint === "string" && /^https?:\/\/[^?#]+$/.test(endpoint)) return;
+  throw invalid("endpoint", `must be an http or https address; got ${JSON.stringify(endpoint)}`);
+}
+
 /** For an option that cannot be used. */
 export function invalid(option: string, rule: string): InvalidArgumentError {
   return new InvalidArgumentError("InvalidOption", `${option} ${rule}`);

@@ -26,7 +26,7 @@ import {
   type ReplaceAnswer,
   type StoreCapabilities,
 } from "../object/object-store.ts";
-import { invalid, parseS3Options, type S3CommonOptions, type S3Settings } from "../object/s3-options.ts";
+import { checkEndpoint, invalid, parseS3Options, type S3CommonOptions, type S3Settings } from "../object/s3-options.ts";
 import { parseError, parseListPage } from "./list-page.ts";
 
 /** A key that requests are signed with. */
@@ -169,8 +169,7 @@ class S3FetchStore implements ObjectStore {
       // An abort reaches a body that is being read, but not one whose reading some runtime has not begun.
       response?.body?.cancel().catch(() => undefined);
       const header = (name: string): string | undefined => response?.headers.get(name) ?? undefined;
-      const message = cause instanceof Error ? cause.message : "";
-      return { outcome: { status: undefined, header, code: "", message, cause } };
+      return { outcome: { status: undefined, header, code: "", message: messageOf(cause), cause } };
     } finally {
       deadline.clear();
     }
@@ -227,6 +226,12 @@ function answered(response: Response, bytes: Uint8Array): Sent {
   return { outcome: { status, header, code, message } };
 }
 
+/** What `fetch` throws says only that it has failed; why is in its cause. */
+function messageOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return "";
+  return cause.cause instanceof Error ? `${cause.message}: ${cause.cause.message}` : cause.message;
+}
+
 async function sha256(bytes: Uint8Array): Promise<string> {
   return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource)));
 }
@@ -238,9 +243,7 @@ function assertCredentials(credentials: S3Credentials | undefined): void {
 }
 
 function baseUrl(bucket: string, region: string, { endpoint, forcePathStyle }: S3FetchStoreOptions): string {
-  if (endpoint !== undefined && !/^https?:\/\/[^?#]+$/.test(endpoint)) {
-    throw invalid("endpoint", `must be an http or https address; got ${JSON.stringify(endpoint)}`);
-  }
+  if (endpoint !== undefined) checkEndpoint(endpoint);
   const host = (endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, "");
   // A certificate for `*.host` does not cover a name with a dot.
   const pathStyle = forcePathStyle ?? (endpoint !== undefined || bucket.includes("."));

@@ -32,7 +32,7 @@ import {
   type ReplaceAnswer,
   type StoreCapabilities,
 } from "../object/object-store.ts";
-import { invalid, parseS3Options, type S3CommonOptions, type S3Settings } from "../object/s3-options.ts";
+import { checkEndpoint, invalid, parseS3Options, type S3CommonOptions, type S3Settings } from "../object/s3-options.ts";
 import { SingleAttempt } from "./single-attempt.ts";
 
 /** Where the bucket is, and who asks: a client of yours, or what a new one is made of. */
@@ -63,6 +63,7 @@ export function s3Store(options: S3StoreOptions): ObjectStore {
 }
 
 function newClient({ endpoint, region, credentials, forcePathStyle }: S3StoreOptions): S3Client {
+  if (endpoint !== undefined) checkEndpoint(endpoint);
   const pathStyle = forcePathStyle ?? endpoint !== undefined;
   const place = region ?? (endpoint === undefined ? undefined : "auto");
   return new S3Client({

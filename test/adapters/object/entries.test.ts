@@ -49,5 +49,9 @@ describe("the entries of the package", () => {
         expect(() => make(wrong)).toThrow(expect.objectContaining({ code: "InvalidOption" }));
       }
     }
+    for (const make of [s3Ledger, s3FetchLedger, r2Ledger] as ((options: unknown) => unknown)[]) {
+      for (const none of [undefined, null, "bucket"])
+        expect(() => make(none)).toThrow(expect.objectContaining({ code: "InvalidOption" }));
+    }
   });
 });

@@ -314,6 +314,7 @@ describe("options", () => {
     ["a bucket that is none", { ...base, endpoint, bucket: "a/b" }],
     ["a prefix that some client changes", { ...base, endpoint, prefix: "a/../b" }],
     ["no prefix", { ...base, endpoint, prefix: "" }],
+    ["an endpoint that is no address", { ...base, endpoint: "127.0.0.1:1" }],
     ["an option that there is not", { ...base, endpoint, retries: 3 }],
     ["no time", { ...base, endpoint, requestTimeoutMs: 0 }],
     ["no requests at once", { ...base, endpoint, parallel: 0 }],
