@@ -2,7 +2,8 @@ import type { CommitBuilder } from "./commit-builder.ts";
 import { type CombineKind, ItemKind } from "./commit.ts";
 import { InvalidArgumentError } from "./errors.ts";
 import { encodeKey, type Key } from "./key.ts";
-import { parseOptions, type SetOptions, show } from "./options.ts";
+import { parseOptions, type SetOptions } from "./options.ts";
+import { show } from "./show.ts";
 
 /** A condition of an atomic commit. An entry that was read can be passed as it is. */
 export interface VersionCheck {
@@ -31,7 +32,12 @@ export class Atomic {
 
   /** Commits only if each of these entries still has the version given. Looks at the state before the commit. */
   check(...checks: readonly VersionCheck[]): this {
-    for (const { key, version } of checks) {
+    for (const given of checks as readonly unknown[]) {
+      if (typeof given !== "object" || given === null) {
+        const message = `check: an entry, or { key, version }, with version null for absent; received ${show(given)}`;
+        throw new InvalidArgumentError("InvalidArgument", message);
+      }
+      const { key, version } = given as VersionCheck;
       if (version !== null && !(typeof version === "number" && Number.isSafeInteger(version) && version >= 1)) {
         throw new InvalidArgumentError(
           "InvalidArgument",
@@ -43,7 +49,7 @@ export class Atomic {
     return this;
   }
 
-  set(key: Key, value: unknown, options?: SetOptions): this {
+  set<T = unknown>(key: Key, value: T, options?: SetOptions): this {
     const { expireIn } = parseOptions("set", "set", options);
     this.#open().set(encodeKey(key), value, expireIn);
     return this;
@@ -100,6 +106,6 @@ export function checkOperand(name: string, operand: unknown): number | bigint {
   if (typeof operand === "bigint" || (typeof operand === "number" && !Number.isNaN(operand))) return operand;
   throw new InvalidArgumentError(
     "InvalidArgument",
-    `${name}: the operand is a number or a bigint; received ${show(operand)}`,
+    `${name}: the operand is a bigint, or a number other than NaN; received ${show(operand)}`,
   );
 }

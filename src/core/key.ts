@@ -1,5 +1,6 @@
 import { fromBinaryString, MalformedBytes, toBinaryString } from "./bytes.ts";
 import { InvalidArgumentError } from "./errors.ts";
+import { show } from "./show.ts";
 
 /** One part of a key. Parts of different types are different keys: `1`, `1n` and `"1"` are three. */
 export type KeyPart = string | number | bigint | boolean | Uint8Array;
@@ -27,7 +28,7 @@ const ESCAPED_ZERO = "\0\xff";
 
 export function encodeKey(key: Key): EncodedKey {
   if (!Array.isArray(key))
-    throw new InvalidArgumentError("InvalidKey", `A key is an array of parts; received ${describe(key)}`);
+    throw new InvalidArgumentError("InvalidKey", `A key is an array of parts; received ${show(key)}`);
   if (key.length === 0) throw new InvalidArgumentError("InvalidKey", "A key has at least one part");
   let encoded = "";
   for (let i = 0; i < key.length; i++) {
@@ -67,13 +68,17 @@ export function encodePart(part: KeyPart): string {
   if (typeof part === "boolean") return part ? "\x06" : "\x05";
   if (typeof part === "bigint") return `\x04${encodeBigint(part)}`;
   if (part instanceof Uint8Array) {
-    if (part.length > keyBytesMax) throw new InvalidArgumentError("InvalidKey", `${part.length} bytes are too long`);
+    if (part.length > keyBytesMax)
+      throw new InvalidArgumentError(
+        "InvalidKey",
+        `${part.length} bytes are too long: a key has at most ${keyBytesMax}, encoded`,
+      );
     if (part.length === 0) refuseDetached(part);
     return `\x01${escapeZeros(toBinaryString(part))}${END}`;
   }
   throw new InvalidArgumentError(
     "InvalidKey",
-    `string, number, bigint, boolean or Uint8Array expected; received ${describe(part)}`,
+    `string, number, bigint, boolean or Uint8Array expected; received ${show(part)}`,
   );
 }
 
@@ -167,7 +172,10 @@ const unescapeZeros = (text: string): string => (text.includes(END) ? text.repla
 function utf8(text: string): string {
   // Each character becomes at least one byte.
   if (text.length > keyBytesMax)
-    throw new InvalidArgumentError("InvalidKey", `a string of ${text.length} characters is too long`);
+    throw new InvalidArgumentError(
+      "InvalidKey",
+      `a string of ${text.length} characters is too long: a key has at most ${keyBytesMax} bytes, encoded`,
+    );
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return utf8Slow(text);
   return text;
 }
@@ -284,9 +292,4 @@ function decodeBigint(encoded: string, from: number, end: number): bigint {
   for (let at = from + 2; at < end; at++) digits += (encoded.charCodeAt(at) ^ flip).toString(16).padStart(2, "0");
   const magnitude = digits === "" ? 0n : BigInt(`0x${digits}`);
   return negative ? -magnitude : magnitude;
-}
-
-function describe(value: unknown): string {
-  if (value === null) return "null";
-  return typeof value === "object" ? (Array.isArray(value) ? "an array" : "an object") : typeof value;
 }

@@ -5,7 +5,8 @@ import { isPromise, type MaybePromise } from "./environment.ts";
 import { InvalidArgumentError } from "./errors.ts";
 import { type EncodedKey, encodeKey, type Key } from "./key.ts";
 import type { Layer } from "./layers.ts";
-import { type ReadOptions, show } from "./options.ts";
+import { type ReadOptions } from "./options.ts";
+import { show } from "./show.ts";
 import { again, expired, later } from "./late-reads.ts";
 import {
   beforeRead,

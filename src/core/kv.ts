@@ -9,6 +9,7 @@ import { deleteAll, type DeleteContext } from "./delete-all.ts";
 import type { Engine } from "./engine.ts";
 import type { Entry } from "./entry.ts";
 import type { EntryIterator } from "./entry-iterator.ts";
+import { isPromise } from "./environment.ts";
 import { InvalidArgumentError, KVError } from "./errors.ts";
 import { Emitter, type KVEvents } from "./events.ts";
 import { Freshness } from "./freshness.ts";
@@ -30,18 +31,18 @@ import {
   type KVOptions,
   type ListOptions,
   type OpenOptions,
-  isOpenOption,
   parseOptions,
   type ReadOptions,
   type RepairOptions,
   type SetOptions,
-  show,
+  splitOptions,
   type SyncOptions,
   type TransactionOptions,
   type VacuumOptions,
   type WatchIteratorOptions,
   type WatchOptions,
 } from "./options.ts";
+import { show } from "./show.ts";
 import { Pacer } from "./pacer.ts";
 import type { Query } from "./query.ts";
 import { count, iterate, listAll, listKeys } from "./query-reads.ts";
@@ -148,10 +149,7 @@ export class CoreKV {
 
   /** Parts options of the constructor from those of `open`, for the static `open` of an entry. */
   protected static splitOptions(options: (KVOptions & OpenOptions) | undefined): [KVOptions, OpenOptions] {
-    const own: Record<string, unknown> = {};
-    const opening: Record<string, unknown> = {};
-    for (const [name, value] of Object.entries(options ?? {})) (isOpenOption(name) ? opening : own)[name] = value;
-    return [own, opening];
+    return splitOptions(options);
   }
 
   /** True from the time that `open` has succeeded until `close` is called. */
@@ -195,7 +193,7 @@ export class CoreKV {
     }
     this.#lifecycle.endClosing();
     if (transaction !== undefined) {
-      const message = `A transaction was open when the database was closed: ${transaction.state.size} staged operations were dropped`;
+      const message = `A transaction was open when the database was closed: the operations staged in it, ${transaction.state.size}, were dropped`;
       throw new KVError("TransactionOpen", message, { outcome: "not committed" });
     }
   }
@@ -210,6 +208,8 @@ export class CoreKV {
    * @throws KVError `Closed` when nobody would wait for it any more.
    */
   defer<T>(promise: Promise<T>, onError?: (error: unknown) => void): Promise<T> {
+    if (!isPromise(promise))
+      throw new InvalidArgumentError("InvalidArgument", `defer takes a promise; received ${show(promise)}`);
     if (this.#lifecycle.isClosed) throw closedError();
     this.#parts.deferred.add(promise, onError);
     return promise;
@@ -218,7 +218,7 @@ export class CoreKV {
   // --- writing -----------------------------------------------------------------------------------------------------
 
   /** Writes a value under a key. Encoded before it returns: changing the value afterwards changes nothing. */
-  set(key: Key, value: unknown, options?: SetOptions): Promise<CommitResult> {
+  set<T = unknown>(key: Key, value: T, options?: SetOptions): Promise<CommitResult> {
     try {
       const engine = this.#lifecycle.engine();
       const expireIn = options === undefined ? 0 : parseOptions("set", "set", options).expireIn;
@@ -482,9 +482,7 @@ export class CoreKV {
   async backup(path: string | FileUrl, options?: BackupOptions): Promise<BackupResult> {
     const parsed = parseOptions("backup", "backup", options);
     this.#lifecycle.indexed();
-    const target = typeof path === "string" ? path : this.#platform.ledgerAt(path, {}).name;
-    if (target === "") throw new InvalidArgumentError("InvalidArgument", "backup: the path is empty");
-    return this.#lifecycle.whileOpen().maintenance.backup(target, parsed);
+    return this.#lifecycle.whileOpen().maintenance.backup(this.#platform.ledgerAt(path, {}).name, parsed);
   }
 
   /**

@@ -2,7 +2,7 @@ import type { Environment } from "./environment.ts";
 import { InvalidArgumentError } from "./errors.ts";
 import type { FileWork } from "./file-work.ts";
 import type { Ledger } from "./ledger.ts";
-import { show } from "./options.ts";
+import { show } from "./show.ts";
 
 /** A `file:` URL: as much of `URL` as is used here. */
 export interface FileUrl {

@@ -1,5 +1,6 @@
 import { type CursorPlace, type EntryOrder, parseCursor } from "./entry.ts";
 import { InvalidArgumentError } from "./errors.ts";
+import { show } from "./show.ts";
 
 /** Options of `new KV(...)`. */
 export interface KVOptions {
@@ -296,6 +297,7 @@ type Parsed<S> = { readonly [K in keyof S]: S[K] extends OptionSpec<infer T> ? T
 /** Names that people coming from elsewhere try, and what they are called here. */
 const RENAMED: Readonly<Record<string, string>> = {
   ledgerCacheSize: "cacheBytesMax (in bytes; ledgerCacheSize counted megabytes)",
+  enableIndexCache: "sideIndex",
   expiresIn: "expireIn (in milliseconds)",
   ttl: "expireIn (in milliseconds)",
   syncInterval: "syncIntervalMs",
@@ -308,20 +310,9 @@ const RENAMED: Readonly<Record<string, string>> = {
 export function parseOptions<K extends keyof Specs>(kind: K, context: string, given: unknown): Parsed<Specs[K]> {
   const specs = SPECS[kind] as Readonly<Record<string, OptionSpec<unknown>>>;
   const parsed: Record<string, unknown> = {};
-  if (given !== undefined && (typeof given !== "object" || given === null || Array.isArray(given))) {
-    const names = Object.keys(specs).join(", ");
-    throw new InvalidArgumentError(
-      "InvalidOption",
-      `${context}: options are an object with ${names}; received ${show(given)}`,
-    );
-  }
-  for (const [name, value] of Object.entries(given ?? {})) {
+  for (const [name, value] of optionsIn(given, Object.keys(specs), context)) {
     const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
-    if (spec === undefined) {
-      const hint =
-        RENAMED[name] === undefined ? `known are ${Object.keys(specs).join(", ")}` : `here it is ${RENAMED[name]}`;
-      throw new InvalidArgumentError("InvalidOption", `${context}: there is no option ${name}; ${hint}`);
-    }
+    if (spec === undefined) throw unknownOption(name, Object.keys(specs), context);
     if (value === undefined) continue;
     const accepted = spec.rule(value);
     if (accepted === undefined) {
@@ -348,14 +339,33 @@ export function parseListOptions(context: string, given: unknown): Parsed<Specs[
   );
 }
 
-/** True for the name of an option of `open`. */
-export function isOpenOption(name: string): boolean {
-  return Object.hasOwn(SPECS.open, name);
+/** Parts options of `new KV` from those of `open`, where both are given at once. */
+export function splitOptions(given: unknown): [KVOptions, OpenOptions] {
+  const context = "KV.open";
+  const known = [...Object.keys(SPECS.kv), ...Object.keys(SPECS.open)];
+  const own: Record<string, unknown> = {};
+  const opening: Record<string, unknown> = {};
+  for (const [name, value] of optionsIn(given, known, context)) {
+    if (!known.includes(name)) throw unknownOption(name, known, context);
+    (Object.hasOwn(SPECS.open, name) ? opening : own)[name] = value;
+  }
+  return [own, opening];
 }
 
-/** A received value, for a message. */
-export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
-  if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
-  return typeof value === "function" ? "a function" : String(value);
+function optionsIn(given: unknown, known: readonly string[], context: string): [name: string, value: unknown][] {
+  if (given === undefined) return [];
+  if (typeof given === "object" && given !== null && !Array.isArray(given)) return Object.entries(given);
+  const message = `${context}: options are an object with ${known.join(", ")}; received ${show(given)}`;
+  throw new InvalidArgumentError("InvalidOption", message);
+}
+
+function unknownOption(name: string, known: readonly string[], context: string): InvalidArgumentError {
+  const renamed = Object.hasOwn(RENAMED, name) ? `here it is ${RENAMED[name]}` : undefined;
+  const elsewhere = Object.hasOwn(SPECS.open, name)
+    ? "it is one of open"
+    : Object.hasOwn(SPECS.kv, name)
+      ? "it is one of new KV"
+      : undefined;
+  const hint = renamed ?? elsewhere ?? `known are ${known.join(", ")}`;
+  return new InvalidArgumentError("InvalidOption", `${context}: there is no option ${name}; ${hint}`);
 }

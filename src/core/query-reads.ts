@@ -15,7 +15,7 @@ import type { Snapshot } from "./source.ts";
 
 export function iterate<T>(context: ReadContext, query: Query, options: ListOptions | undefined): EntryIterator<T> {
   const open: OpenIterator = { iterator: undefined, snapshot: undefined };
-  const iterator = makeIterator<T>(context, query, options, open);
+  const iterator = makeIterator<T>(context, query, parseListOptions("iterate", options), open);
   context.snapshots.watchIterator(iterator, open);
   return iterator;
 }
@@ -23,12 +23,11 @@ export function iterate<T>(context: ReadContext, query: Query, options: ListOpti
 function makeIterator<T>(
   context: ReadContext,
   query: Query,
-  options: ListOptions | undefined,
+  parsed: ReturnType<typeof parseListOptions>,
   open: OpenIterator,
 ): EntryIterator<T> {
   const { environment, pacer, lifecycle, transactions, snapshots } = context;
   const engine = lifecycle.indexed();
-  const parsed = parseListOptions("iterate", options);
   const compiled = compileQuery(query);
   const transaction = transactions.current;
   const staged = transaction?.state;
@@ -64,7 +63,7 @@ export function listAll<T>(context: ReadContext, query: Query, options: ListOpti
   return whole(context, () => {
     // Walked to its end here: nobody can drop it before.
     const open: OpenIterator = { iterator: undefined, snapshot: undefined };
-    const iterator = makeIterator<T>(context, query, options, open);
+    const iterator = makeIterator<T>(context, query, parseListOptions("listAll", options), open);
     open.iterator = { deref: () => iterator };
     return iterator.collect();
   });

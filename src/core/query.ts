@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from "./errors.ts";
 import { type EncodedKey, encodePart, type KeyPart, keyBytesMax, partEnd } from "./key.ts";
+import { show } from "./show.ts";
 
 /** A range of one key part, both ends inclusive. A missing end stays within the other end's type; `{}` is any part. */
 export interface KeyRange {
@@ -44,7 +45,10 @@ interface PartRange {
 /** @throws InvalidArgumentError `InvalidQuery` */
 export function compileQuery(query: Query): CompiledQuery {
   if (!Array.isArray(query))
-    throw new InvalidArgumentError("InvalidQuery", "A query is an array of key parts and ranges");
+    throw new InvalidArgumentError(
+      "InvalidQuery",
+      `A query is an array of key parts and ranges; received ${show(query)}`,
+    );
   const ranges: PartRange[] = [];
   let prefix = "";
   for (let i = 0; i < query.length; i++) {

@@ -7,6 +7,7 @@ import { decodeKey, type EncodedKey } from "./key.ts";
 import { type Layer, LayeredView } from "./layers.ts";
 import type { Snapshot, ValueSource } from "./source.ts";
 import { type Change, type Row, resolve } from "./resolve.ts";
+import { show } from "./show.ts";
 import { StagedRows } from "./staged-rows.ts";
 import { decodeValue } from "./value.ts";
 
@@ -155,7 +156,7 @@ export class StagedState implements ValueSource {
 }
 
 export function typeMismatch(key: EncodedKey): KVError {
-  const shown = decodeKey(key).map(String).join(", ");
+  const shown = decodeKey(key).map(show).join(", ");
   return new KVError(
     "TypeMismatch",
     `What is stored under [${shown}] and the operand of a sum, min or max do not fit together`,

@@ -100,7 +100,7 @@ export class Transaction {
     return (await this.listKeys(query)).length;
   }
 
-  set(key: Key, value: unknown, options?: SetOptions): void {
+  set<T = unknown>(key: Key, value: T, options?: SetOptions): void {
     const { expireIn } = parseOptions("set", "set", options);
     this.#open().set(encodeKey(key), value, expireIn);
   }

@@ -3,7 +3,8 @@ import { InvalidArgumentError, KVError } from "../core/errors.ts";
 import type { Key, KeyPart } from "../core/key.ts";
 import type { CoreKV } from "../core/kv.ts";
 import type { OpenTarget } from "../core/open-target.ts";
-import { type KVOptions, type OpenOptions, show } from "../core/options.ts";
+import { type KVOptions, type OpenOptions } from "../core/options.ts";
+import { show } from "../core/show.ts";
 import type { Query } from "../core/query.ts";
 import type { WatchCallback } from "../core/watch.ts";
 
@@ -188,7 +189,10 @@ const NAMES: readonly string[] = ["database", "options", "base", "ttl"] satisfie
 
 function parse(options: FoliokvDriverOptions): { readonly base: readonly KeyPart[]; readonly ttl: number | undefined } {
   const unknown = Object.keys(options ?? {}).find((name) => !NAMES.includes(name));
-  if (unknown !== undefined) throw invalid(unknown, `no option; there are ${NAMES.join(", ")}`, options);
+  if (unknown !== undefined) {
+    const message = `foliokvDriver: there is no option ${unknown}; known are ${NAMES.join(", ")}`;
+    throw new InvalidArgumentError("InvalidOption", message);
+  }
   const { database, base = [], ttl } = options ?? {};
   if ((typeof database !== "string" && typeof database !== "object") || database === null)
     throw invalid("database", "an open database, a path, a file: URL or a ledger", database);

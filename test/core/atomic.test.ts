@@ -106,6 +106,9 @@ describe("checks", () => {
     expect(() => db.atomic().check({ key: [], version: null })).toThrow(
       expect.objectContaining({ code: "InvalidKey" }),
     );
+    // What `getEntry` gives for an absent key is no check: whether absence is meant has to be said.
+    for (const check of [null, undefined, "a", 5])
+      expect(() => db.atomic().check(check as never)).toThrow(expect.objectContaining({ code: "InvalidArgument" }));
     // What an open transaction has staged has no version to be checked.
     await db.beginTransaction();
     const { version } = await db.set(["a"], 1);

@@ -272,7 +272,26 @@ describe("close", () => {
   });
 });
 
+describe("targets that would make strange folders", () => {
+  test("are refused: addresses, and the names that others have for memory", async () => {
+    for (const target of ["file:///tmp/a.db", "s3://bucket/a", "https://a.example/b.db", ":memory:"])
+      await expect(KV.open(target)).rejects.toMatchObject({ code: "InvalidArgument" });
+    await expect(KV.open({ href: "file:///tmp/%zz" })).rejects.toMatchObject({ code: "InvalidArgument" });
+    expect(existsSync(":memory:") || existsSync("file:") || existsSync("s3:")).toBe(false);
+    using folder = temporaryFolder();
+    await using db = await KV.open(folder.file("a:b.db"));
+    for (const target of [undefined, null, 5, {}, "", "s3://bucket/a"] as never[])
+      await expect(db.backup(target)).rejects.toMatchObject({ code: "InvalidArgument" });
+  });
+});
+
 describe("defer", () => {
+  test("takes a promise, and nothing else", async () => {
+    await using db = await KV.open(memoryLedger());
+    for (const promise of [undefined, 5, () => 1] as never[])
+      expect(() => db.defer(promise)).toThrow(expect.objectContaining({ code: "InvalidArgument" }));
+  });
+
   test("returns the promise, and close waits for it, and for what it defers in turn", async () => {
     const db = await KV.open(memoryLedger());
     const order: string[] = [];

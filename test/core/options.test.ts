@@ -85,7 +85,10 @@ test("defaults are what is documented", () => {
 describe("names that nobody knows", () => {
   test.each<[Kind, string, string]>([
     ["kv", "ledgerCacheSize", "cacheBytesMax"],
+    ["kv", "enableIndexCache", "sideIndex"],
     ["kv", "syncInterval", "syncIntervalMs"],
+    ["kv", "readOnly", "one of open"],
+    ["open", "autoSync", "one of new KV"],
     ["set", "expiresIn", "expireIn"],
     ["set", "ttl", "expireIn"],
   ])("%s: %s is told to be %s here", (kind, theirs, ours) => {
@@ -99,6 +102,16 @@ describe("names that nobody knows", () => {
       expect(() => parseOptions("list", "call", { [name]: 1 })).toThrow(name);
     }
     expect(() => parseOptions("list", "call", JSON.parse('{"__proto__":1}'))).toThrow(expect.objectContaining(refused));
+  });
+});
+
+describe("options of KV.open", () => {
+  test("are those of new KV and of open, in an object", async () => {
+    for (const options of [5, true, null, "autoSync", [], { limit: 1 }] as never[])
+      await expect(KV.open(memoryLedger(), options)).rejects.toMatchObject(refused);
+    await expect(KV.open(memoryLedger(), { limit: 1 } as never)).rejects.toThrow(/KV\.open.*autoSync.*readOnly/);
+    await using db = await KV.open(memoryLedger(), { autoSync: false, readOnly: false });
+    expect(db.isOpen()).toBe(true);
   });
 });
 

@@ -65,6 +65,11 @@ export async function writing(db: KV): Promise<void> {
   is<number>()(await db.deleteAll(["a", {}, { from: 1, to: 5 }, { from: "a" }], { atomic: false }));
   const key: readonly KeyPart[] = ["a"];
   await db.set(key, null);
+  await db.set<User>(key, { name: "Alice" });
+  db.atomic().set<User>(key, { name: "Alice" });
+  await db.transaction((tx) => tx.set<User>(key, { name: "Alice" }));
+  // @ts-expect-error: not what was said to be set
+  await db.set<User>(key, { name: 5 });
 
   // @ts-expect-error: a key is an array
   await db.set("a", 1);
