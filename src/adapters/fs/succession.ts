@@ -243,7 +243,10 @@ export class Succession {
   #replacing(): ReplacingCalls {
     const { replacing, networkFileSystemChecked, path } = this.#options;
     if (replacing === undefined || !networkFileSystemChecked)
-      throw new KVError("VacuumRefused", `On what file system ${path} lies could not be asked (Deno: by --allow-sys)`);
+      throw new KVError(
+        "VacuumRefused",
+        `On what file system ${path} lies could not be asked (Deno tells it with --allow-all only)`,
+      );
     return replacing;
   }
 
