@@ -45,6 +45,12 @@ export class BlockContents {
   /** Where the entries begin in the block that was written with them. */
   starts: Uint32Array = new Uint32Array(0);
   count = 0;
+  /** What `sumUp` found: characters of all keys, and bytes of the values and numbers that stand in the entries. */
+  keyBytes = 0;
+  inlineBytes = 0;
+  highestVersion = 0;
+  /** Of those that are safe integers from 0; 0 if there are none. */
+  lowestTimestamp = 0;
 
   /** `checksum`: of a value in a record. */
   add(key: EncodedKey, row: Row, kind: number, valueLength: number, place: number, checksum = 0): void {
@@ -62,18 +68,39 @@ export class BlockContents {
     numbers[at + Field.checksum] = checksum;
   }
 
-  clear(): void {
-    this.count = 0;
+  sumUp(): void {
+    const { keys, numbers, count } = this;
+    let keyBytes = 0;
+    let inlineBytes = 0;
+    let highestVersion = 0;
+    let lowestTimestamp = Infinity;
+    for (let i = 0, at = 0; i < count; i++, at += FIELDS) {
+      keyBytes += keys[i].length;
+      const kind = numbers[at + Field.kind];
+      if (kind === EntryKind.value || kind === EntryKind.numeric) inlineBytes += numbers[at + Field.valueLength];
+      const version = numbers[at + Field.version];
+      if (version > highestVersion) highestVersion = version;
+      const timestamp = numbers[at + Field.timestamp];
+      if (timestamp < lowestTimestamp && timestamp >= 0 && Number.isSafeInteger(timestamp)) lowestTimestamp = timestamp;
+    }
+    this.keyBytes = keyBytes;
+    this.inlineBytes = inlineBytes;
+    this.highestVersion = highestVersion;
+    this.lowestTimestamp = lowestTimestamp === Infinity ? 0 : lowestTimestamp;
   }
 
-  /** Bytes of keys, without what all have in common, and of the values and numbers that stand in these entries. */
-  contentBytes(from: number, to: number, prefixLength: number): number {
-    let bytes = 0;
-    for (let i = from, at = from * FIELDS; i < to; i++, at += FIELDS) {
-      bytes += this.keys[i].length - prefixLength;
-      if (isInline(this.numbers[at + Field.kind])) bytes += this.numbers[at + Field.valueLength];
-    }
-    return bytes;
+  /** Some of the entries, by themselves. */
+  part(from: number, to: number): BlockContents {
+    const part = new BlockContents();
+    part.keys = this.keys.slice(from, to);
+    part.numbers = this.numbers.slice(from * FIELDS, to * FIELDS);
+    part.starts = new Uint32Array(to - from);
+    part.count = to - from;
+    return part;
+  }
+
+  clear(): void {
+    this.count = 0;
   }
 
   #grow(): void {
@@ -92,50 +119,31 @@ export class BlockContents {
 export interface WrittenBlock {
   readonly length: number;
   readonly prefixLength: number;
-  readonly highestVersion: number;
-  readonly lowestTimestamp: number;
   readonly masked: boolean;
 }
 
-/** Writes entries [from, to), which are at least one and in order, as a block. `staged` holds their values. */
+/** Writes entries, which are at least one and in order, as a block. `staged` holds their values. */
 export function writeBlock(
   writer: ByteWriter,
   contents: BlockContents,
-  from: number,
-  to: number,
   staged: Uint8Array,
   crc32: Crc32,
 ): WrittenBlock {
-  const { keys, numbers } = contents;
-  const prefixLength = commonPrefix(keys[from], keys[to - 1]);
-  let highestVersion = 0;
-  let lowestTimestamp = Infinity;
-  let bytesMax = 0;
-  for (let i = from, at = from * FIELDS; i < to; i++, at += FIELDS) {
-    const version = numbers[at + Field.version];
-    if (version > highestVersion) highestVersion = version;
-    const timestamp = numbers[at + Field.timestamp];
-    if (timestamp < lowestTimestamp && timestamp >= 0 && Number.isSafeInteger(timestamp)) lowestTimestamp = timestamp;
-    bytesMax += keys[i].length;
-    if (isInline(numbers[at + Field.kind])) bytesMax += numbers[at + Field.valueLength];
-  }
-  if (lowestTimestamp === Infinity) lowestTimestamp = 0;
+  contents.sumUp();
+  const { keys, count, highestVersion, lowestTimestamp, keyBytes, inlineBytes } = contents;
+  const prefixLength = commonPrefix(keys[0], keys[count - 1]);
   const start = beginPiece(writer);
-  const room = writer.room(bytesMax + (to - from + 1) * ENTRY_BYTES_MAX + PIECE_TAIL_BYTES);
-  let at = putCompact(room, 0, to - from);
+  const room = writer.room(keyBytes + inlineBytes + (count + 1) * ENTRY_BYTES_MAX + PIECE_TAIL_BYTES);
+  let at = putCompact(room, 0, count);
   at = putCompact(room, at, prefixLength);
-  for (let i = 0; i < prefixLength; i++) room[at++] = keys[from].charCodeAt(i);
+  for (let i = 0; i < prefixLength; i++) room[at++] = keys[0].charCodeAt(i);
   at = putCompact(room, at, highestVersion);
   at = putCompact(room, at, lowestTimestamp);
   const head = writer.length - start;
-  at = writeEntries(room, at, head, contents, from, to, staged, crc32, prefixLength, highestVersion, lowestTimestamp);
+  at = writeEntries(room, at, head, contents, staged, crc32, prefixLength);
   writer.advance(at);
   const masked = endPiece(writer, start, crc32);
-  return { length: writer.length - start, prefixLength, highestVersion, lowestTimestamp, masked };
-}
-
-function isInline(kind: number): boolean {
-  return kind === EntryKind.value || kind === EntryKind.numeric;
+  return { length: writer.length - start, prefixLength, masked };
 }
 
 /** `head`: what lies in the block before `room`. Returns where they end. */
@@ -143,20 +151,16 @@ function writeEntries(
   room: Uint8Array,
   at: number,
   head: number,
-  { keys, numbers, starts }: BlockContents,
-  from: number,
-  to: number,
+  { keys, numbers, starts, count, highestVersion, lowestTimestamp }: BlockContents,
   staged: Uint8Array,
   crc32: Crc32,
   prefixLength: number,
-  highestVersion: number,
-  lowestTimestamp: number,
 ): number {
   // The last entry that shares nothing: what later ones may begin with, up to where its key is stored.
   let other = "";
   let otherEnd = 0;
   let otherStart = 0;
-  for (let i = from, n = from * FIELDS; i < to; i++, n += FIELDS) {
+  for (let i = 0, n = 0; i < count; i++, n += FIELDS) {
     const key = keys[i];
     const start = at;
     starts[i] = head + at;

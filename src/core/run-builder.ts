@@ -17,7 +17,7 @@ import {
   writeFooter,
   writeRecord,
 } from "./run-format.ts";
-import { HashCollector, hashKey, LOCATION_BITS_MAX, type SortedHashes } from "./run-hash.ts";
+import { HashCollector, LOCATION_BITS_MAX, type SortedHashes } from "./run-hash.ts";
 import { type IndexEntry, LEAF_BLOCKS, type LeafEntry, TOP_BLOCKS_MAX, writeLeaf, writeTop } from "./run-index.ts";
 import type { LookupWriter } from "./run-lookup.ts";
 import { encodeNumeric } from "./value.ts";
@@ -97,6 +97,7 @@ export class RunBuilder {
   readonly #topBlocksMax: number;
   readonly #out = new ByteWriter(CHUNK_BYTES + CHUNK_BYTES / 4);
   #handedOut = 0;
+  /** With a sign. */
   #checksum = 0;
   /** The block in the making. */
   readonly #contents = new BlockContents();
@@ -212,7 +213,7 @@ export class RunBuilder {
       length: this.#handedOut,
       entries: this.#count,
       tombstones: this.#tombstones,
-      checksum: this.#checksum,
+      checksum: this.#checksum >>> 0,
       footerChecksum,
       openFrom: openingPlace(sections, top),
     };
@@ -244,37 +245,38 @@ export class RunBuilder {
 
   /** `nextKey`: with which another block begins. */
   #endBlock(nextKey = ""): void {
-    this.#writeBlocks(0, this.#contents.count);
+    this.#writeBlocks(this.#contents);
     this.#contents.clear();
     this.#staged.reset();
     this.#keyBytes = 0;
     this.#prefix = nextKey;
   }
 
-  /** Writes these of the entries as a block, or as two where they turn out larger than was thought. */
-  #writeBlocks(from: number, to: number): void {
-    const contents = this.#contents;
+  /** Writes entries as a block, or as two where they turn out larger than was thought. */
+  #writeBlocks(contents: BlockContents): void {
     const place = this.length;
     const before = this.#out.length;
-    const written = writeBlock(this.#out, contents, from, to, this.#staged.view(), this.#crc32);
-    const { length, prefixLength, highestVersion, lowestTimestamp } = written;
-    const { keys, starts } = contents;
-    if (starts[to - 1] >= 2 ** this.#offsetBits) {
+    const written = writeBlock(this.#out, contents, this.#staged.view(), this.#crc32);
+    const { length, prefixLength } = written;
+    const { keys, starts, count, highestVersion, lowestTimestamp } = contents;
+    if (starts[count - 1] >= 2 ** this.#offsetBits) {
       this.#out.truncate(before);
-      const middle = (from + to) >>> 1;
-      this.#writeBlocks(from, middle);
-      this.#writeBlocks(middle, to);
+      const middle = count >>> 1;
+      this.#writeBlocks(contents.part(0, middle));
+      this.#writeBlocks(contents.part(middle, count));
       return;
     }
-    if (to - from >= 4)
-      this.#learnOverhead(contents.contentBytes(from, to, prefixLength), length - prefixLength, to - from);
+    if (count >= 4) {
+      const contentBytes = contents.keyBytes + contents.inlineBytes - count * prefixLength;
+      this.#learnOverhead(contentBytes, length - prefixLength, count);
+    }
     const number = this.#blocks++;
     const offsets = 2 ** this.#offsetBits;
-    for (let i = from; i < to; i++) this.#hashes.add(hashKey(keys[i]), (number * offsets + starts[i]) % LOCATIONS);
-    this.#locationMax = number * offsets + starts[to - 1];
-    const first = keys[from];
+    this.#hashes.addAll(keys, starts, count, (number * offsets) % LOCATIONS);
+    this.#locationMax = number * offsets + starts[count - 1];
+    const first = keys[0];
     const separator = number === 0 ? 0 : commonPrefix(this.#lastKeyOfBlock, first) + 1;
-    this.#lastKeyOfBlock = keys[to - 1];
+    this.#lastKeyOfBlock = keys[count - 1];
     const key = first.slice(0, Math.max(separator, prefixLength));
     this.#index({ key, place, length, prefixLength, plain: !written.masked, highestVersion, lowestTimestamp });
     if (this.#out.length >= CHUNK_BYTES) this.#handOut();
@@ -370,7 +372,7 @@ export class RunBuilder {
   }
 
   #give(chunk: Uint8Array): void {
-    this.#checksum = this.#crc32(chunk, this.#checksum);
+    this.#checksum = this.#crc32(chunk, this.#checksum >>> 0) | 0;
     this.#handedOut += chunk.length;
     this.#options.sink(chunk);
   }

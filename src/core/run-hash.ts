@@ -65,12 +65,17 @@ export class HashCollector {
     this.#locationsEnd = 2 ** (PACKED_BITS - 32 + this.#partitionBits);
   }
 
-  /** `location` is below 2^33. */
-  add(hash: number, location: number): void {
-    const isCrowded = this.#size >> this.#partitionBits >= PER_PARTITION && this.#partitionBits < PARTITION_BITS.last;
-    if (isCrowded || location >= this.#locationsEnd) this.#divide();
-    this.#size++;
-    this.#put(hash, location);
+  /** Adds the hashes of the first `count` of these keys, which lie at `location`, below 2^33, and as much behind it as `offsets` says. */
+  addAll(keys: readonly EncodedKey[], offsets: ArrayLike<number>, count: number, location: number): void {
+    if (count === 0) return;
+    this.#size += count;
+    const last = location + offsets[count - 1];
+    while (this.#partitionBits < PARTITION_BITS.last && (this.#isCrowded || last >= this.#locationsEnd)) this.#divide();
+    for (let i = 0; i < count; i++) this.#put(hashKey(keys[i]), location + offsets[i]);
+  }
+
+  get #isCrowded(): boolean {
+    return this.#size >> this.#partitionBits > PER_PARTITION;
   }
 
   #put(hash: number, location: number): void {
