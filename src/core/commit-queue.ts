@@ -69,21 +69,20 @@ export class PendingCommit implements CommitRecord {
   }
 }
 
-/** Released commits that may stay in the list of those not indexed. */
-const UNINDEXED_SLACK = 1024;
+const NONE: readonly PendingCommit[] = [];
 
 /** The one queue of an instance: commits not yet appended, those under way, and which keys they touch. */
 export class CommitQueue {
   #waiting: PendingCommit[] = [];
   #head = 0;
   /** What was taken last, to be appended: commits of it may be pending still. */
-  #taken: readonly PendingCommit[] = [];
+  #taken = NONE;
   /** Appended and not yet met in the ledger, by counter. */
   readonly inFlight = new Map<number, PendingCommit>();
   /** The latest pending commit that touches a key, as far as anybody has asked: who only writes never pays for it. */
   readonly #byKey = new Map<EncodedKey, PendingCommit>();
-  /** Commits whose keys are not in there yet. */
-  #unindexed: PendingCommit[] = [];
+  /** The number of the last commit whose keys are in there. */
+  #indexedTo = 0;
   /** Places that are kept. */
   readonly #kept = new Set<PendingCommit>();
   #bytes = 0;
@@ -115,9 +114,6 @@ export class CommitQueue {
     this.#bytes += pending.payload.length;
     this.#count++;
     this.#last = pending;
-    this.#unindexed.push(pending);
-    if (this.#unindexed.length > 2 * this.#count + UNINDEXED_SLACK)
-      this.#unindexed = this.#unindexed.filter((each) => !each.released);
   }
 
   /** True if there is something that can be appended. */
@@ -184,7 +180,7 @@ export class CommitQueue {
 
   /** Puts back what was taken and is certain not to be in this generation, before everything that waits. */
   putBack(batch: readonly PendingCommit[]): void {
-    this.#taken = [];
+    this.#taken = NONE;
     this.#waiting = [...batch, ...this.#waiting.slice(this.#head)];
     this.#head = 0;
   }
@@ -201,10 +197,7 @@ export class CommitQueue {
     pending.released = true;
     this.#bytes -= pending.payload.length;
     this.#count--;
-    if (this.#count === 0) {
-      this.#unindexed.length = 0;
-      this.#taken = [];
-    }
+    if (this.#count === 0) this.#taken = NONE;
     if (this.#byKey.size === 0) return;
     for (const { key } of pending.commit.operations) {
       if (this.#byKey.get(key) === pending) this.#byKey.delete(key);
@@ -260,11 +253,19 @@ export class CommitQueue {
   }
 
   #index(): void {
-    for (const pending of this.#unindexed) {
+    this.#indexNew(this.#taken, 0);
+    this.#indexNew(this.#waiting, this.#head);
+    if (this.#last !== undefined) this.#indexedTo = this.#last.counter;
+  }
+
+  #indexNew(commits: readonly PendingCommit[], from: number): void {
+    let at = commits.length;
+    while (at > from && commits[at - 1].counter > this.#indexedTo) at--;
+    for (; at < commits.length; at++) {
+      const pending = commits[at];
       if (pending.released) continue;
       for (const { key } of pending.commit.operations) this.#byKey.set(key, pending);
     }
-    this.#unindexed.length = 0;
   }
 }
 

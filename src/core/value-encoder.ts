@@ -47,7 +47,8 @@ export function encode(value: unknown): Uint8Array {
 class ValueEncoder {
   readonly #writer = new ByteWriter(4096);
   /** The objects met, the first of them in the list. */
-  readonly #listed: object[] = [];
+  readonly #listed = new Array<object | undefined>(LISTED_MAX).fill(undefined);
+  #count = 0;
   readonly #met = new Set<object>();
   /** While a graph is written: the place in the table of everything that is shared. */
   #places: ReadonlyMap<object, number> | undefined;
@@ -61,7 +62,7 @@ class ValueEncoder {
       this.#writer.reset();
       this.#graph(value);
     } finally {
-      this.#listed.length = 0;
+      while (this.#count > 0) this.#listed[--this.#count] = undefined;
       if (this.#met.size > 0) this.#met.clear();
       this.#places = undefined;
     }
@@ -132,9 +133,9 @@ class ValueEncoder {
       return true;
     }
     const listed = this.#listed;
-    if (listed.includes(value)) throw metAgain;
-    if (listed.length < LISTED_MAX) {
-      listed.push(value);
+    for (let i = 0; i < this.#count; i++) if (listed[i] === value) throw metAgain;
+    if (this.#count < LISTED_MAX) {
+      listed[this.#count++] = value;
     } else {
       if (this.#met.has(value)) throw metAgain;
       this.#met.add(value);
