@@ -13,7 +13,8 @@ export interface VersionCheck {
 }
 
 /** What became of an atomic commit: its version, or that a check failed and nothing was done. */
-export type AtomicResult = { readonly ok: true; readonly version: number } | { readonly ok: false };
+export type AtomicResult =
+  { readonly ok: true; readonly version: number } | { readonly ok: false; readonly version?: undefined };
 
 /**
  * Gathers conditions and operations and commits them as one, all or none. Operations are encoded when they are called: changing a value

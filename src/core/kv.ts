@@ -427,6 +427,7 @@ export class CoreKV {
 
   /** Ends the watches with this query and this callback. True if there were any. */
   unwatch<T = unknown>(query: Query, callback: WatchCallback<T>): boolean {
+    checkListener(callback);
     return this.#parts.watches.remove(query, callback as WatchCallback);
   }
 

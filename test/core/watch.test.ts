@@ -121,6 +121,7 @@ describe("ending a watch", () => {
     unwatch();
     await db.set(["k", 1], 1);
     expect(db.unwatch(["k"], callbacks[1])).toBe(false);
+    expect(() => db.unwatch(["k"], 5 as never)).toThrow(expect.objectContaining({ code: "InvalidArgument" }));
     expect(db.unwatch(["k", { from: 1 }], callbacks[1])).toBe(true);
     expect(db.unwatch(["k", { from: 1 }], callbacks[1])).toBe(false);
     await db.set(["k", 1], 1);

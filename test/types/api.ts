@@ -142,6 +142,9 @@ export async function committing(db: KV): Promise<void> {
   if (result.ok) is<number>()(result.version);
   // @ts-expect-error: there is no version where nothing was committed
   else result.version.toFixed();
+  const { ok, version } = result;
+  is<boolean>()(ok);
+  is<number | undefined>()(version);
 
   is<string>()(
     await db.transaction(

@@ -112,7 +112,7 @@ async function openFile(
     return new FileSession(session, file, generation);
   } catch (error) {
     file?.close();
-    throw fromSystem(error, `${path} cannot be opened`);
+    throw fromSystem(error, `${path} cannot be opened${options.readOnly ? "" : " for writing"}`);
   }
 }
 
@@ -198,11 +198,11 @@ function checkFileSystem(calls: FileSystemCalls, path: string, allowed: boolean)
 function refuseAddress(path: string): void {
   const hint =
     path === ":memory:"
-      ? "for a database in memory open memoryLedger() of foliokv/memory"
+      ? "is no path: for a database in memory open memoryLedger() of foliokv/memory"
       : /^[a-z][a-z\d+.-]+:\/\//i.test(path)
         ? "is an address, not a path: for a file pass a URL object, for a bucket a ledger"
         : undefined;
-  if (hint !== undefined) throw new InvalidArgumentError("InvalidArgument", `fsLedger: "${path}": ${hint}`);
+  if (hint !== undefined) throw new InvalidArgumentError("InvalidArgument", `"${path}" ${hint}`);
 }
 
 function fromFileUrl(url: { readonly href: string } | undefined): string {
@@ -211,7 +211,7 @@ function fromFileUrl(url: { readonly href: string } | undefined): string {
     typeof href === "string" && href.startsWith("file:///") ? decoded(href.slice("file://".length)) : undefined;
   if (path === undefined) {
     const received = typeof href === "string" ? href : url === null ? "null" : typeof url;
-    throw new InvalidArgumentError("InvalidArgument", `fsLedger: a path or a file: URL; received ${received}`);
+    throw new InvalidArgumentError("InvalidArgument", `A path or a file: URL is needed; received ${received}`);
   }
   // file:///C:/folder is C:/folder
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1) : path;
