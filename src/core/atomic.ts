@@ -33,19 +33,16 @@ export class Atomic {
 
   /** Commits only if each of these entries still has the version given. Looks at the state before the commit. */
   check(...checks: readonly VersionCheck[]): this {
-    for (const given of checks as readonly unknown[]) {
-      if (typeof given !== "object" || given === null) {
-        const message = `check: an entry, or { key, version }, with version null for absent; received ${show(given)}`;
-        throw new InvalidArgumentError("InvalidArgument", message);
-      }
-      const { key, version } = given as VersionCheck;
+    // What was found absent is given as null.
+    for (const given of checks as readonly (VersionCheck | null)[]) {
+      const version = given?.version;
       if (version !== null && !(typeof version === "number" && Number.isSafeInteger(version) && version >= 1)) {
         throw new InvalidArgumentError(
           "InvalidArgument",
-          `check: version is that of an entry, or null for absent; received ${show(version)}`,
+          `check takes an entry, or { key, version } with null for absent; received ${show(version ?? given)}`,
         );
       }
-      this.#open().check({ key: encodeKey(key), version: version ?? 0 });
+      this.#open().check({ key: encodeKey((given as VersionCheck).key), version: version ?? 0 });
     }
     return this;
   }

@@ -1,7 +1,7 @@
 import type { Engine } from "./engine.ts";
 import { type HistoryEntry, readHistory } from "./history.ts";
 import { type HistoryOptions, parseOptions } from "./options.ts";
-import type { OpenHistory } from "./open-histories.ts";
+import type { OpenHistory } from "./open-history.ts";
 import { compileQuery, type Query } from "./query.ts";
 import { again } from "./late-reads.ts";
 import { beforeRead, type ReadContext } from "./read-view.ts";

@@ -6,7 +6,7 @@ import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
 import type { Ledger, LedgerCommit, LedgerNotice, LedgerSession } from "./ledger.ts";
 import { listRows } from "./listing.ts";
-import type { OpenHistory } from "./open-histories.ts";
+import type { OpenHistory } from "./open-history.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
 import { type Change, lastOfEachKey, type Resolution, type Row } from "./resolve.ts";

@@ -6,6 +6,7 @@ import { BlockCache } from "./block-cache.ts";
 import { type CommitResult, CommitSender, type Outcome } from "./commit-sender.ts";
 import { Deferred } from "./deferred.ts";
 import { deleteAll, type DeleteContext } from "./delete-all.ts";
+import { DroppedNet } from "./dropped.ts";
 import type { Engine } from "./engine.ts";
 import type { Entry } from "./entry.ts";
 import type { EntryIterator } from "./entry-iterator.ts";
@@ -19,7 +20,7 @@ import { encodeKey, type Key, type KeyPart } from "./key.ts";
 import { get, getEntry, getMany, has } from "./keyed-reads.ts";
 import { closedError, Lifecycle } from "./lifecycle.ts";
 import type { BackupResult } from "./maintenance.ts";
-import { OpenHistories } from "./open-histories.ts";
+import { OpenHistory } from "./open-history.ts";
 import { type FileUrl, ledgerOf, type OpenTarget, type Platform } from "./open-target.ts";
 import { TransactionSlot } from "./open-transaction.ts";
 import { openLedger, type OpeningContext } from "./opening.ts";
@@ -74,7 +75,8 @@ export class CoreKV {
   readonly #sender: CommitSender;
   readonly #transactions: TransactionSlot;
   readonly #watchIterators = new Set<{ end(): void }>();
-  readonly #histories: OpenHistories;
+  readonly #histories = new Set<OpenHistory>();
+  readonly #droppedHistories: DroppedNet<OpenHistory>;
   #closing: Promise<void> | undefined;
 
   constructor(options: KVOptions | undefined, platform: Platform) {
@@ -128,7 +130,7 @@ export class CoreKV {
     this.#lifecycle = lifecycle;
     this.#sender = base.sender;
     this.#transactions = transactions;
-    this.#histories = new OpenHistories(environment);
+    this.#droppedHistories = new DroppedNet(environment, (open) => open.end());
   }
 
   // --- opening and closing -----------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ export class CoreKV {
     if (opened !== undefined) {
       const drained = await deferred.drain(opened, timeoutMs);
       snapshots.endIterators(closedError());
-      this.#histories.end(closedError());
+      for (const open of [...this.#histories]) open.fail(closedError());
       watches.clear();
       for (const iterator of [...this.#watchIterators]) iterator.end();
       if (transaction !== undefined) this.#transactions.release(transaction);
@@ -373,9 +375,9 @@ export class CoreKV {
    * the first entry is asked for, or when the open transaction began. Reads the ledger again from its beginning.
    */
   scan<T = unknown>(query: Query, options?: HistoryOptions): AsyncGenerator<HistoryEntry<T>, void, undefined> {
-    const open = this.#histories.add();
+    const open = new OpenHistory(this.#histories);
     const entries = scan<T>(this.#parts, query, options, open);
-    this.#histories.watch(entries, open);
+    this.#droppedHistories.watch(entries, open);
     return entries;
   }
 

@@ -1,12 +1,9 @@
 /** A received value, for a message. */
 export function show(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
-  if (typeof value === "object" && value !== null) return showObject(value);
-  return typeof value === "function" ? "a function" : String(value);
-}
-
-function showObject(value: object): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return String(value);
   if (Array.isArray(value)) return "an array";
-  const name: unknown = (value as { constructor?: { name?: unknown } }).constructor?.name;
-  return typeof name !== "string" || name === "" || name === "Object" ? "an object" : `an instance of ${name}`;
+  const { name } = (value as { constructor?: { name?: unknown } }).constructor ?? {};
+  return typeof name === "string" && name !== "Object" ? `an instance of ${name}` : "an object";
 }

@@ -20,7 +20,7 @@ export class Refusal extends Error {
 
 /** The error that users get. */
 export function refusedValue(value: unknown, { culprit, message, below }: Refusal): InvalidArgumentError {
-  return invalidValue(`${pathTo(culprit, value, "", new Set()) ?? ""}${below}`, message);
+  return invalidValue(`${pathTo((each) => Object.is(each, culprit), value, "", new Set()) ?? ""}${below}`, message);
 }
 
 /** What cannot be kept, and where in the value it is. */
@@ -30,35 +30,32 @@ export function invalidValue(path: string, message: string, cause?: unknown): In
 
 /** Getters and Proxies may throw while a value is read. What is thrown otherwise, for want of memory, stays what it is. */
 export function thrownByValue(value: unknown, error: unknown): unknown {
-  const path = pathToThrower(value, "", new Set());
+  const path = pathTo(throwsWhenRead, value, "", new Set());
   if (path === undefined && error instanceof RangeError) return error;
   return invalidValue(path ?? "", `reading it throws ${error instanceof Error ? error.message : typeof error}`, error);
 }
 
-/** The path to the container that throws when it is read. */
-function pathToThrower(value: unknown, path: string, visited: Set<unknown>): string | undefined {
-  if (typeof value !== "object" || value === null || visited.has(value)) return undefined;
-  visited.add(value);
-  const held: [step: string, child: unknown][] = [];
+function throwsWhenRead(value: unknown): boolean {
   try {
-    for (const each of children(value)) held.push(each);
+    for (const _ of children(value)) continue;
+    return false;
   } catch {
-    return path;
+    return true;
   }
-  for (const [step, child] of held) {
-    const found = pathToThrower(child, path + step, visited);
-    if (found !== undefined) return found;
-  }
-  return undefined;
 }
 
-/** The path by which it is met first. */
-function pathTo(culprit: unknown, value: unknown, path: string, visited: Set<unknown>): string | undefined {
-  if (Object.is(value, culprit)) return path;
+/** The path by which what is looked for is met first. */
+function pathTo(
+  isIt: (value: unknown) => boolean,
+  value: unknown,
+  path: string,
+  visited: Set<unknown>,
+): string | undefined {
+  if (isIt(value)) return path;
   if (visited.has(value)) return undefined;
   visited.add(value);
   for (const [step, child] of children(value)) {
-    const found = pathTo(culprit, child, path + step, visited);
+    const found = pathTo(isIt, child, path + step, visited);
     if (found !== undefined) return found;
   }
   return undefined;

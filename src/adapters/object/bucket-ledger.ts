@@ -1,4 +1,3 @@
-import { InvalidArgumentError } from "../../core/errors.ts";
 import type { Ledger } from "../../core/ledger.ts";
 import { objectLedger, type ObjectLedgerOptions } from "./ledger.ts";
 import type { ObjectStore } from "./object-store.ts";
@@ -11,12 +10,8 @@ export function bucketLedger<Options extends BucketLedgerOptions>(
   makeStore: (options: Omit<Options, keyof BucketLedgerOptions>) => ObjectStore,
   options: Options,
 ): Ledger {
-  if (typeof (options as unknown) !== "object" || options === null)
-    throw new InvalidArgumentError(
-      "InvalidOption",
-      `Options are an object with bucket and prefix; received ${options === null ? "null" : typeof options}`,
-    );
-  const { writers, graceMs, ...rest } = options;
+  // Without any, the store says what it misses.
+  const { writers, graceMs, ...rest } = (options as Options | undefined | null) ?? ({} as Options);
   return objectLedger(makeStore(rest), {
     ...(writers === undefined ? {} : { writers }),
     ...(graceMs === undefined ? {} : { graceMs }),

@@ -1,6 +1,4 @@
-import { DroppedNet } from "./dropped.ts";
 import type { EngineState } from "./engine-state.ts";
-import type { Environment } from "./environment.ts";
 
 /** What a history that is being told holds, and what ends it from outside. Nothing here leads to its iterator: that may be dropped without a word. */
 export class OpenHistory {
@@ -10,12 +8,11 @@ export class OpenHistory {
   #isResting = false;
   #failure: unknown;
 
-  /** Made by `OpenHistories`. */
+  /** `all`: those of the instance that have begun and not ended. */
   constructor(all: Set<OpenHistory>) {
     this.#all = all;
   }
 
-  /** From now on it is known to those who end all histories. */
   begin(): void {
     this.#all.add(this);
   }
@@ -53,29 +50,5 @@ export class OpenHistory {
     const state = this.#state;
     this.#state = undefined;
     state?.retire();
-  }
-}
-
-/** The histories of one instance that have not been told to their end. */
-export class OpenHistories {
-  readonly #all = new Set<OpenHistory>();
-  readonly #dropped: DroppedNet<OpenHistory>;
-
-  constructor(environment: Environment) {
-    this.#dropped = new DroppedNet(environment, (open) => open.end());
-  }
-
-  add(): OpenHistory {
-    return new OpenHistory(this.#all);
-  }
-
-  /** What `entries` holds is released when it is dropped, too. */
-  watch(entries: object, open: OpenHistory): void {
-    this.#dropped.watch(entries, open);
-  }
-
-  /** The next entry that is asked for of any of them is this failure. */
-  end(failure: unknown): void {
-    for (const open of [...this.#all]) open.fail(failure);
   }
 }
