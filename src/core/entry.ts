@@ -19,6 +19,11 @@ export interface Entry<T = unknown> {
 export type EntryOrder = "key" | "version";
 
 class ListedEntry<T> implements Entry<T> {
+  static {
+    // What is printed is the name that users know.
+    Object.defineProperty(this, "name", { value: "Entry" });
+  }
+
   readonly key: KeyPart[];
   readonly value: T;
   readonly version: number | undefined;

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { KV } from "../../src/index.node.ts";
@@ -98,6 +99,15 @@ onEachOrdering((make) => {
     entry?.key.push("b");
     expect((await db.getEntry(["a"]))?.key).toEqual(["a"]);
   });
+});
+
+test("an entry is printed by the name that users know, without its cursor", async () => {
+  await using db = await KV.open(memoryLedger());
+  await db.set(["a"], 1);
+  const { version, timestamp } = (await db.getEntry(["a"])) ?? {};
+  const printed = `Entry { key: [ 'a' ], value: 1, version: ${version}, timestamp: ${timestamp} }`;
+  expect(inspect(await db.getEntry(["a"]), { breakLength: Infinity })).toBe(printed);
+  expect(inspect((await db.listAll([]))[0], { breakLength: Infinity })).toBe(printed);
 });
 
 test("an entry's times and version are those of the last write, wherever it came from", async () => {
