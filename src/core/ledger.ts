@@ -342,10 +342,10 @@ export interface LedgerSession {
   /** Current identity; changes with `reopen`. `undefined` while a read-only session waits for an empty ledger to be created. */
   readonly identity: LedgerIdentity | undefined;
   /**
-   * Set if `repair` had to do something for the ledger to be opened: the name of the copy, and whether it is the same ledger still. Left out where that
-   * never is.
+   * Set if `repair` had to do something for the ledger to be opened: the name of the copy, if there was anything to copy, and whether it is the same ledger
+   * still. Left out where that never is.
    */
-  readonly restored?: { readonly copy: string; readonly isSame: boolean } | undefined;
+  readonly restored?: { readonly copy: string | undefined; readonly isSame: boolean } | undefined;
   /** Position before the first commit that is not part of the snapshot. */
   readonly start: Position;
   /** The state at `start`, undefined where that is empty. Another one after `reopen` has said `continued`. */

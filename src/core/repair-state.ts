@@ -1,14 +1,21 @@
 import type { MaybePromise } from "./environment.ts";
-import { hasCode, KVError } from "./errors.ts";
+import { hasCode } from "./errors.ts";
 import type { EngineState } from "./engine-state.ts";
 import type { EncodedKey } from "./key.ts";
-import { applyTo, openSalvaged, type RepairContext, type RepairReport, report, walkAll } from "./repair.ts";
+import {
+  applyTo,
+  openSalvaged,
+  repairBy,
+  type RepairContext,
+  type RepairReport,
+  report,
+  type Restored,
+  walkAll,
+} from "./repair.ts";
 import { rescue } from "./rescue.ts";
 import { DamageNotes } from "./salvage.ts";
 import { buildWhole } from "./state-run.ts";
 
-/** Others' repairs and checkpoints that may come first. */
-const TRIES_MAX = 8;
 const READ_BYTES = 512 * 1024;
 
 /**
@@ -16,17 +23,11 @@ const READ_BYTES = 512 * 1024;
  * Takes some minutes, in which everything goes on: what authors acknowledge before they hear of it belongs into the report.
  */
 export async function repairKept(context: RepairContext): Promise<RepairReport> {
-  const { engine, ledger } = context;
-  if (engine.isReadOnly) throw new KVError("ReadOnly", `${ledger.name} was opened with readOnly`);
-  for (let tries = 0; tries < TRIES_MAX; tries++) {
-    const done = await tryRepair(context);
-    if (done !== undefined) return done;
-  }
-  throw new KVError("Contention", `${ledger.name} could not be repaired: others were always quicker`);
+  return await repairBy(context, tryRepair, "Contention");
 }
 
 /** Undefined if something else has come first: then that is what there may be to repair. */
-async function tryRepair(context: RepairContext): Promise<RepairReport | undefined> {
+async function tryRepair(context: RepairContext, restored: Restored): Promise<RepairReport | undefined> {
   const { engine, ledger, pacer, check } = context;
   const notes = new DamageNotes();
   const state = await openSalvaged(context, notes);
@@ -37,7 +38,7 @@ async function tryRepair(context: RepairContext): Promise<RepairReport | undefin
     const { replica, source, position } = state;
     const unreadable = new Set<EncodedKey>();
     await walkAll(state, context, { wants: () => true, unreadable: (key) => void unreadable.add(key) });
-    const facts = { commits, copy: undefined, header: "whole", unit: "versions" } as const;
+    const facts = { ...restored, commits, unit: "versions" } as const;
     const generation = (): number => engine.identity?.generation ?? 0;
     if (!notes.isDamaged && unreadable.size === 0) {
       return report({ ...facts, dropped: [], generation: generation() });

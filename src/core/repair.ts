@@ -2,7 +2,7 @@ import { decodeCommit } from "./commit.ts";
 import type { Engine } from "./engine.ts";
 import type { EngineState } from "./engine-state.ts";
 import { type Environment, isPromise } from "./environment.ts";
-import { hasCode, KVError } from "./errors.ts";
+import { hasCode, KVError, type KVErrorCode } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Ledger, LedgerCommit } from "./ledger.ts";
 import type { VacuumProgress } from "./options.ts";
@@ -24,7 +24,7 @@ export interface RepairReport {
   /** The generation that the ledger is in now. */
   readonly generation: number;
   /**
-   * What became of the header, of which there are two copies. `restored`: both were damaged, and other parts of the ledger tell the same. `new`: nothing
+   * What became of the header, of which there are two copies, or of a bucket's root. `restored`: it was damaged, and other parts of the ledger tell the same. `new`: nothing
    * did, so that it is another ledger now, with an id of its own.
    */
   readonly header: "whole" | "restored" | "new";
@@ -50,12 +50,21 @@ const READ_BYTES = 512 * 1024;
 
 /** Lets the ledger begin anew with everything in it that is whole. Every replica reads it anew. */
 export async function runRepair(context: RepairContext): Promise<RepairReport> {
+  return await repairBy(context, tryRepair, "LedgerSealed");
+}
+
+/** `tryOnce` resolves with undefined if others have come first, and is told what had to be done before the ledger could be opened. `beaten`: if they always do. */
+export async function repairBy(
+  context: RepairContext,
+  tryOnce: (context: RepairContext, restored: Restored) => Promise<RepairReport | undefined>,
+  beaten: KVErrorCode,
+): Promise<RepairReport> {
   const { engine, ledger } = context;
   if (engine.isReadOnly) throw new KVError("ReadOnly", `${ledger.name} was opened with readOnly`);
   let restored: Restored = { header: "whole", copy: undefined };
   for (let tries = 0; tries < TRIES_MAX; tries++) {
     try {
-      const done = await tryRepair(context, restored);
+      const done = await tryOnce(context, restored);
       if (done !== undefined) return done;
     } catch (error) {
       if (restored.header !== "whole" || !hasCode(error, "LedgerDamaged")) throw error;
@@ -63,7 +72,7 @@ export async function runRepair(context: RepairContext): Promise<RepairReport> {
       if (restored.header === "whole") throw error;
     }
   }
-  throw new KVError("LedgerSealed", `${ledger.name} could not be repaired: others were always quicker`);
+  throw new KVError(beaten, `${ledger.name} could not be repaired: others were always quicker`);
 }
 
 /** If the ledger cannot even be opened any more, that comes first. */
@@ -77,7 +86,7 @@ async function restore({ engine, ledger, environment, allowNetworkFileSystem }: 
   return { header: restored.isSame ? "restored" : "new", copy: restored.copy };
 }
 
-type Restored = Pick<RepairReport, "header" | "copy">;
+export type Restored = Pick<RepairReport, "header" | "copy">;
 
 /** The ledger as it is, opened once more, and what is whole of the state that it begins with. */
 export async function openSalvaged(context: RepairContext, notes: DamageNotes): Promise<EngineState> {
@@ -229,9 +238,10 @@ const HEADERS = {
   restored: "Both copies of the header were damaged, and restored.",
   new: "Both copies of the header were damaged, and nothing tells what they said: it is another ledger now, with a new id.",
 } as const;
+const NEW_ROOT = "The root was damaged or gone, and was made anew: it is another ledger now, with a new id.";
 
 function describe({ dropped, commits, copy, generation, header, unit }: Facts): string {
-  if (dropped.length === 0 && copy === undefined) return `Nothing is damaged: ${commits} commits are whole.`;
+  if (dropped.length === 0 && copy === undefined && header === "whole") return `Nothing is damaged: ${commits} commits are whole.`;
   const lines = dropped.map(({ part, from, to }) =>
     part === "ledger"
       ? unit === "versions"
@@ -242,7 +252,7 @@ function describe({ dropped, commits, copy, generation, header, unit }: Facts): 
   return [
     `Kept are ${commits} commits and what was whole of the snapshot; the ledger goes on as generation ${generation}.`,
     dropped.length === 0 ? "Nothing of it was lost." : `These could not be kept:\n${lines.join("\n")}`,
-    ...(header === "whole" ? [] : [HEADERS[header]]),
+    ...(header === "whole" ? [] : [unit === "versions" ? NEW_ROOT : HEADERS[header]]),
     ...(copy === undefined ? [] : [`The damaged original was kept as ${copy}.`]),
   ].join("\n");
 }

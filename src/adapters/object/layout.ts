@@ -57,6 +57,12 @@ export const runKey = (nonce: string, { epoch, from, to, random }: RunName): str
 export const stagedKey = (nonce: string, { slot, random }: StagedName): string =>
   `${stagedFolder(nonce)}${slotDigits(slot)}-${checkedRandom(random)}`;
 
+/** The nonce whose folder a key lies in; undefined for one that lies elsewhere. */
+export function nonceOf(key: string): string | undefined {
+  const nonce = key.slice(0, key.indexOf("/"));
+  return NONCE.test(nonce) ? nonce : undefined;
+}
+
 /** The slot that a key of `logFolder` names; undefined for a name that nobody here has made. */
 export function parseSlotKey(nonce: string, key: string): number | undefined {
   const name = within(logFolder(nonce), key);

@@ -94,7 +94,8 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
   const counting = countingStore(folder);
   const turn = new OwnTurn(retryReads(counting, { environment }), environment);
   const rootObject = new RootObject(turn.store, turn.environment);
-  const found = await findRoot(rootObject, turn.store, { ...options, environment: turn.environment, writers });
+  const context = { ...options, environment: turn.environment, writers };
+  const { found, restored } = await findRoot(rootObject, turn.store, context);
   const { nonce, ledgerId, checkpointSlot, checkpointHash, floor, formers } = found.root;
   const site: Site = { name, store: turn.store, environment: turn.environment, nonce };
   let newest = found;
@@ -127,6 +128,7 @@ async function open(folder: ObjectStore, settings: Settings, options: LedgerOpen
   const session = new ObjectSession({
     site,
     values: { site: valueSite, confirmation: new Confirmation(valueRoots, name, found, () => undefined) },
+    restored: restored && { ...restored, isSame: false },
     identity: { ledgerId, nonce, generation: formers.length + 1 },
     readOnly,
     confirmation,

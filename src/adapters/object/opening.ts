@@ -1,11 +1,12 @@
 import { toHex } from "../../core/bytes.ts";
-import { KVError } from "../../core/errors.ts";
+import { hasCode, KVError } from "../../core/errors.ts";
 import type { LedgerOpenOptions } from "../../core/ledger.ts";
 import { NAME_RANDOM_BYTES, slotKey } from "./layout.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { probeStore, requireSuitable } from "./probe.ts";
+import { hasRemains, restoreRoot } from "./restore-root.ts";
 import { emptyRoot, type RootVerdict } from "./root.ts";
-import type { FoundRoot, RootObject } from "./root-object.ts";
+import type { FoundRoot, RootAnswer, RootObject } from "./root-object.ts";
 
 /** A probe on the way to a first commit: a few writers, one key. Who wants to know more runs `probeStore`. */
 const PROBE = { racers: 8, keys: 1 };
@@ -14,37 +15,71 @@ const ID_BYTES = 2 * NAME_RANDOM_BYTES;
 
 export type Writers = "several" | "single";
 
+/** The root of a ledger that is opened. `restored`: it was damaged, or gone, and was made anew. */
+interface OpenedRoot {
+  readonly found: FoundRoot;
+  readonly restored?: { readonly copy: string | undefined } | undefined;
+}
+
 /**
  * The root of the ledger, which is created where there is none and `createIfMissing` says so; whoever else creates at the same time, all of them find the
- * same. Throws `LedgerMissing`, `StoreUnsuitable`, and what keeps the root from being read.
+ * same. With `repair` it is made anew where it is damaged, or gone and something is left of a ledger. Throws `LedgerMissing`, `StoreUnsuitable`, and what keeps
+ * the root from being read.
  */
 export async function findRoot(
   rootObject: RootObject,
   store: ObjectStore,
-  options: Pick<LedgerOpenOptions, "createIfMissing" | "readOnly" | "environment"> & { readonly writers: Writers },
-): Promise<FoundRoot> {
+  options: Pick<LedgerOpenOptions, "createIfMissing" | "readOnly" | "repair" | "environment"> & {
+    readonly writers: Writers;
+  },
+): Promise<OpenedRoot> {
   const { createIfMissing, readOnly, environment, writers } = options;
-  const first = await rootObject.read();
+  const first = await readRoot(rootObject, store, options);
   if (first.status === "failed") throw first.error;
   if (first.status === "found") {
     const needsProbe = !readOnly && writers === "several" && first.root.verdict !== "suitable";
     if (needsProbe) requireSuitable(await probeStore(store, { environment, ...PROBE }));
-    return first;
+    return { found: first };
   }
-  if (readOnly || !createIfMissing) throw new KVError("LedgerMissing", `There is no ledger in ${store.name}`);
+  const isLost = first.status === "damaged";
+  if (!isLost && (readOnly || !createIfMissing)) {
+    throw new KVError("LedgerMissing", `There is no ledger in ${store.name}`);
+  }
   let verdict: RootVerdict = "single";
   if (writers === "several") {
     requireSuitable(await probeStore(store, { environment, ...PROBE }));
     verdict = "suitable";
   }
+  const restored = isLost ? await restoreRoot(store, environment, verdict) : undefined;
+  if (isLost && restored === undefined) throw first.error;
   const id = (): string => toHex(environment.randomBytes(ID_BYTES));
-  const created = await rootObject.create(emptyRoot({ ledgerId: id(), nonce: id(), verdict }));
-  if (created.status === "failed") throw created.error;
+  if (!isLost) {
+    const created = await rootObject.create(emptyRoot({ ledgerId: id(), nonce: id(), verdict }));
+    if (created.status === "failed") throw created.error;
+  }
   const now = await rootObject.read();
-  if (now.status === "found") return now;
+  if (now.status === "found") return { found: now, restored };
   throw now.status === "failed"
     ? now.error
     : new KVError("StoreInconsistent", `The root that was just written is not in ${store.name}`);
+}
+
+/** `damaged`: it is to be made anew. Throws what is wrong with it, if it is not. */
+async function readRoot(
+  rootObject: RootObject,
+  store: ObjectStore,
+  { repair = false, readOnly }: Parameters<typeof findRoot>[2],
+): Promise<RootAnswer | { readonly status: "damaged"; readonly error: unknown }> {
+  const isRestored = repair && !readOnly;
+  try {
+    const answer = await rootObject.read();
+    if (answer.status !== "absent" || !(await hasRemains(store))) return answer;
+    const hint = "with repair: true it is made anew from what is there; for another ledger, delete that first";
+    throw new KVError("LedgerDamaged", `The root of ${store.name} is gone, and a ledger is still there: ${hint}`);
+  } catch (error) {
+    if (!isRestored || !(hasCode(error, "LedgerDamaged") || hasCode(error, "NotALedger"))) throw error;
+    return { status: "damaged", error };
+  }
 }
 
 /**

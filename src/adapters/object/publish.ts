@@ -1,4 +1,4 @@
-import { KVError } from "../../core/errors.ts";
+import { hasCode, KVError } from "../../core/errors.ts";
 import type { BuiltState, StateRequest } from "../../core/ledger.ts";
 import { BATCH_IDS_MAX, encodeBatchIds } from "./batch-ids.ts";
 import type { Garbage } from "./garbage.ts";
@@ -133,12 +133,22 @@ export class Publisher {
     const parts: (readonly Uint8Array[])[] = [];
     let count = 0;
     for (const run of runs) {
-      const ids = this.#idsBetween(run.to - run.batchIds + 1, run.to) ?? (await readBatchIds(run, this.#state));
+      const ids = this.#idsBetween(run.to - run.batchIds + 1, run.to) ?? (await this.#readIds(run));
       parts.unshift(ids);
       count += ids.length;
       if (count >= BATCH_IDS_MAX || ids.length < run.to - run.from + 1) break;
     }
     return parts.flat().slice(-BATCH_IDS_MAX);
+  }
+
+  /** None if they are damaged: then an author who asks for one of them is told that it is not known. */
+  async #readIds(run: RootRun): Promise<readonly Uint8Array[]> {
+    try {
+      return await readBatchIds(run, this.#state);
+    } catch (error) {
+      if (!hasCode(error, "LedgerDamaged")) throw error;
+      return [];
+    }
   }
 }
 

@@ -45,6 +45,7 @@ export interface SessionParts {
   /** Where values are read: by whoever wants one, whose turn it is or not. */
   readonly values: { readonly site: Site; readonly confirmation: Confirmation };
   readonly identity: LedgerIdentity;
+  readonly restored: LedgerSession["restored"];
   readonly readOnly: boolean;
   readonly confirmation: Confirmation;
   readonly follower: Follower;
@@ -71,6 +72,7 @@ export interface SessionParts {
  */
 export class ObjectSession implements LedgerSession {
   readonly identity: LedgerIdentity;
+  readonly restored: LedgerSession["restored"];
   readonly start: Position;
   readonly payloadBytesMax: number = PAYLOAD_BYTES_MAX;
   readonly #site: Site;
@@ -101,6 +103,7 @@ export class ObjectSession implements LedgerSession {
   constructor(parts: SessionParts) {
     const { site, identity, confirmation, start } = parts;
     this.identity = identity;
+    this.restored = parts.restored;
     this.start = start;
     this.#site = site;
     this.#readOnly = parts.readOnly;

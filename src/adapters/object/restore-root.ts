@@ -1,0 +1,230 @@
+import { MalformedBytes, toHex } from "../../core/bytes.ts";
+import type { Environment } from "../../core/environment.ts";
+import { hasCode, KVError } from "../../core/errors.ts";
+import { openPiece, readFooter, readTail, TAIL_BYTES } from "../../core/run-format.ts";
+import { BATCH_IDS_MAX, batchIdsBytes, decodeBatchIds } from "./batch-ids.ts";
+import {
+  NAME_RANDOM_BYTES,
+  nonceOf,
+  parseRunKey,
+  parseSlotKey,
+  ROOT_KEY,
+  runFolder,
+  runKey,
+  type RunName,
+} from "./layout.ts";
+import type { ObjectStore } from "./object-store.ts";
+import { emptyRoot, encodeRoot, type Root, type RootRun, type RootVerdict, WRITE_ID_BYTES } from "./root.ts";
+import { readSlot } from "./slot-reader.ts";
+
+/**
+ * A root that is damaged or gone is made anew, from what lies in the bucket: names tell what runs and slots there are, and runs how they are read. Nothing
+ * tells the ledger's id, which is a new one.
+ */
+
+/** What opening a run needs beyond the batch ids lies within so many bytes. */
+const END_BYTES = 64 * 1024;
+
+interface ListedRun extends RunName {
+  /** Of the object. */
+  readonly bytes: number;
+}
+
+/** What is listed of one incarnation. */
+interface Remains {
+  readonly nonce: string;
+  lowest: number;
+  highest: number;
+  readonly runs: ListedRun[];
+}
+
+/** A run that can be read. */
+interface MeasuredRun extends RootRun {
+  readonly upto: number;
+}
+
+/**
+ * True if there is a ledger below the prefix, or most of one, as far as may be listed. A single slot may be of somebody who has not heard that the ledger was
+ * deleted.
+ */
+export async function hasRemains(store: ObjectStore): Promise<boolean> {
+  const answer = await store.list("");
+  if (answer.status !== "listed") return false;
+  const nonces = new Set(answer.objects.flatMap(({ key }) => nonceOf(key) ?? []));
+  for (const nonce of nonces) {
+    if (answer.objects.some(({ key }) => parseSlotKey(nonce, key) === 1)) return true;
+    const runs = await store.list(runFolder(nonce), { limit: 1 });
+    if (runs.status === "listed" && runs.objects.length > 0) return true;
+  }
+  return false;
+}
+
+/** Resolves with the name of a copy of the damaged root, or that there was none; undefined if nothing is left of a ledger. */
+export async function restoreRoot(
+  store: ObjectStore,
+  environment: Environment,
+  verdict: RootVerdict,
+): Promise<{ readonly copy: string | undefined } | undefined> {
+  const remains = await newestRemains(store);
+  const [newest] = remains;
+  if (newest === undefined) return undefined;
+  const id = (bytes: number): string => toHex(environment.randomBytes(bytes));
+  const root = await rootOf(remains, { store, environment, ledgerId: id(2 * NAME_RANDOM_BYTES), verdict });
+  const encoded = encodeRoot({ root, writeId: environment.randomBytes(WRITE_ID_BYTES) }, environment.crc32);
+  const damaged = await store.get(ROOT_KEY);
+  // Whatever comes of the write: who reads the root next finds out.
+  if (damaged.status === "absent") {
+    await store.create(ROOT_KEY, encoded);
+    return { copy: undefined };
+  }
+  if (damaged.status !== "found") throw damaged.status === "beyond" ? new MalformedBytes("a root") : damaged.error;
+  const copy = `${ROOT_KEY}.damaged-${id(NAME_RANDOM_BYTES)}`;
+  const kept = await store.create(copy, damaged.bytes);
+  if (kept.status !== "created") {
+    throw "error" in kept ? kept.error : new KVError("InputOutput", `${copy} of ${store.name} cannot be written`);
+  }
+  await store.replace(ROOT_KEY, encoded, damaged.etag);
+  return { copy: `${copy} of ${store.name}` };
+}
+
+/** The incarnations of which anything is there, the newest first: each begins above all slots of the ones before, but one that never came to be has none. */
+async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
+  const found = new Map<string, Remains>();
+  for (let after = "", more = true; more;) {
+    const answer = await store.list("", { after });
+    if (answer.status !== "listed") throw answer.error;
+    for (const { key, size } of answer.objects) {
+      after = key;
+      const nonce = nonceOf(key);
+      if (nonce === undefined) continue;
+      const remains = found.get(nonce) ?? { nonce, lowest: Infinity, highest: 0, runs: [] };
+      const slot = parseSlotKey(nonce, key);
+      const run = parseRunKey(nonce, key);
+      if (slot !== undefined && slot > 0) {
+        remains.lowest = Math.min(remains.lowest, slot);
+        remains.highest = Math.max(remains.highest, slot);
+      }
+      if (run !== undefined) remains.runs.push({ ...run, bytes: size });
+      if (run !== undefined || slot !== undefined) found.set(nonce, remains);
+    }
+    ({ more } = answer);
+  }
+  const top = ({ highest, runs }: Remains): number => Math.max(highest, ...runs.map(({ to }) => to));
+  return [...found.values()].sort((a, b) => Math.sign(b.highest) - Math.sign(a.highest) || top(b) - top(a));
+}
+
+async function rootOf(
+  [{ nonce, lowest, highest, runs: listed }, ...others]: readonly Remains[],
+  context: {
+    readonly store: ObjectStore;
+    readonly environment: Environment;
+    readonly ledgerId: string;
+    readonly verdict: RootVerdict;
+  },
+): Promise<Root> {
+  const { store, environment, ledgerId, verdict } = context;
+  const runs = await coveringRuns(listed, (run) => measured(run, { store, environment, key: runKey(nonce, run) }));
+  const site = { store, environment, nonce, name: store.name };
+  const empty = emptyRoot({ ledgerId, nonce, verdict });
+  const formers = (firstSlot: number): Root["formers"] =>
+    others.flatMap((each) => (each.highest < firstSlot ? { nonce: each.nonce, lastSlot: each.highest } : []));
+  const epoch = Math.max(0, ...listed.map((run) => run.epoch)) + 1;
+  if (runs.length === 0) {
+    const firstSlot = Number.isFinite(lowest) ? lowest : 1;
+    const before = { checkpointSlot: firstSlot - 1, previousCheckpointSlot: firstSlot - 1 };
+    const floor = { floor: firstSlot, swept: firstSlot, tailHint: Math.max(highest, firstSlot - 1) };
+    const checkpointHash = (await predecessorOf(site, firstSlot)) ?? empty.checkpointHash;
+    return { ...empty, ...before, ...floor, firstSlot, epoch, checkpointHash, formers: formers(firstSlot) };
+  }
+  const [{ to, upto }] = runs;
+  const hash = await hashOf(site, to);
+  // A slot that is not there any more, or never was as a repair has left it out, nobody may ask for.
+  const firstSlot = hash === undefined ? to + 1 : to;
+  return {
+    ...empty,
+    firstSlot,
+    runs,
+    checkpointSlot: to,
+    previousCheckpointSlot: to,
+    checkpointVersion: upto,
+    checkpointHash: hash ?? (await predecessorOf(site, to + 1)) ?? empty.checkpointHash,
+    epoch,
+    floor: firstSlot,
+    swept: firstSlot,
+    tailHint: Math.max(highest, to),
+    formers: formers(firstSlot),
+  };
+}
+
+type SlotSite = Parameters<typeof readSlot>[0];
+
+async function hashOf(site: SlotSite, slot: number): Promise<Uint8Array | undefined> {
+  const read = await whole(readSlot(site, slot));
+  return read?.status === "found" ? read.hash : undefined;
+}
+
+async function predecessorOf(site: SlotSite, slot: number): Promise<Uint8Array | undefined> {
+  const read = await whole(readSlot(site, slot));
+  return read?.status === "found" ? read.slot.predecessor : undefined;
+}
+
+async function whole<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (!hasCode(error, "LedgerDamaged")) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * Runs, newest first, that lie one behind the other from the first slot on and reach as far as any. All that were ever uploaded hold what the slots of their
+ * names have left, whether a root has named them or not.
+ */
+async function coveringRuns(
+  listed: readonly ListedRun[],
+  measure: (run: ListedRun) => Promise<MeasuredRun | undefined>,
+): Promise<readonly MeasuredRun[]> {
+  /** By the slot behind it: the run that ends there, and those before. */
+  const chains = new Map<number, readonly MeasuredRun[]>([[1, []]]);
+  // What reaches further comes last of those with the same beginning, and what is of fewer runs.
+  for (const run of listed.toSorted((a, b) => a.from - b.from || a.to - b.to)) {
+    const before = chains.get(run.from);
+    const known = chains.get(run.to + 1);
+    if (before === undefined || (known !== undefined && known.length <= before.length + 1)) continue;
+    const made = await measure(run);
+    if (made !== undefined) chains.set(run.to + 1, [made, ...before]);
+  }
+  return chains.get(Math.max(...chains.keys())) ?? [];
+}
+
+/** What the root says of a run, as its object tells; undefined if that is damaged. */
+async function measured(
+  { bytes: length, ...name }: ListedRun,
+  { store, environment, key }: { readonly store: ObjectStore; readonly environment: Environment; readonly key: string },
+): Promise<MeasuredRun | undefined> {
+  const { crc32 } = environment;
+  const idsMax = Math.min(BATCH_IDS_MAX, name.to - name.from + 1);
+  const from = Math.max(0, length - END_BYTES - batchIdsBytes(idsMax));
+  const answer = await store.get(key, { from, length: Math.max(1, length - from) });
+  if (answer.status === "absent" || answer.status === "beyond") return undefined;
+  if (answer.status !== "found") throw answer.error;
+  const { bytes } = answer;
+  for (let batchIds = 0; batchIds <= idsMax; batchIds++) {
+    const end = bytes.length - batchIdsBytes(batchIds);
+    const tailAt = end - TAIL_BYTES;
+    const footerBytes = tailAt < 0 ? undefined : readTail(bytes.subarray(tailAt, end));
+    if (footerBytes === undefined || footerBytes > tailAt) continue;
+    try {
+      decodeBatchIds(bytes.subarray(end), batchIds, crc32, key);
+      const piece = openPiece(bytes.subarray(tailAt - footerBytes, tailAt), crc32);
+      const footer = piece && readFooter(piece);
+      if (footer === undefined || typeof footer === "number") return undefined;
+      const footerPlace = Math.min(from + tailAt - footerBytes, footer.top.place);
+      return { ...name, size: from + end, footerPlace, batchIds, upto: footer.upto };
+    } catch (error) {
+      if (!(error instanceof MalformedBytes) && !hasCode(error, "LedgerDamaged")) throw error;
+    }
+  }
+  return undefined;
+}

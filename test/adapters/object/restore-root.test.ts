@@ -1,0 +1,167 @@
+import { describe, expect, test } from "vitest";
+import { objectLedger } from "../../../src/adapters/object/ledger.ts";
+import { runKey, slotKey } from "../../../src/adapters/object/layout.ts";
+import { fileWork } from "../../../src/core/file-work.ts";
+import { CoreKV } from "../../../src/core/kv.ts";
+import type { OpenOptions } from "../../../src/core/options.ts";
+import { Bucket } from "../../support/bucket.ts";
+import { openDatabase, setKeys } from "../../support/bucket-database.ts";
+
+const HOUR = 3_600_000;
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+function opening(bucket: Bucket, options: OpenOptions = {}): Promise<CoreKV> {
+  const ledgerAt = (): never => {
+    throw new Error("there are no files here");
+  };
+  const db = new CoreKV({ autoSync: false }, { environment: bucket.environment, ledgerAt, fileWork });
+  return bucket.environment.until(db.open(objectLedger(bucket.counting), options).then(() => db));
+}
+
+async function keysOf(bucket: Bucket, db: CoreKV): Promise<unknown[]> {
+  return (await bucket.environment.until(db.listKeys(["k"]))).map(([, key]) => key);
+}
+
+async function spoilRoot({ store }: Bucket): Promise<void> {
+  const found = await store.get("root");
+  if (found.status !== "found") throw new Error(found.status);
+  const bytes = found.bytes.slice();
+  bytes[60] ^= 1;
+  await store.replace("root", bytes, found.etag);
+}
+
+const loseRoot = ({ store }: Bucket): Promise<unknown> => store.delete(["root"]);
+
+/** What must hold once the root is restored: everything is there, for whoever opens it, and can be written. */
+async function isWhole(bucket: Bucket, db: CoreKV, count: number): Promise<void> {
+  expect(db.stats().damage).toEqual([]);
+  expect(await keysOf(bucket, db)).toEqual(upTo(count));
+  await setKeys(bucket, db, count, count + 20);
+  const other = await opening(bucket);
+  expect(await keysOf(bucket, other)).toEqual(upTo(count + 20));
+  for (const i of [0, count + 19]) expect(await bucket.environment.until(other.get(["k", i]))).toBe(i);
+}
+
+describe.each([
+  ["is gone", loseRoot],
+  ["is damaged", spoilRoot],
+] as const)("a bucket's root that %s", (how, lose) => {
+  test.each([0, 3, 20, 170])("is made anew where that is asked for, with %i slots written", async (count) => {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, count);
+    const before = await bucket.root();
+    await lose(bucket);
+    // Of an empty ledger nothing is left.
+    if (count > 0 || lose === spoilRoot) await expect(opening(bucket)).rejects.toMatchObject({ code: "LedgerDamaged" });
+    if (count === 0) return;
+    const db = await opening(bucket, { repair: true });
+    const { nonce, ledgerId, runs } = await bucket.root();
+    expect({ nonce, runs }).toEqual({ nonce: before.nonce, runs: before.runs });
+    expect(ledgerId).not.toBe(before.ledgerId);
+    const copies = await bucket.store.list("root.damaged-");
+    expect(copies).toMatchObject({ objects: lose === spoilRoot ? [{}] : [] });
+    await isWhole(bucket, db, count);
+    // Who was there before goes on.
+    await setKeys(bucket, writer, count + 20, count + 22);
+    await bucket.environment.until(db.sync());
+    expect(await keysOf(bucket, db)).toEqual(upTo(count + 22));
+  });
+
+  test("is made anew without slots and runs that are not there any more", async () => {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket, { graceMs: HOUR });
+    for (let i = 0; i < 10; i++) {
+      await setKeys(bucket, writer, i * 30, (i + 1) * 30);
+      await bucket.environment.pass(HOUR);
+    }
+    const { floor, swept } = await bucket.root();
+    expect(Math.min(floor, swept)).toBeGreaterThan(100);
+    await lose(bucket);
+    await isWhole(bucket, await opening(bucket, { repair: true }), 300);
+  });
+
+  test("is that of the incarnation that a repair has begun, whether it was written to or not", async () => {
+    for (const count of [0, 5]) {
+      const bucket = new Bucket();
+      const db = await openDatabase(bucket);
+      await setKeys(bucket, db, 0, 20);
+      const { nonce: old } = await bucket.root();
+      await bucket.store.delete([slotKey(old, 18)]);
+      await bucket.environment.until(db.repair());
+      await setKeys(bucket, db, 17, 17 + count);
+      const { nonce } = await bucket.root();
+      await lose(bucket);
+      const restored = await opening(bucket, { repair: true });
+      const root = await bucket.root();
+      if (count > 0) expect(root).toMatchObject({ nonce, formers: [{ nonce: old }] });
+      await isWhole(bucket, restored, 17 + count);
+    }
+  });
+
+  test("is not that of a repair that has come to nothing", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    const { nonce } = await bucket.root();
+    const run = { epoch: 1, from: 1, to: 2_000_000, random: "0".repeat(16) };
+    await bucket.store.create(runKey("f".repeat(32), run), new Uint8Array(1000));
+    await lose(bucket);
+    const restored = await opening(bucket, { repair: true });
+    expect(await bucket.root()).toMatchObject({ nonce });
+    await isWhole(bucket, restored, 20);
+  });
+
+  test("and a run beside it: what is lost comes out of slots", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 40);
+    const { runs, nonce } = await bucket.root();
+    expect(runs).toHaveLength(2);
+    await bucket.store.delete([runKey(nonce, runs[0])]);
+    await lose(bucket);
+    await isWhole(bucket, await opening(bucket, { repair: true }), 40);
+  });
+
+  test("is made anew by repair() as well, which says so", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    await lose(bucket);
+    const { header, copy, dropped, text } = await bucket.environment.until(db.repair());
+    expect({ header, dropped }).toEqual({ header: "new", dropped: [] });
+    expect(copy === undefined).toBe(how === "is gone");
+    expect(text).toContain("anew");
+    await isWhole(bucket, db, 20);
+  });
+
+  test("by two at once is made anew once", async () => {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, 20);
+    await lose(bucket);
+    const [first, second] = await Promise.all([0, 1].map(() => opening(bucket, { repair: true })));
+    expect(first.stats().ledgerId).toBe(second.stats().ledgerId);
+    await isWhole(bucket, first, 20);
+  });
+
+  test("stays as it is for who may only read", async () => {
+    const bucket = new Bucket();
+    await setKeys(bucket, await openDatabase(bucket), 0, 20);
+    await lose(bucket);
+    const reading = opening(bucket, { repair: true, readOnly: true });
+    await expect(reading).rejects.toMatchObject({ code: "LedgerDamaged" });
+  });
+});
+
+test("a bucket of which nothing but a slot is left, of an author that had not heard of its end, begins anew", async () => {
+  const bucket = new Bucket();
+  await setKeys(bucket, await openDatabase(bucket), 0, 20);
+  const { nonce } = await bucket.root();
+  const listed = await bucket.store.list("");
+  if (listed.status !== "listed") throw new Error(listed.status);
+  await bucket.store.delete(listed.objects.map(({ key }) => key).filter((key) => key !== slotKey(nonce, 20)));
+  const db = await opening(bucket);
+  expect(await keysOf(bucket, db)).toEqual([]);
+  expect(await bucket.root()).not.toMatchObject({ nonce });
+});
