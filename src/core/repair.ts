@@ -67,7 +67,8 @@ export async function repairBy(
       const done = await tryOnce(context, restored);
       if (done !== undefined) return done;
     } catch (error) {
-      if (restored.header !== "whole" || !hasCode(error, "LedgerDamaged")) throw error;
+      const isLost = hasCode(error, "LedgerDamaged") || hasCode(error, "LedgerMissing");
+      if (restored.header !== "whole" || !isLost) throw error;
       restored = await restore(context);
       if (restored.header === "whole") throw error;
     }
@@ -241,7 +242,8 @@ const HEADERS = {
 const NEW_ROOT = "The root was damaged or gone, and was made anew: it is another ledger now, with a new id.";
 
 function describe({ dropped, commits, copy, generation, header, unit }: Facts): string {
-  if (dropped.length === 0 && copy === undefined && header === "whole") return `Nothing is damaged: ${commits} commits are whole.`;
+  if (dropped.length === 0 && copy === undefined && header === "whole")
+    return `Nothing is damaged: ${commits} commits are whole.`;
   const lines = dropped.map(({ part, from, to }) =>
     part === "ledger"
       ? unit === "versions"

@@ -127,6 +127,8 @@ export class Bucket {
   async clearRest(): Promise<void> {
     const listed = await this.store.list("");
     if (listed.status !== "listed" || listed.objects.length === 0) return;
+    // By now somebody may have begun another one.
+    if ((await this.store.get("root")).status === "found") return;
     await this.store.delete(listed.objects.map(({ key }) => key).filter((key) => key !== "root"));
   }
 

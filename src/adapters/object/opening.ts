@@ -68,12 +68,16 @@ export async function findRoot(
 async function readRoot(
   rootObject: RootObject,
   store: ObjectStore,
-  { repair = false, readOnly }: Parameters<typeof findRoot>[2],
+  { repair = false, readOnly, createIfMissing }: Parameters<typeof findRoot>[2],
 ): Promise<RootAnswer | { readonly status: "damaged"; readonly error: unknown }> {
   const isRestored = repair && !readOnly;
   try {
     const answer = await rootObject.read();
-    if (answer.status !== "absent" || !(await hasRemains(store))) return answer;
+    if (answer.status !== "absent" || readOnly || !(createIfMissing || repair)) return answer;
+    if (!(await hasRemains(store, { isWhole: !repair }))) return answer;
+    // Somebody may have created it meanwhile: then what was listed is its.
+    const again = await rootObject.read();
+    if (again.status !== "absent") return again;
     const hint = "with repair: true it is made anew from what is there; for another ledger, delete that first";
     throw new KVError("LedgerDamaged", `The root of ${store.name} is gone, and a ledger is still there: ${hint}`);
   } catch (error) {

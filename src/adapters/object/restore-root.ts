@@ -3,16 +3,7 @@ import type { Environment } from "../../core/environment.ts";
 import { hasCode, KVError } from "../../core/errors.ts";
 import { openPiece, readFooter, readTail, TAIL_BYTES } from "../../core/run-format.ts";
 import { BATCH_IDS_MAX, batchIdsBytes, decodeBatchIds } from "./batch-ids.ts";
-import {
-  NAME_RANDOM_BYTES,
-  nonceOf,
-  parseRunKey,
-  parseSlotKey,
-  ROOT_KEY,
-  runFolder,
-  runKey,
-  type RunName,
-} from "./layout.ts";
+import { NAME_RANDOM_BYTES, nonceOf, parseRunKey, parseSlotKey, ROOT_KEY, runKey, type RunName } from "./layout.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { emptyRoot, encodeRoot, type Root, type RootRun, type RootVerdict, WRITE_ID_BYTES } from "./root.ts";
 import { readSlot } from "./slot-reader.ts";
@@ -33,7 +24,8 @@ interface ListedRun extends RunName {
 /** What is listed of one incarnation. */
 interface Remains {
   readonly nonce: string;
-  lowest: number;
+  readonly slots: Set<number>;
+  /** 0 without any. */
   highest: number;
   readonly runs: ListedRun[];
 }
@@ -44,19 +36,20 @@ interface MeasuredRun extends RootRun {
 }
 
 /**
- * True if there is a ledger below the prefix, or most of one, as far as may be listed. A single slot may be of somebody who has not heard that the ledger was
- * deleted.
+ * True if there is something of a ledger below the prefix, as far as may be listed. `isWhole`: and nothing is missing, by the names. Where all was deleted,
+ * authors who had not heard of it may have left slots and runs: with gaps, as a rule.
  */
-export async function hasRemains(store: ObjectStore): Promise<boolean> {
-  const answer = await store.list("");
-  if (answer.status !== "listed") return false;
-  const nonces = new Set(answer.objects.flatMap(({ key }) => nonceOf(key) ?? []));
-  for (const nonce of nonces) {
-    if (answer.objects.some(({ key }) => parseSlotKey(nonce, key) === 1)) return true;
-    const runs = await store.list(runFolder(nonce), { limit: 1 });
-    if (runs.status === "listed" && runs.objects.length > 0) return true;
+export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isWhole: boolean }): Promise<boolean> {
+  const first = await store.list("", { limit: 1 });
+  if (first.status !== "listed" || first.objects.length === 0) return false;
+  const [newest] = await newestRemains(store);
+  if (newest === undefined || !isWhole) return newest !== undefined;
+  let end = 1;
+  for (const { from, to } of newest.runs.toSorted((a, b) => a.from - b.from)) {
+    if (from <= end) end = Math.max(end, to + 1);
   }
-  return false;
+  while (newest.slots.has(end)) end++;
+  return end > Math.max(1, newest.highest);
 }
 
 /** Resolves with the name of a copy of the damaged root, or that there was none; undefined if nothing is left of a ledger. */
@@ -97,11 +90,11 @@ async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
       after = key;
       const nonce = nonceOf(key);
       if (nonce === undefined) continue;
-      const remains = found.get(nonce) ?? { nonce, lowest: Infinity, highest: 0, runs: [] };
+      const remains = found.get(nonce) ?? { nonce, slots: new Set(), highest: 0, runs: [] };
       const slot = parseSlotKey(nonce, key);
       const run = parseRunKey(nonce, key);
       if (slot !== undefined && slot > 0) {
-        remains.lowest = Math.min(remains.lowest, slot);
+        remains.slots.add(slot);
         remains.highest = Math.max(remains.highest, slot);
       }
       if (run !== undefined) remains.runs.push({ ...run, bytes: size });
@@ -114,7 +107,7 @@ async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
 }
 
 async function rootOf(
-  [{ nonce, lowest, highest, runs: listed }, ...others]: readonly Remains[],
+  [{ nonce, slots, highest, runs: listed }, ...others]: readonly Remains[],
   context: {
     readonly store: ObjectStore;
     readonly environment: Environment;
@@ -130,7 +123,7 @@ async function rootOf(
     others.flatMap((each) => (each.highest < firstSlot ? { nonce: each.nonce, lastSlot: each.highest } : []));
   const epoch = Math.max(0, ...listed.map((run) => run.epoch)) + 1;
   if (runs.length === 0) {
-    const firstSlot = Number.isFinite(lowest) ? lowest : 1;
+    const firstSlot = slots.values().next().value ?? 1;
     const before = { checkpointSlot: firstSlot - 1, previousCheckpointSlot: firstSlot - 1 };
     const floor = { floor: firstSlot, swept: firstSlot, tailHint: Math.max(highest, firstSlot - 1) };
     const checkpointHash = (await predecessorOf(site, firstSlot)) ?? empty.checkpointHash;

@@ -105,8 +105,8 @@ async function see(
   return { db, codes, missing };
 }
 
-/** The last for a root that seems to be something else. */
-const CODES = ["LedgerDamaged", "NotALedger"];
+/** The last two for a root that seems to be something else, or is gone. */
+const CODES = ["LedgerDamaged", "NotALedger", "LedgerMissing"];
 
 async function survives(scene: Scene, key: string, ruined: Uint8Array | undefined): Promise<void> {
   const { bucket, objects } = scene;

@@ -150,18 +150,29 @@ describe.each([
     await setKeys(bucket, await openDatabase(bucket), 0, 20);
     await lose(bucket);
     const reading = opening(bucket, { repair: true, readOnly: true });
-    await expect(reading).rejects.toMatchObject({ code: "LedgerDamaged" });
+    await expect(reading).rejects.toMatchObject({ code: how === "is gone" ? "LedgerMissing" : "LedgerDamaged" });
   });
 });
 
-test("a bucket of which nothing but a slot is left, of an author that had not heard of its end, begins anew", async () => {
+test("a bucket of which something with gaps is left, of authors that had not heard of its end, begins anew", async () => {
   const bucket = new Bucket();
   await setKeys(bucket, await openDatabase(bucket), 0, 20);
-  const { nonce } = await bucket.root();
+  const { nonce, runs } = await bucket.root();
   const listed = await bucket.store.list("");
   if (listed.status !== "listed") throw new Error(listed.status);
-  await bucket.store.delete(listed.objects.map(({ key }) => key).filter((key) => key !== slotKey(nonce, 20)));
+  const left = [slotKey(nonce, 19), slotKey(nonce, 20), runKey(nonce, runs[0])];
+  await bucket.store.delete(listed.objects.map(({ key }) => key).filter((key) => !left.includes(key)));
   const db = await opening(bucket);
   expect(await keysOf(bucket, db)).toEqual([]);
   expect(await bucket.root()).not.toMatchObject({ nonce });
+});
+
+test("a ledger that somebody creates while another one looks for one is not taken for one that has lost its root", async () => {
+  const bucket = new Bucket();
+  const gate = bucket.faulty.gate(({ kind }) => kind === "list", "before");
+  const late = opening(bucket);
+  await bucket.environment.until(gate.arrived);
+  await setKeys(bucket, await openDatabase(bucket, { store: bucket.store }), 0, 20);
+  gate.open();
+  expect(await keysOf(bucket, await late)).toEqual(upTo(20));
 });
