@@ -39,6 +39,43 @@ const calm: Leaning = {
   system: { readError: 0, syncError: 0 },
 };
 
+/** Many vacuum at once, give up in the middle, and are away while others go on. */
+const vacuums: Leaning = {
+  ...calm,
+  vacuum: 0.4,
+  abort: 0.3,
+  keepHistory: 0.7,
+  stop: 0.08,
+  processes: 5,
+  actions: 20,
+  system: { ...calm.system, shortWrite: 0.1 },
+};
+
+/** The power fails again and again while some vacuum and all want to have it durable. */
+const powerFailures: Leaning = {
+  ...calm,
+  losses: [60, 60, 60, 60, 60],
+  unordered: false,
+  strict: 1,
+  vacuum: 0.4,
+  abort: 0.1,
+  processes: 3,
+  sideIndex: 1,
+};
+
+/** Others come in between, wherever something is awaited. */
+const interleaved: Leaning = {
+  ...calm,
+  asynchronous: 0.7,
+  vacuum: 0.2,
+  abort: 0,
+  keepHistory: 1,
+  processes: 5,
+  actions: 30,
+  cleanUp: false,
+  system: { ...calm.system, slowWrite: 0.5 },
+};
+
 export const defects: readonly Defect[] = [
   defect("a commit is acknowledged before it is followed", {
     file: "core/after-append.ts",
@@ -144,7 +181,7 @@ export const defects: readonly Defect[] = [
     find: "for (const check of checks) builder.check(check);",
     replace: "",
   }),
-  defect("a transaction checks only the first entry that it read", {
+  rare("a transaction checks only the first entry that it read", interleaved, {
     file: "core/run-transaction.ts",
     find: "for (const check of checks) builder.check(check);",
     replace: "for (const check of checks.slice(0, 1)) builder.check(check);",
@@ -170,36 +207,32 @@ export const defects: readonly Defect[] = [
     find: "unlink = !host.appendFrame(FrameKind.seal, seal);",
     replace: "unlink = seal.length === 0; host.calls.rename(path, host.realPath);",
   }),
-  defect("the old file is left before it was read to its seal", {
+  rare("the old file is left before it was read to its seal", vacuums, {
     file: SESSION,
     find: `this.#pathMoved = path === "other";`,
     replace: `this.#pathMoved = path === "other"; if (this.#pathMoved) return { commits: [], next: from, status: "moved" };`,
   }),
-  defect("a seal that came back short is appended again, though its sibling is removed", {
+  rare("a seal that came back short is appended again, though its sibling is removed", vacuums, {
     file: VACUUM,
     find: "unlink = !host.appendFrame(FrameKind.seal, seal);",
     replace: "unlink = !host.appendFrame(FrameKind.seal, seal); if (unlink) host.appendFrame(FrameKind.seal, seal);",
   }),
-  defect("a sibling is removed while its author is at work", {
+  rare("a sibling is removed while its author is at work", vacuums, {
     file: "adapters/fs/garbage.ts",
     find: "if (of <= generation) {",
     replace: "if (of <= generation + 1) {",
   }),
-  rare(
-    "what a sibling seems to hold already is not written again",
-    { ...calm, vacuum: 0.15, abort: 0.3, unordered: true, losses: [150, 300, 300] },
-    {
-      file: HELP,
-      find: "let at = Math.max(seal.syncedMark, seal.base);",
-      replace: "let at = Math.max(seal.syncedMark, seal.base, seal.base + sibling.status().size - seal.framesAt);",
-    },
-  ),
+  rare("what a sibling seems to hold already is not written again", powerFailures, {
+    file: HELP,
+    find: "let at = Math.max(seal.syncedMark, seal.base);",
+    replace: "let at = Math.max(seal.syncedMark, seal.base, seal.base + sibling.status().size - seal.framesAt);",
+  }),
   defect("a sibling that is too short takes the file's place", {
     file: HELP,
     find: "const length = copyRest(host, sibling);",
     replace: "const { size: length } = sibling.status();",
   }),
-  defect("a seal names a sibling whose name is not durable", {
+  rare("a seal names a sibling whose name is not durable", powerFailures, {
     file: VACUUM,
     find: "if (round === 0) await host.syncDirectory(host.directory);",
     replace: "",
@@ -209,12 +242,12 @@ export const defects: readonly Defect[] = [
     find: "await sync();",
     replace: "",
   }),
-  defect("the directory of a generation is not made durable", {
+  rare("the directory of a generation is not made durable", powerFailures, {
     file: DURABILITY,
     find: "if (this.#directorySynced) return;",
     replace: "if (this.#directorySynced || true) return;",
   }),
-  defect("any later generation passes for the next one", {
+  rare("any later generation passes for the next one", vacuums, {
     file: SESSION,
     find: `header.generation === before.generation + 1 &&
           header.nonce === seal.siblingNonce;`,
@@ -235,32 +268,24 @@ export const defects: readonly Defect[] = [
     find: "if (row.version >= this.#below)",
     replace: "if (row.version >= this.#below && !(row.deleted && this.#below === 0))",
   }),
-  defect("what was written behind a seal is taken for committed", {
+  rare("what was written behind a seal is taken for committed", vacuums, {
     file: OWN_COMMITS,
     find: "if (error === undefined) queue.putBack(unmet);",
     replace: `if (error === undefined) for (const each of unmet) each.settle("applied", this.#context.state.position);`,
   }),
-  rare(
-    "a sibling takes the file's place before it is durable",
-    { ...calm, vacuum: 0.15, abort: 0, strict: 1, losses: [150, 300, 300], unordered: false },
-    {
-      file: HELP,
-      find: "await sibling.sync();",
-      replace: "",
-    },
-  ),
-  rare(
-    "a seal counts whose sibling was dropped before",
-    { ...calm, vacuum: 0.3, abort: 0.6, stop: 0.03, processes: 3 },
-    {
-      file: "adapters/fs/seals.ts",
-      find: "!this.#dropped.has(seal.siblingNonce) && ",
-      replace: "",
-    },
-  ),
+  rare("a sibling takes the file's place before it is durable", powerFailures, {
+    file: HELP,
+    find: "await sibling.sync();",
+    replace: "",
+  }),
+  rare("a seal counts whose sibling was dropped before", vacuums, {
+    file: "adapters/fs/seals.ts",
+    find: "!this.#dropped.has(seal.siblingNonce) && ",
+    replace: "",
+  }),
   rare(
     "a vacuum goes on with a place that it has found in an earlier generation",
-    { ...calm, vacuum: 0.5, abort: 0, keepHistory: 1, processes: 4, cleanUp: false },
+    interleaved,
     {
       file: "core/next-generation.ts",
       find: "if (!isBefore()) return false;",
