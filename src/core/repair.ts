@@ -111,14 +111,14 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
   const notes = new DamageNotes();
   const state = await openSalvaged(context, notes);
   try {
-    const { commits, isSealed } = await readAll(state, notes, context);
+    const { commits, isEnded } = await readAll(state, notes, context);
     const generation = (): number => engine.identity?.generation ?? 0;
     // What follows may be damaged as well. If it is lost, this one is repaired in its stead.
-    if (isSealed && (await engine.passSeal())) return undefined;
+    if (isEnded && (await engine.passSeal())) return undefined;
     // Values outside the snapshot were checked with the frames that they lie in.
     const wants = ({ home }: Row): boolean => home !== undefined;
     await walkAll(state, context, { wants, unreadable: (_, error) => notes.noteError("snapshot", error) });
-    if (notes.dropped.length === 0 && !isSealed)
+    if (notes.dropped.length === 0 && !isEnded)
       return report({ dropped: [], commits, ...restored, generation: generation() });
     const rest = (): Promise<void> | undefined => (context.pacer.due() ? context.pacer.rest() : undefined);
     // Of what was there before anything was done about it, there is one already.
@@ -188,7 +188,7 @@ async function readAll(
   state: EngineState,
   notes: DamageNotes,
   { pacer, check }: RepairContext,
-): Promise<{ readonly commits: number; readonly isSealed: boolean }> {
+): Promise<{ readonly commits: number; readonly isEnded: boolean }> {
   const { session } = state.source;
   let commits = 0;
   for (;;) {
@@ -199,7 +199,7 @@ async function readAll(
     }
     for (const commit of result.commits) if (await applyTo(state, commit, notes)) commits++;
     state.position = result.next;
-    if (result.status !== "more") return { commits, isSealed: result.status === "sealed" };
+    if (result.status !== "more") return { commits, isEnded: result.status !== "end" };
     state.checkpointer?.check();
     await state.checkpointer?.whenRelieved();
     check();

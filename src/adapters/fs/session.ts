@@ -226,7 +226,10 @@ export class FileSession implements LedgerSession {
 
   /** Everything before the seal is read: the next generation is there, or not yet, or all of it is gone. */
   #atSeal(commits: readonly LedgerCommit[], next: number, notices: readonly LedgerNotice[]): ReadResult {
-    this.#endSize = this.#current?.file.status().size ?? -1;
+    const current = this.#current as OpenFile;
+    this.#endSize = current.file.status().size;
+    // At every look: whoever has moved on already may have been told that a commit is in.
+    this.#pathMoved = this.#lookAtPath(current) === "other";
     if (this.#missing && commits.length === 0 && notices.length === 0) throw missing(this.#options.path);
     return result(commits, next, this.#pathMoved ? "moved" : "sealed", notices);
   }

@@ -58,6 +58,17 @@ describe("a file's path", () => {
       await session.close();
     }));
 
+  it("is looked at by whoever meets a seal: a transaction sees what is acknowledged in the next generation", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await using other = await KV.open(path, { autoSync: false });
+      await using db = await KV.open(path, { autoSync: false });
+      await other.set(["a"], 1);
+      await other.vacuum();
+      await other.set(["a"], 2);
+      expect(await db.transaction((tx) => tx.get(["a"]))).toBe(2);
+    }));
+
   it("is found to hold another ledger that was copied over it, even if nothing was read of the first one but its header", () =>
     inFolder(async (folder) => {
       const [path, other] = [join(folder, "a.db"), join(folder, "b.db")];
