@@ -180,7 +180,10 @@ export class CommitQueue {
 
   /** Puts back what was taken and is certain not to be in this generation, before everything that waits. */
   putBack(batch: readonly PendingCommit[]): void {
-    this.#taken = NONE;
+    if (batch.length === 0) return;
+    const again = new Set(batch);
+    // The others may be pending still: reads wait for them.
+    this.#taken = this.#taken.filter((pending) => !again.has(pending));
     this.#waiting = [...batch, ...this.#waiting.slice(this.#head)];
     this.#head = 0;
   }

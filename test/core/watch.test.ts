@@ -45,6 +45,16 @@ onEachOrdering((make) => {
     expect(Object.keys(last as object).sort()).toEqual(["key", "operation", "timestamp", "version"]);
   });
 
+  test("reads inside the callback see what this instance has written, also of the same batch", async () => {
+    using made = make();
+    await using pair = await openPair({ autoSync: false }, made.ledger);
+    const { db } = pair;
+    const reads: Promise<unknown>[] = [];
+    db.watch(["first"], () => reads.push(db.get(["second"]), db.count(["second"])));
+    await Promise.all([db.set(["first"], 1), db.set(["second"], 2)]);
+    expect(await Promise.all(reads)).toEqual([2, 1]);
+  });
+
   test("get inside the callback sees the commit, and everything before it", async () => {
     using made = make();
     await using pair = await openPair({}, made.ledger);
