@@ -23,7 +23,6 @@ export type AtomicResult =
 export class Atomic {
   readonly #builder: CommitBuilder;
   readonly #commit: (builder: CommitBuilder) => Promise<AtomicResult>;
-  #used = false;
 
   /** Made by `db.atomic()`. */
   constructor(builder: CommitBuilder, commit: (builder: CommitBuilder) => Promise<AtomicResult>) {
@@ -42,19 +41,19 @@ export class Atomic {
           `check takes an entry, or { key, version } with null for absent; received ${show(version ?? given)}`,
         );
       }
-      this.#open().check({ key: encodeKey((given as VersionCheck).key), version: version ?? 0 });
+      this.#builder.check({ key: encodeKey((given as VersionCheck).key), version: version ?? 0 });
     }
     return this;
   }
 
   set<T = unknown>(key: Key, value: T, options?: SetOptions): this {
     const { expireIn } = parseOptions("set", "set", options);
-    this.#open().set(encodeKey(key), value, expireIn);
+    this.#builder.set(encodeKey(key), value, expireIn);
     return this;
   }
 
   delete(key: Key): this {
-    this.#open().delete(encodeKey(key));
+    this.#builder.delete(encodeKey(key));
     return this;
   }
 
@@ -79,9 +78,7 @@ export class Atomic {
    */
   commit(): Promise<AtomicResult> {
     try {
-      const builder = this.#open();
-      this.#used = true;
-      return this.#commit(builder);
+      return this.#commit(this.#builder);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -89,14 +86,8 @@ export class Atomic {
 
   #combine(kind: CombineKind, name: string, key: Key, operand: number | bigint, options: SetOptions | undefined): this {
     const { expireIn } = parseOptions("set", name, options);
-    this.#open().combine(kind, encodeKey(key), checkOperand(name, operand), expireIn);
+    this.#builder.combine(kind, encodeKey(key), checkOperand(name, operand), expireIn);
     return this;
-  }
-
-  #open(): CommitBuilder {
-    if (this.#used)
-      throw new InvalidArgumentError("InvalidArgument", "This atomic commit was committed already: begin another one");
-    return this.#builder;
   }
 }
 

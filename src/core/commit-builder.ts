@@ -14,7 +14,7 @@ import {
   writeSet,
 } from "./commit.ts";
 import type { Environment } from "./environment.ts";
-import { KVError } from "./errors.ts";
+import { InvalidArgumentError, KVError } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import { encodeValue } from "./value.ts";
 
@@ -30,6 +30,7 @@ export class CommitBuilder {
   readonly #body = new ByteWriter();
   readonly #operations: Operation[] = [];
   #checks: Check[] = [];
+  #finished = false;
 
   constructor(environment: Environment, bytesMax: number) {
     this.#crc32 = environment.crc32;
@@ -47,6 +48,7 @@ export class CommitBuilder {
   }
 
   check(check: Check): void {
+    this.#refuseFinished();
     this.#checks.push(check);
   }
 
@@ -79,6 +81,8 @@ export class CommitBuilder {
 
   /** The commit as bytes and as operations that fit them. The builder is used up. */
   finish(): { readonly payload: Uint8Array; readonly commit: Commit } {
+    this.#refuseFinished();
+    this.#finished = true;
     if (this.#checks.length === 0) {
       return { payload: this.#body.view(), commit: { checks: NO_CHECKS, operations: this.#operations } };
     }
@@ -112,6 +116,7 @@ export class CommitBuilder {
   }
 
   #makeRoom(bytes: number): void {
+    this.#refuseFinished();
     const after = this.#body.length + bytes + ITEM_OVERHEAD;
     if (after <= this.#bytesMax) return;
     throw new KVError(
@@ -121,5 +126,11 @@ export class CommitBuilder {
         outcome: "not committed",
       },
     );
+  }
+
+  /** Asked before anything is added, when its value has been encoded: a getter in that may have sent the commit, and what was sent does not change. */
+  #refuseFinished(): void {
+    if (!this.#finished) return;
+    throw new InvalidArgumentError("InvalidArgument", "This commit was sent already: begin another one");
   }
 }

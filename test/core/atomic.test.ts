@@ -183,6 +183,21 @@ test("a value is encoded at the call: changing it before the commit changes noth
   expect(await db.get(["a"])).toEqual({ n: 1 });
 });
 
+test("a getter within a value that commits it does not change what was committed", async () => {
+  await using db = await KV.open(memoryLedger());
+  const atomic = db.atomic().set(["a"], 1);
+  let committed: Promise<unknown> | undefined;
+  const value = {
+    get late() {
+      committed = atomic.commit();
+      return "late";
+    },
+  };
+  expect(() => atomic.set(["b"], value)).toThrow(expect.objectContaining({ code: "InvalidArgument" }));
+  expect(await committed).toMatchObject({ ok: true });
+  expect(await db.listAll([])).toMatchObject([{ key: ["a"], value: 1 }]);
+});
+
 test("each can be committed once", async () => {
   await using db = await KV.open(memoryLedger());
   const atomic = db.atomic().set(["a"], 1);
