@@ -1,11 +1,11 @@
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
-import { type Commit, decodeCommit } from "./commit.ts";
+import { type Commit, decodeCommit, decodeSingle } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { EngineState } from "./engine-state.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { asKVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
-import type { CommitRecord, LedgerCommit } from "./ledger.ts";
+import type { CommitRecord, LedgerCommit, PassedCommit } from "./ledger.ts";
 import type { OwnCommits } from "./own-commits.ts";
 import type { CommitPlace, Resolution } from "./resolve.ts";
 import { resolveLoaded } from "./resolve-loaded.ts";
@@ -42,7 +42,26 @@ export class Applier {
     this.#countedTo = 0;
   }
 
-  // --- what was read -----------------------------------------------------------------------------------------------
+  // --- what is read ------------------------------------------------------------------------------------------------
+
+  /**
+   * Applies a commit while it is read, if that takes a set or a delete and nobody is to be told of it: as `meetEach` would. False, with nothing done,
+   * for all others: then it comes to `meetEach`.
+   */
+  takes(state: EngineState, passed: PassedCommit): boolean {
+    const { version, bytes, from, to } = passed;
+    if (version <= state.metTo) return true;
+    const { counts, listener, options, resolves } = this.#context;
+    if (!options.index || resolves || !listener.isIdle() || this.#ownCommits.find(passed) !== undefined) return false;
+    const operation = decodeSingle(bytes, from, to);
+    if (operation === undefined) return false;
+    if (this.#counts(state, version)) counts.commits++;
+    state.checkpointer?.count(1, to - from);
+    state.replica.applySingle(operation, passed);
+    // Should reading fail further on, the position stays where it was.
+    state.metTo = version;
+    return true;
+  }
 
   /** `met`: takes own commits, whose fate is told once the state is the one in use. */
   meetEach(state: EngineState, commits: readonly LedgerCommit[], met?: Met[]): MaybePromise<void> {

@@ -261,10 +261,13 @@ const double = new DataView(new ArrayBuffer(8));
 /** Reads what `ByteWriter` wrote. Throws `MalformedBytes` rather than read beyond the end. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  #offset = 0;
+  readonly #end: number;
+  #offset: number;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, from = 0, to: number = bytes.length) {
     this.#bytes = bytes;
+    this.#offset = from;
+    this.#end = to;
   }
 
   get offset(): number {
@@ -272,7 +275,7 @@ export class ByteReader {
   }
 
   get remaining(): number {
-    return this.#bytes.length - this.#offset;
+    return this.#end - this.#offset;
   }
 
   u8(): number {
@@ -336,8 +339,7 @@ export class ByteReader {
 
   #advance(length: number): number {
     const at = this.#offset;
-    if (length > this.#bytes.length - at)
-      throw new MalformedBytes(`${length} bytes asked for and ${this.#bytes.length - at} left`);
+    if (length > this.#end - at) throw new MalformedBytes(`${length} bytes asked for and ${this.#end - at} left`);
     this.#offset = at + length;
     return at;
   }

@@ -189,6 +189,24 @@ export function decodeCommit(payload: Uint8Array): Commit {
   }
 }
 
+/**
+ * The only operation of a payload that lies in `bytes`, if it is a set or a delete and there is nothing else: as a rule a commit is that. Undefined for
+ * whatever else there may be, malformed bytes included, which `decodeCommit` tells.
+ */
+export function decodeSingle(bytes: Uint8Array, from: number, to: number): Operation | undefined {
+  const item = from < to ? bytes[from] : 0;
+  const kind = item & KIND_MASK;
+  const expires = item - kind;
+  if (kind === ItemKind.set ? expires !== 0 && expires !== FLAG_EXPIRES : item !== ItemKind.delete) return undefined;
+  try {
+    const reader = new ByteReader(bytes, from + 1, to);
+    const operation = readOperation(bytes, reader, kind, expires, from);
+    return reader.remaining === 0 ? operation : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function decodeItems(payload: Uint8Array, reader: ByteReader): Commit {
   let checks: Check[] | undefined;
   const operations: Operation[] = [];
@@ -208,7 +226,7 @@ function decodeItems(payload: Uint8Array, reader: ByteReader): Commit {
       if (operations.length > 0) throw new MalformedBytes("a check behind an operation");
       (checks ??= []).push({ key: readKey(reader), version: reader.varint() });
     } else {
-      operations.push(readOperation(payload, reader, kind, expires));
+      operations.push(readOperation(payload, reader, kind, expires, 0));
     }
   }
   return { checks: checks ?? NO_CHECKS, operations };
@@ -219,7 +237,8 @@ function flagsOf(kind: number): number {
   return kind === ItemKind.sum || kind === ItemKind.min || kind === ItemKind.max ? FLAG_EXPIRES : 0;
 }
 
-function readOperation(payload: Uint8Array, reader: ByteReader, kind: number, expires: number): Operation {
+/** `start`: where the payload begins among the bytes. */
+function readOperation(bytes: Uint8Array, reader: ByteReader, kind: number, expires: number, start: number): Operation {
   if (kind === ItemKind.purge) return new Operation(kind, "", 0, 0, 0, undefined, readPurge(reader));
   const key = readKey(reader);
   if (kind === ItemKind.delete) return new Operation(kind, key, 0, 0, 0, undefined);
@@ -231,14 +250,13 @@ function readOperation(payload: Uint8Array, reader: ByteReader, kind: number, ex
     throw new MalformedBytes("a time of expiry that is none");
   const length = reader.varint();
   if (kind === ItemKind.set) {
-    const valueOffset = reader.offset;
-    reader.u32();
+    const valueOffset = reader.skip(VALUE_HEADER_BYTES) - start;
     const from = reader.skip(length);
-    const numeric = decodeNumeric(payload, from, from + length);
+    const numeric = decodeNumeric(bytes, from, from + length);
     return new Operation(kind, key, expireIn, valueOffset, length, numeric, undefined, expiresAt);
   }
   const from = reader.skip(length);
-  const operand = decodeNumeric(payload, from, from + length);
+  const operand = decodeNumeric(bytes, from, from + length);
   if (operand === undefined || operand !== operand) throw new MalformedBytes("an operand that is no number");
   return new Operation(kind, key, expireIn, 0, 0, operand);
 }

@@ -4,7 +4,7 @@ import type { EngineState } from "./engine-state.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
-import type { LedgerCommit } from "./ledger.ts";
+import type { LedgerCommit, PassedCommit } from "./ledger.ts";
 import type { Notices } from "./notices.ts";
 import type { Reopening } from "./reopening.ts";
 import type { FollowState } from "./round.ts";
@@ -80,7 +80,7 @@ export class Follower {
   async #followToEnd(verify: boolean, round: FollowState): Promise<void> {
     const context = this.#context;
     const { environment, readBytes, pacer } = context;
-    const { notices, saving, reopening } = this.#parts;
+    const { applier, notices, saving, reopening } = this.#parts;
     if (reopening.passesSeal) await reopening.passSeal(round);
     if (context.stopped !== undefined) throw context.stopped;
     if (reopening.isMoved) await reopening.move(round);
@@ -89,7 +89,8 @@ export class Follower {
       const now = context.state;
       let began = environment.monotonic();
       const bytes = round.haste === "leave" ? GLANCE_BYTES : readBytes.size;
-      const read = context.session.read(now.position, { bytes, verify: check });
+      const take = (commit: PassedCommit): boolean => applier.takes(now, commit);
+      const read = context.session.read(now.position, { bytes, verify: check, take });
       const result = isPromise(read) ? await context.own(read) : read;
       if (isPromise(read)) began = environment.monotonic();
       if (result.notices !== undefined) notices.note(now, result.notices);

@@ -33,6 +33,7 @@ export type {
   LedgerOpenOptions,
   LedgerSession,
   LedgerSnapshot,
+  PassedCommit,
   Place,
   Position,
   PublishResult,

@@ -195,6 +195,19 @@ export interface LedgerCommit extends CommitRecord {
   readonly isPartial?: boolean;
 }
 
+/** A commit that is passed while it is read. It holds for the call that it is handed to: the next commit is told by the same object. */
+export interface PassedCommit {
+  version: Version;
+  place: Place;
+  writer: Uint8Array;
+  counter: number;
+  timestamp: number;
+  /** The payload lies from `from` to `to`. */
+  bytes: Uint8Array;
+  from: number;
+  to: number;
+}
+
 /** How much one read may take, and how careful it has to be. */
 export interface ReadBudget {
   /** About how many bytes of the ledger one call may go through. A call always makes progress: at least one whole commit fits. */
@@ -204,6 +217,11 @@ export interface ReadBudget {
    * to the same file, nothing was cut or replaced). False right after an own append, where only new commits are asked for.
    */
   readonly verify: boolean;
+  /**
+   * May be asked, for each commit from the first on as long as it says true, and as long as no notice comes before: then the commit is taken, and is not among
+   * those that are returned. For ledgers whose commits lie in memory one behind the other, where an object for each is a good part of the work. May be ignored.
+   */
+  readonly take?: ((commit: PassedCommit) => boolean) | undefined;
 }
 
 /** What lies behind a position. */

@@ -52,7 +52,7 @@ export class OwnCommits {
   }
 
   /** The commit in flight that was met here; undefined if it is somebody else's, or of nobody who waits. */
-  find(commit: LedgerCommit): PendingCommit | undefined {
+  find(commit: Pick<LedgerCommit, "writer" | "counter">): PendingCommit | undefined {
     const { inFlight } = this.#context.queue;
     if (inFlight.size === 0) return undefined;
     const own = inFlight.get(commit.counter);

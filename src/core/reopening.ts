@@ -7,7 +7,7 @@ import { isPromise } from "./environment.ts";
 import { hasCode, KVError, unknownOutcome } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import { readToSeal } from "./left-behind.ts";
-import type { LedgerSession, Position } from "./ledger.ts";
+import type { LedgerSession, PassedCommit, Position } from "./ledger.ts";
 import type { Notices } from "./notices.ts";
 import type { OwnCommits } from "./own-commits.ts";
 import type { FollowState } from "./round.ts";
@@ -208,7 +208,8 @@ export class Reopening {
     const context = this.#context;
     const { applier, notices, saving } = this.#parts;
     for (;;) {
-      const read = state.source.session.read(state.position, { bytes: context.readBytes.size, verify: false });
+      const take = (commit: PassedCommit): boolean => applier.takes(state, commit);
+      const read = state.source.session.read(state.position, { bytes: context.readBytes.size, verify: false, take });
       const result = isPromise(read) ? await context.own(read) : read;
       if (result.notices !== undefined) notices.note(state, result.notices);
       const meeting = applier.meetEach(state, result.commits, met);

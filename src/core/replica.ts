@@ -1,5 +1,5 @@
 import { whenLoaded } from "./bytes-at.ts";
-import { type Commit, isPlain } from "./commit.ts";
+import { type Commit, isPlain, type Operation } from "./commit.ts";
 import type { HeldRun } from "./held-run.ts";
 import type { EncodedKey } from "./key.ts";
 import { type Layer, LayeredView } from "./layers.ts";
@@ -71,6 +71,12 @@ export class Replica implements Layer {
     for (let order = 0; order < operations.length; order++) overlay.putPlain(operations[order], at, order);
     this.version = at.version;
     return true;
+  }
+
+  /** The same for a commit of one operation. */
+  applySingle(operation: Operation, at: CommitPlace): void {
+    this.#overlays[0].putPlain(operation, at, 0);
+    this.version = at.version;
   }
 
   /** The state as it is now, until released. */

@@ -1,6 +1,6 @@
 import { readU32 } from "../../core/bytes.ts";
 import { checksumWithin } from "../../core/crc32.ts";
-import type { CommitRecord } from "../../core/ledger.ts";
+import type { CommitRecord, PassedCommit } from "../../core/ledger.ts";
 import { findMask, indexOfMarker, isMarkerAt, MARKER, xorMask } from "../../core/mask.ts";
 
 /**
@@ -121,27 +121,68 @@ export function readHeader(bytes: Uint8Array, at: number, crc32: Crc32): FrameHe
     from = 0;
     xorMask(header, KIND_AT, HEADER_END_AT, KIND_AT, mask);
   }
-  if (header[from + HEADER_END_AT] !== HEADER_END) return undefined;
-  const checksum = checksumWithin(crc32, header, from + KIND_AT, from + HEADER_CHECKSUM_AT);
-  if (checksum !== readU32(header, from + HEADER_CHECKSUM_AT)) return undefined;
-  const counterHigh = header[from + COUNTER_AT + 4] | (header[from + COUNTER_AT + 5] << 8);
-  for (let i = 0; i < doubleBytes.length; i++) doubleBytes[i] = header[from + TIMESTAMP_AT + i];
+  if (!isHeaderWhole(header, from, crc32)) return undefined;
   return {
     kind: header[from + KIND_AT],
     payloadBytes: readU32(header, from + LENGTH_AT),
-    writer: writerAt(header, from + WRITER_AT),
-    counter: readU32(header, from + COUNTER_AT) + counterHigh * 2 ** 32,
-    timestamp: double.getFloat64(0, true),
+    writer: writerAt(header, from),
+    counter: counterAt(header, from),
+    timestamp: timestampAt(header, from),
     mask,
   };
+}
+
+/**
+ * Passes the frame at `at` if it is a commit's, whole and not masked, as nearly all are: tells of it in `commit`, but for its place in the ledger, and returns
+ * its length. Otherwise 0. What else may stand there is for `readHeader` to say.
+ */
+export function passCommit(bytes: Uint8Array, at: number, commit: PassedCommit, crc32: Crc32): number {
+  if (bytes.length - at < HEADER_BYTES || !isMarkerAt(bytes, at) || readU32(bytes, at + MASK_AT) !== 0) return 0;
+  if (bytes[at + KIND_AT] !== FrameKind.commit || !isHeaderWhole(bytes, at, crc32)) return 0;
+  const from = at + HEADER_BYTES;
+  const trailer = from + readU32(bytes, at + LENGTH_AT);
+  if (trailer + TRAILER_BYTES > bytes.length || !isWhole(bytes, at, trailer, crc32)) return 0;
+  commit.writer = writerAt(bytes, at);
+  commit.counter = counterAt(bytes, at);
+  commit.timestamp = timestampAt(bytes, at);
+  commit.bytes = bytes;
+  commit.from = from;
+  commit.to = trailer;
+  return trailer + TRAILER_BYTES - at;
+}
+
+/** Of a header without mask, whose marker was looked at. */
+function isHeaderWhole(bytes: Uint8Array, at: number, crc32: Crc32): boolean {
+  if (bytes[at + HEADER_END_AT] !== HEADER_END) return false;
+  const checksum = checksumWithin(crc32, bytes, at + KIND_AT, at + HEADER_CHECKSUM_AT);
+  return checksum === readU32(bytes, at + HEADER_CHECKSUM_AT);
+}
+
+/** Of a frame without mask, whose header is whole. */
+function isWhole(bytes: Uint8Array, at: number, trailer: number, crc32: Crc32): boolean {
+  if (bytes[trailer + 4] !== FRAME_END) return false;
+  // That of the header has been found right: from there it goes on.
+  const checksum = readU32(bytes, at + HEADER_CHECKSUM_AT);
+  return checksumWithin(crc32, bytes, at + HEADER_CHECKSUM_AT, trailer, checksum) === readU32(bytes, trailer);
+}
+
+function counterAt(bytes: Uint8Array, at: number): number {
+  const high = bytes[at + COUNTER_AT + 4] | (bytes[at + COUNTER_AT + 5] << 8);
+  return readU32(bytes, at + COUNTER_AT) + high * 2 ** 32;
+}
+
+function timestampAt(bytes: Uint8Array, at: number): number {
+  for (let i = 0; i < doubleBytes.length; i++) doubleBytes[i] = bytes[at + TIMESTAMP_AT + i];
+  return double.getFloat64(0, true);
 }
 
 let lastWriter = new Uint8Array(WRITER_BYTES);
 
 /** Frames of one writer often follow each other: they share it. */
 function writerAt(bytes: Uint8Array, at: number): Uint8Array {
+  const from = at + WRITER_AT;
   for (let i = 0; i < WRITER_BYTES; i++)
-    if (bytes[at + i] !== lastWriter[i]) return (lastWriter = bytes.slice(at, at + WRITER_BYTES));
+    if (bytes[from + i] !== lastWriter[i]) return (lastWriter = bytes.slice(from, from + WRITER_BYTES));
   return lastWriter;
 }
 
@@ -151,7 +192,6 @@ function writerAt(bytes: Uint8Array, at: number): Uint8Array {
  */
 export function readPayload(bytes: Uint8Array, at: number, header: FrameHeader, crc32: Crc32): Uint8Array | undefined {
   const trailer = HEADER_BYTES + header.payloadBytes;
-  if (bytes[at + trailer + 4] !== FRAME_END) return undefined;
   let frame = bytes;
   let from = at;
   if (header.mask !== 0) {
@@ -160,12 +200,7 @@ export function readPayload(bytes: Uint8Array, at: number, header: FrameHeader, 
     xorMask(frame, KIND_AT, HEADER_END_AT, KIND_AT, header.mask);
     xorMask(frame, HEADER_BYTES, trailer + 4, HEADER_BYTES, header.mask);
   }
-  // That of the header has been found right: from there it goes on.
-  const checksum = readU32(frame, from + HEADER_CHECKSUM_AT);
-  if (
-    checksumWithin(crc32, frame, from + HEADER_CHECKSUM_AT, from + trailer, checksum) !== readU32(frame, from + trailer)
-  )
-    return undefined;
+  if (!isWhole(frame, from, from + trailer, crc32)) return undefined;
   return frame.subarray(from + HEADER_BYTES, from + trailer);
 }
 

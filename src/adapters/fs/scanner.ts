@@ -1,5 +1,6 @@
 import type { Environment } from "../../core/environment.ts";
 import { indexOfMarker, MARKER } from "../../core/mask.ts";
+import type { PassedCommit } from "../../core/ledger.ts";
 import { type ReadableFile, readAt } from "./file.ts";
 import {
   FRAME_BYTES_MAX,
@@ -7,9 +8,11 @@ import {
   frameBytes,
   HEADER_BYTES,
   headerFingerprint,
+  passCommit,
   readHeader,
   readPayload,
 } from "./frame.ts";
+import { payloadPlace } from "./open-files.ts";
 import { judge, markerBytesAtEnd, type Verdict } from "./verdict.ts";
 
 /** What lies at an offset of a ledger file. */
@@ -26,6 +29,13 @@ export type Scanned =
   | { readonly found: "piece"; readonly verdict: Exclude<Verdict, "wait">; readonly end: number }
   /** Nothing yet, or not all of it. */
   | { readonly found: "nothing" };
+
+/** Commits that were passed: where the last one begins, what identifies it, and where it ends. */
+export interface Passed {
+  readonly last: number;
+  readonly fingerprint: number;
+  readonly end: number;
+}
 
 interface Judged {
   readonly verdict: Verdict;
@@ -46,6 +56,17 @@ export class Scanner {
   readonly #crc32: Environment["crc32"];
   #window: Uint8Array = new Uint8Array(0);
   #windowAt = 0;
+  /** The commit that is being passed. Its numbers are no small integers to begin with, so that they are kept as they will be. */
+  readonly #passing: PassedCommit = {
+    version: NaN,
+    place: NaN,
+    writer: this.#window,
+    counter: 0,
+    timestamp: NaN,
+    bytes: this.#window,
+    from: 0,
+    to: 0,
+  };
 
   /** `size`: where reading ends, whatever is appended meanwhile. */
   constructor(file: ReadableFile, size: number, windowBytes: number, crc32: Environment["crc32"]) {
@@ -69,6 +90,59 @@ export class Scanner {
     const again = this.#judge(offset, size);
     if (again.verdict === "wait" || again.verdict !== first.verdict || again.end !== first.end) return NOTHING;
     return { found: "piece", verdict: again.verdict, end: again.end };
+  }
+
+  /**
+   * Hands commits to `take` from `offset` on, as long as it takes them, they lie one behind the other, and less than `bytes` were passed. `delta`: from offsets
+   * to addresses. Undefined if none was taken.
+   */
+  passCommits(
+    offset: number,
+    bytes: number,
+    delta: number,
+    take: (commit: PassedCommit) => boolean,
+  ): Passed | undefined {
+    const commit = this.#passing;
+    const crc32 = this.#crc32;
+    let last = -1;
+    let end = offset;
+    let fingerprint = 0;
+    while (end - offset < bytes && this.#reaches(end)) {
+      const at = end - this.#windowAt;
+      const length = passCommit(this.#window, at, commit, crc32);
+      if (length === 0) {
+        // The window may end within the frame.
+        if (at === 0 || !this.#readOn(end)) break;
+        continue;
+      }
+      commit.version = end + delta;
+      commit.place = payloadPlace(commit.version, 0);
+      if (!take(commit)) break;
+      fingerprint = headerFingerprint(this.#window, at);
+      last = end;
+      end += length;
+    }
+    return last < 0 ? undefined : { last, fingerprint, end };
+  }
+
+  /** False if nothing of what lies there is in the window, and there is nothing more to be read. */
+  #reaches(offset: number): boolean {
+    const at = offset - this.#windowAt;
+    return (at >= 0 && at < this.#window.length) || this.#readOn(offset);
+  }
+
+  /** Another window, that begins there. False if there is none. */
+  #readOn(offset: number): boolean {
+    const left = Math.min(HEADER_BYTES, this.#size - offset);
+    if (left <= 0) return false;
+    try {
+      this.#window = this.#readWindow(offset, left, this.#size);
+    } catch {
+      // Whoever scans what lies there meets the same failure, and tells of it.
+      return false;
+    }
+    this.#windowAt = offset;
+    return this.#window.length > 0;
   }
 
   #frame(offset: number, size: number): Scanned | undefined {

@@ -186,30 +186,43 @@ export class FileSession implements LedgerSession {
     const begin = offset;
     if (this.#seals?.winning !== undefined && from >= this.#seals.sealedAt) {
       this.#readBehindSeal(scanner);
-      return this.#atSeal(commits, from, notices);
+      return this.#atSeal(commits, from, notices, notices.length === 0);
     }
     if (this.#isStillWaiting(offset, size)) return result(commits, from, "end", notices);
+    let hasPassed = false;
+    const isNothing = (): boolean => !hasPassed && commits.length === 0 && notices.length === 0;
     for (;;) {
+      // In their order: nothing is passed behind what has yet to be told or applied.
+      if (budget.take !== undefined && commits.length === 0 && notices.length === 0) {
+        const passed = scanner.passCommits(offset, begin + budget.bytes - offset, generation.delta, budget.take);
+        if (passed !== undefined) {
+          hasPassed = true;
+          offset = passed.end;
+          this.#lastFrame = { offset: passed.last, fingerprint: passed.fingerprint };
+          if (offset - begin >= budget.bytes)
+            return result(commits, this.#passed(offset + generation.delta), "more", notices);
+        }
+      }
       let scanned: Scanned;
       try {
         scanned = scanner.scan(offset);
       } catch (error) {
         // What lies before a block that cannot be read is handed out first; the next read stops there again, and says why.
-        if (commits.length === 0) throw error;
+        if (commits.length === 0 && !hasPassed) throw error;
         return result(commits, this.#passed(offset + generation.delta), "more", notices);
       }
       if (scanned.found === "nothing") {
         this.#endSize = size;
         this.#endOffset = offset;
-        if (this.#missing && commits.length === 0 && notices.length === 0) throw missing(this.#options.path);
+        if (this.#missing && isNothing()) throw missing(this.#options.path);
         return result(commits, this.#passed(offset + generation.delta), "end", notices);
       }
       if (scanned.found === "frame") {
         const seen = this.#takeFrame(scanned, offset, generation, commits);
-        if (seen === "sealed") return this.#atSeal(commits, this.#passed(offset + generation.delta), notices);
+        if (seen === "sealed")
+          return this.#atSeal(commits, this.#passed(offset + generation.delta), notices, isNothing());
         if (seen === "unknown") {
-          if (commits.length > 0 || notices.length > 0)
-            return result(commits, this.#passed(offset + generation.delta), "more", notices);
+          if (!isNothing()) return result(commits, this.#passed(offset + generation.delta), "more", notices);
           throw new KVError(
             "UnsupportedFormat",
             `${this.#options.path} holds a frame of unknown kind ${scanned.header.kind} at ${offset}`,
@@ -225,12 +238,17 @@ export class FileSession implements LedgerSession {
   }
 
   /** Everything before the seal is read: the next generation is there, or not yet, or all of it is gone. */
-  #atSeal(commits: readonly LedgerCommit[], next: number, notices: readonly LedgerNotice[]): ReadResult {
+  #atSeal(
+    commits: readonly LedgerCommit[],
+    next: number,
+    notices: readonly LedgerNotice[],
+    isNothing: boolean,
+  ): ReadResult {
     const current = this.#current as OpenFile;
     this.#endSize = current.file.status().size;
     // At every look: whoever has moved on already may have been told that a commit is in.
     this.#pathMoved = this.#lookAtPath(current) === "other";
-    if (this.#missing && commits.length === 0 && notices.length === 0) throw missing(this.#options.path);
+    if (this.#missing && isNothing) throw missing(this.#options.path);
     return result(commits, next, this.#pathMoved ? "moved" : "sealed", notices);
   }
 
