@@ -262,6 +262,9 @@ class SimulatedFile implements FileHandle, WritableFile {
       throw systemError("ENOSPC");
     }
     const slow = random.chance(faults.slowWrite);
+    // Whoever makes another call has come to the end of the one before.
+    for (const other of disk.inTransit())
+      if (other !== this.inode && other.transit?.author === this.#process) other.finish();
     this.#note(`writes ${count} of ${bytes.length} at ${this.inode.size(this.#process)}${slow ? ", slowly" : ""}`);
     disk.freeBytes -= count;
     this.inode.append(this.#process, bytes.subarray(0, count), slow);
