@@ -42,6 +42,8 @@ const OVERDUE: Amount = { operations: 4 * OVERLAY_MAX.operations, bytes: 4 * OVE
 const TRIES_MAX = 8;
 /** How long a save goes on at a time, as long as it keeps up with what comes: commits wait for no more than that, and a busy system lets that pass. */
 const SLICE_MS = 2;
+/** Others write too if so much of what is not saved is theirs. */
+const FOREIGN_PART = 1 / 8;
 
 export interface CheckpointerHost {
   readonly environment: Environment;
@@ -422,7 +424,7 @@ export class Checkpointer {
         if (!this.#isToRest()) continue;
         await this.#rest();
         if (epoch === this.#epoch) continue;
-        sink.abandon();
+        await sink.abandon();
         return undefined;
       }
       for (const void_ of await voidVersions(replica, merged, closed[0].version, below)) builder.addVoidVersion(void_);
@@ -430,7 +432,7 @@ export class Checkpointer {
       while (rest.next().done !== true) if (this.#isToRest()) await this.#rest();
       return await sink.finish();
     } catch (error) {
-      sink.abandon();
+      await sink.abandon();
       throw error;
     }
   }
@@ -438,13 +440,18 @@ export class Checkpointer {
   #isToRest(): boolean {
     const now = this.#host.environment.monotonic();
     if (this.#host.pacer.dueInBackground(now)) return true;
-    return (
-      now - this.#sliceBegan >= SLICE_MS && !this.#hurried && !this.#backlog.hasCome(OVERLAY_MAX, this.#backlog.saved)
-    );
+    return now - this.#sliceBegan >= SLICE_MS && this.#keepsUp;
+  }
+
+  get #keepsUp(): boolean {
+    if (this.#hurried) return false;
+    // Where several processes write, each waits for all others, and longer the more each does at a time.
+    if (this.#backlog.foreignPart > FOREIGN_PART) return !this.#backlog.hasCome(OVERLAY_MAX, this.#backlog.saved);
+    return !this.#backlog.hasCome(MARK, this.#closedAt);
   }
 
   async #rest(): Promise<void> {
-    await this.#host.pacer.rest();
+    await this.#host.pacer.restInBackground();
     this.#sliceBegan = this.#host.environment.monotonic();
   }
 

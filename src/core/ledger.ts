@@ -92,8 +92,8 @@ export interface RunSink {
   write(bytes: Uint8Array): void;
   /** The run as it was written, durable. */
   finish(): Promise<StoredRun>;
-  /** Instead of `finish`: leaves nothing behind. */
-  abandon(): void;
+  /** Instead of `finish`: leaves nothing behind, and nothing under way once it has resolved. */
+  abandon(): MaybePromise<void>;
 }
 
 /** The state that a ledger starts with, because what led to it is no longer there. */

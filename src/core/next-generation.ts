@@ -84,6 +84,6 @@ export class NextGeneration {
 
   readonly #rest = (): MaybePromise<void> => {
     const { pacer } = this.#context;
-    return pacer.dueInBackground() ? pacer.rest() : undefined;
+    return pacer.dueInBackground() ? pacer.restInBackground() : undefined;
   };
 }

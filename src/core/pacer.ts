@@ -22,6 +22,8 @@ export class Pacer {
   #stride = 1;
   #left = 0;
   #lookedAt = 0;
+  /** Work that nobody waits for, and that goes on in the next macrotask. */
+  #inBackground = 0;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -29,7 +31,8 @@ export class Pacer {
 
   /** True when a macrotask is due before more is done. */
   due(now: number = this.#environment.monotonic()): boolean {
-    return this.#isDue(now, BUDGET_MS);
+    // What goes on in the background has its part of the same turn.
+    return this.#isDue(now, this.#inBackground > 0 ? BUDGET_MS - BACKGROUND_MS : BUDGET_MS);
   }
 
   /** As `due`, for work that nobody waits for. */
@@ -64,6 +67,13 @@ export class Pacer {
     this.#left = this.#stride;
     this.#lookedAt = now;
     return this.due(now);
+  }
+
+  /** As `rest`, for work that nobody waits for. */
+  async restInBackground(): Promise<void> {
+    this.#inBackground++;
+    await this.rest();
+    this.#inBackground--;
   }
 
   /** Resolves in a fresh macrotask. */

@@ -38,7 +38,7 @@ export async function purgeExpired(context: PurgeContext): Promise<number> {
         entries = [];
       }
       if (++count % SLICE_ROWS === 0 && pacer.dueInBackground()) {
-        await pacer.rest();
+        await pacer.restInBackground();
         check();
       }
     }

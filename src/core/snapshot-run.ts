@@ -41,14 +41,14 @@ export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ r
       if (bytes !== UNREADABLE) builder.add(key, row, bytes);
     }
     if (++count % SLICE_ROWS !== 0 || !pacer.dueInBackground()) continue;
-    await pacer.rest();
+    await pacer.restInBackground();
     check();
   }
   const rest = builder.finish({ base: 0, upto: version, extra });
   for (;;) {
     const step = rest.next();
     if (step.done === true) return step.value;
-    if (pacer.dueInBackground()) await pacer.rest();
+    if (pacer.dueInBackground()) await pacer.restInBackground();
     check();
   }
 }

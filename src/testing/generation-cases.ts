@@ -149,7 +149,7 @@ export const checkpointCases: Readonly<Record<string, ConformanceCase>> = {
     const [run, needless] = [await written(store), await written(store)];
     const abandoned = store.createRun();
     abandoned.write(RUN);
-    abandoned.abandon();
+    await abandoned.abandon();
     await store.publish({ position: next, version: met[2].version, runs: [run] });
     store.discard([needless]);
     const loaded = await store.load();

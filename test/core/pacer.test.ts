@@ -38,6 +38,26 @@ test("a rest is due when work has gone on for so long without a macrotask", asyn
   expect(pacer.due()).toBe(false);
 });
 
+test("a rest is due sooner while something goes on in the background, so that both fit into one turn", async () => {
+  let now = 0;
+  const macrotasks: (() => void)[] = [];
+  const pacer = new Pacer({
+    ...nodeEnvironment,
+    monotonic: () => now,
+    macrotask: (callback) => void macrotasks.push(callback),
+  });
+  const run = (): void => macrotasks.splice(0).forEach((callback) => callback());
+  const rest = pacer.restInBackground();
+  expect(pacer.due()).toBe(false);
+  now += 4;
+  expect(pacer.due()).toBe(true);
+  run();
+  await rest;
+  expect(pacer.due()).toBe(false);
+  now += 4;
+  expect([pacer.dueInBackground(), pacer.due()]).toEqual([true, false]);
+});
+
 onEachOrdering((make) => {
   test("a loop of awaited calls lets the program's timers fire", async () => {
     using made = make();

@@ -237,11 +237,11 @@ export const defects: readonly Defect[] = [
     find: "if (round === 0) await host.syncDirectory(host.directory);",
     replace: "",
   }),
-  defect("an index reaches further than what is durable of its ledger", {
-    file: "adapters/fs/side-index.ts",
-    find: "await sync();",
-    replace: "",
-  }),
+  defect(
+    "an index reaches further than what is durable of its ledger",
+    { file: "adapters/fs/side-index.ts", find: "= this.#syncAhead();", replace: "= Promise.resolve();" },
+    { file: "adapters/fs/side-index.ts", find: "await this.#makeDurable(checkpoint.position);", replace: "" },
+  ),
   rare("the directory of a generation is not made durable", powerFailures, {
     file: DURABILITY,
     find: "if (this.#directorySynced) return;",

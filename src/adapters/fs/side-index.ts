@@ -4,6 +4,7 @@ import type {
   Checkpoint,
   CheckpointAbsence,
   CheckpointStore,
+  Position,
   PublishResult,
   RunSink,
   StoredRun,
@@ -73,6 +74,8 @@ export class SideIndex implements CheckpointStore {
   #settled = new Set<string>();
   /** Runs that manifests named until they were exchanged here, as far as they are still there, and when that was (monotonic). */
   #dropped = new Map<string, number>();
+  /** The last sync of the ledger that was begun with a run, and up to which address it reaches. */
+  #synced: { readonly upTo: number; readonly done: Promise<void> } | undefined;
 
   constructor(host: SideIndexHost) {
     this.#host = host;
@@ -105,6 +108,7 @@ export class SideIndex implements CheckpointStore {
     const path = `${this.#host.directory}/${name}`;
     this.#settled.add(name);
     const file = telling(realPath, () => replacing.createLike(path, realPath));
+    const synced = this.#syncAhead();
     let length = 0;
     return {
       write: (bytes) => {
@@ -113,7 +117,7 @@ export class SideIndex implements CheckpointStore {
       },
       finish: async () => {
         try {
-          await file.sync();
+          await Promise.all([file.sync(), synced]);
         } catch (error) {
           throw fromSystem(error, `The index of ${realPath} cannot be written`);
         }
@@ -122,8 +126,33 @@ export class SideIndex implements CheckpointStore {
       abandon: () => {
         file.close();
         replacing.unlink(path);
+        return synced;
       },
     };
+  }
+
+  /** What the run will cover was written by now: the ledger is made durable while the run is made. Resolves when that is over. */
+  async #syncAhead(): Promise<void> {
+    const { open, sync } = this.#host;
+    if (!open.isOpen) return;
+    const release = open.hold();
+    const upTo = open.file.status().size + open.generation.delta;
+    const done = sync();
+    this.#synced = { upTo, done };
+    try {
+      await done;
+    } catch {
+      // Whoever publishes hears of it.
+    } finally {
+      release();
+    }
+  }
+
+  /** No index may reach beyond what is durable of its ledger. */
+  async #makeDurable(position: Position): Promise<void> {
+    const synced = this.#synced;
+    this.#synced = undefined;
+    await (synced !== undefined && synced.upTo >= position ? synced.done : this.#host.sync());
   }
 
   async publish(checkpoint: Checkpoint): Promise<PublishResult> {
@@ -140,10 +169,9 @@ export class SideIndex implements CheckpointStore {
   }
 
   async #publish(checkpoint: Checkpoint): Promise<PublishResult> {
-    const { replacing, environment, open, sync, realPath } = this.#host;
+    const { replacing, environment, open, realPath } = this.#host;
     const { file, generation } = open;
-    // No index may reach beyond what is durable of its ledger.
-    await sync();
+    await this.#makeDurable(checkpoint.position);
     if (this.#isSuperseded(checkpoint)) return "superseded";
     const { ledgerId, nonce } = generation.header;
     const bytes = encodeManifest(

@@ -195,7 +195,7 @@ describe("a read costs", () => {
       expect(count).toBe(SAVED);
       expect(cost.reads ?? 0).toBe(0);
       expect(cost.indexBytesRead).toBeLessThanOrEqual(24 * SAVED);
-      // In blocks, not entry by entry.
-      expect(cost.indexReads).toBeLessThanOrEqual(SAVED / 1000);
+      // In blocks, not entry by entry, and some for each run, of which there may be several.
+      expect(cost.indexReads).toBeLessThanOrEqual(SAVED / 500);
     }));
 });

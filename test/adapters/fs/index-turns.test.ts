@@ -6,6 +6,7 @@ import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import type { CheckpointStore, LedgerSession, StoredRun } from "../../../src/core/ledger.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
+import { changingFiles, openSession } from "../../support/generations.ts";
 
 /** Two processes with one file, as far as their indexes are concerned; time can be moved on. */
 interface Two {
@@ -57,7 +58,7 @@ describe("whether another process seems to be saving", () => {
       expect(one.isBusy?.()).toBe(false);
       const run = other.createRun();
       expect(one.isBusy?.()).toBe(true);
-      run.abandon();
+      await run.abandon();
       expect(one.isBusy?.()).toBe(false);
     }));
 
@@ -67,7 +68,7 @@ describe("whether another process seems to be saving", () => {
       const second = one.createRun();
       expect(one.isBusy?.()).toBe(false);
       expect(one.isBusy?.()).toBe(false);
-      for (const run of [first, second]) run.abandon();
+      for (const run of [first, second]) await run.abandon();
     }));
 
   it("is not told by a run of somebody who has stopped writing it", () =>
@@ -75,7 +76,7 @@ describe("whether another process seems to be saving", () => {
       const run = other.createRun();
       later(2000);
       expect(one.isBusy?.()).toBe(false);
-      run.abandon();
+      await run.abandon();
     }));
 });
 
@@ -85,6 +86,39 @@ function aRun(store: CheckpointStore): Promise<StoredRun> {
   sink.write(new Uint8Array(10));
   return sink.finish();
 }
+
+it("what a run covers is made durable while the run is made, and what was written since when it is published", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    let syncs = 0;
+    const counting = changingFiles((file, opened) => ({
+      syncData: () => {
+        if (opened === path) syncs++;
+        return file.syncData();
+      },
+    }));
+    const session = await openSession(path, { calls: counting });
+    const store = session.openCheckpoints?.() as CheckpointStore;
+    let { next: position } = await session.read(session.start, { bytes: 65_536, verify: false });
+    const append = async (): Promise<{ readonly position: number; readonly version: number }> => {
+      const record = { writer: new Uint8Array(12), counter: 1, timestamp: 0, payload: new Uint8Array(1) };
+      const appended = await session.append([record], position);
+      if (appended.status !== "appended") throw new Error(appended.status);
+      position = appended.next;
+      return { position, version: appended.versions[0] };
+    };
+    const first = await append();
+    const runs = [await aRun(store)];
+    expect(syncs).toBe(1);
+    expect(await store.publish({ ...first, runs })).toBe("published");
+    expect(syncs).toBe(1);
+    runs.unshift(await aRun(store));
+    expect(syncs).toBe(2);
+    expect(await store.publish({ ...(await append()), runs })).toBe("published");
+    expect(syncs).toBe(3);
+    for (const run of runs) run.close();
+    await session.close();
+  }));
 
 describe("a run that was merged with others", () => {
   it("is removed by whoever has published that, though not at once", () =>
