@@ -186,7 +186,7 @@ export class Client {
       const isRead = kind === "read";
       // A read within the function of a transaction fails as any does, and what the function throws is passed on: nothing was committed.
       const isOfFunction = kind === "transaction" && outcome === undefined;
-      if (outcome === undefined && !(this.#options.readsMayFail && (isRead || isOfFunction))) {
+      if (isRead || isOfFunction ? !this.#options.readsMayFail : outcome === undefined) {
         this.#options.problem(`${call}, a ${kind}, was rejected with ${code}, outcome ${outcome}`);
       }
       result = { outcome: isRead ? "failed" : isOfFunction ? "not committed" : (outcome ?? "unknown"), code };
