@@ -124,9 +124,9 @@ async function findDefect({ name, ledger, changes }: LiveDefect): Promise<void> 
     const seed = first + i;
     const on = ledger === "bucket" ? { server: server as S3Server } : {};
     const { verdict } = await recorded(name, { profile, seed, defect: changes, ...on });
-    if (verdict.result === "violation") return must(`${name}, in run ${i + 1}`, "violation", verdict);
+    if (verdict.result === "violation") return must(`${name} (${ledger}), in run ${i + 1}`, "violation", verdict);
   }
-  must(`${name}, in ${TRIES_MAX} runs`, "violation", { result: "ok", operations: 0, unknown: 0, ms: 0 });
+  must(`${name} (${ledger}), in ${TRIES_MAX} runs`, "violation", { result: "ok", operations: 0, unknown: 0, ms: 0 });
 }
 
 function must(name: string, expected: Verdict["result"], { result, why }: Verdict): void {
