@@ -10,7 +10,7 @@ export interface Command {
   /** How many arguments there are at least and at most. */
   readonly takes: readonly [least: number, most: number];
   /** What it is opened for; created only by who sets something. */
-  readonly needs: "read" | "write" | "create";
+  readonly needs: "read" | "write" | "create" | "repair";
   readonly run: (db: KV, words: readonly string[], terminal: Terminal) => Promise<void>;
 }
 
@@ -126,7 +126,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: "",
     says: "keeps all that is whole of a damaged file; the original stays beside it",
     takes: [0, 0],
-    needs: "write",
+    needs: "repair",
     async run(db, _words, { print }) {
       print((await db.repair()).text);
     },

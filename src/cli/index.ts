@@ -9,10 +9,12 @@ import { main } from "./main.ts";
 const { stdin, stdout, stderr } = process;
 
 // Whoever reads the output may have seen enough.
-stdout.on("error", (error: { readonly code?: string }) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(0);
-});
+for (const stream of [stdout, stderr]) {
+  stream.on("error", (error: { readonly code?: string }) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(0);
+  });
+}
 
 process.exitCode = await main(process.argv.slice(2), {
   print: (text) => void stdout.write(`${text}\n`),

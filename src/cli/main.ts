@@ -8,13 +8,13 @@ export async function main(words: readonly string[], terminal: Terminal): Promis
   const [file, name, ...rest] = words;
   if (file === undefined || file === "help" || file.startsWith("-")) {
     terminal.print(help());
-    return file === undefined ? 2 : 0;
+    return ["help", "--help", "-h"].includes(file) ? 0 : 2;
   }
   try {
     if (name === undefined) return await session(file, terminal);
-    const command = commandOf(name, rest);
-    const options = { readOnly: command.needs === "read", createIfMissing: command.needs === "create" };
-    await withDatabase(file, options, terminal, (db) => command.run(db, rest, terminal));
+    const command = commandOf(name);
+    checkNumber(name, rest);
+    await withDatabase(file, command.needs, terminal, (db) => command.run(db, rest, terminal));
     return 0;
   } catch (error) {
     terminal.complain(told(error));
@@ -25,13 +25,13 @@ export async function main(words: readonly string[], terminal: Terminal): Promis
 /** A line that goes wrong is complained of, and the next one is read. */
 async function session(file: string, terminal: Terminal): Promise<number> {
   let failed = 0;
-  await withDatabase(file, {}, terminal, async (db) => {
+  await withDatabase(file, "write", terminal, async (db) => {
     for await (const line of terminal.lines()) {
       try {
-        const [name, ...rest] = wordsOf(line);
+        const [name, rest = ""] = wordsOf(line, 2);
         if (name === "exit" || name === "close") break;
         if (name === "help") terminal.print(help());
-        else if (name !== undefined) await commandOf(name, rest).run(db, rest, terminal);
+        else if (name !== undefined) await typed(db, name, rest, terminal);
       } catch (error) {
         failed = 1;
         terminal.complain(told(error));
@@ -41,30 +41,54 @@ async function session(file: string, terminal: Terminal): Promise<number> {
   return failed;
 }
 
+async function typed(db: KV, name: string, rest: string, terminal: Terminal): Promise<void> {
+  const command = commandOf(name);
+  const [least, most] = command.takes;
+  // Where there may be any number of words, they are a text, and stay as they are.
+  const words = wordsOf(rest, most === Infinity ? least : Infinity);
+  checkNumber(name, words);
+  await command.run(db, words, terminal);
+}
+
 async function withDatabase(
   file: string,
-  options: { readonly readOnly?: boolean; readonly createIfMissing?: boolean },
+  needs: Command["needs"],
   { complain }: Terminal,
   work: (db: KV) => Promise<void>,
 ): Promise<void> {
   await using db = new KV();
   db.on("error", (error) => complain(told(error)));
-  await db.open(file, options);
+  const options = { readOnly: needs === "read", createIfMissing: needs === "create" };
+  try {
+    await db.open(file, options);
+  } catch (error) {
+    // Of a file whose header is damaged there is nothing that could be opened before.
+    if (needs !== "repair" || codeOf(error) !== "LedgerDamaged") throw error;
+    await db.open(file, { ...options, repair: true });
+    complain(`${told(error)}: that was done, what is whole is kept, and the original lies beside it`);
+  }
   await work(db);
 }
 
-function commandOf(name: string, words: readonly string[]): Command {
-  if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`there is no command ${name}; "help" lists them`);
-  const command = COMMANDS[name];
-  const [least, most] = command.takes;
-  if (words.length < least || words.length > most) throw new UsageError(`usage: ${name} ${command.usage}`);
-  return command;
+function commandOf(name: string): Command {
+  if (Object.hasOwn(COMMANDS, name)) return COMMANDS[name];
+  throw new UsageError(`there is no command ${name}; "help" lists them`);
+}
+
+function checkNumber(name: string, words: readonly string[]): void {
+  const { takes, usage } = COMMANDS[name];
+  if (words.length < takes[0] || words.length > takes[1]) throw new UsageError(`usage: ${name} ${usage}`);
+}
+
+function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as { readonly code?: unknown }).code : undefined;
+  return typeof code === "string" ? code : undefined;
 }
 
 function told(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const { code } = error as { code?: unknown };
-  return typeof code === "string" ? `${code}: ${error.message}` : error.message;
+  const code = codeOf(error);
+  return code === undefined ? error.message : `${code}: ${error.message}`;
 }
 
 function help(): string {
@@ -74,6 +98,7 @@ function help(): string {
   return [
     "foliokv FILE COMMAND ...   does one thing with the database in this file",
     "foliokv FILE               reads commands, one a line; exit or the end of input ends it",
+    "A file that is not there is made by set, and only where that is the COMMAND.",
     "",
     ...commands,
     "",

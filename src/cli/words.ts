@@ -7,11 +7,13 @@ export class UsageError extends Error {}
 
 /**
  * The words of a line. A word that begins with a bracket, brace or quotation mark is JSON up to where that ends, spaces within it included.
+ * `most`: of so many, the last is all that is left of the line, as it stands there.
  */
-export function wordsOf(line: string): string[] {
+export function wordsOf(line: string, most = Infinity): string[] {
   const words: string[] = [];
   let rest = line.trim();
   while (rest !== "") {
+    if (words.length === most - 1) return [...words, rest];
     const word = /^[[{"]/.test(rest) ? jsonAtStart(rest) : (/^\S+/.exec(rest)?.[0] ?? rest);
     words.push(word);
     rest = rest.slice(word.length).trimStart();
@@ -36,7 +38,7 @@ function isJson(text: string): boolean {
   }
 }
 
-/** `["users",1]` as JSON, or `users.1` for short, in which digits are a number. Whether it is a key is found out by who takes one. */
+/** `["users",1]` as JSON, or `users.1` for short, in which digits are a number if that is written so. Whether it is a key is found out by who takes one. */
 export function queryIn(text: string): Query {
   if (text.startsWith("[")) {
     const parsed: unknown = isJson(text) ? JSON.parse(text) : undefined;
@@ -44,7 +46,7 @@ export function queryIn(text: string): Query {
       throw new UsageError(`${text} is no key: a JSON array, or parts with dots between them`);
     return parsed as Query;
   }
-  return text.split(".").map((part) => (/^-?\d+$/.test(part) ? Number(part) : part));
+  return text.split(".").map((part) => (/^-?\d+$/.test(part) && String(Number(part)) === part ? Number(part) : part));
 }
 
 /** How the kinds of values are written that `set:...` names. */

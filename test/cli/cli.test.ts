@@ -41,12 +41,15 @@ describe("words", () => {
     ]);
     expect(wordsOf("set:string a.b  many words")).toEqual(["set:string", "a.b", "many", "words"]);
     expect(wordsOf(" ")).toEqual([]);
+    expect(wordsOf(' set  ["a b"]   two   words ', 3)).toEqual(["set", '["a b"]', "two   words"]);
     expect(() => wordsOf('get ["a"')).toThrow("JSON");
   });
 
   test("are keys as JSON, or with dots, in which digits are a number", () => {
     expect(queryIn('["users",1,"1",true,{"to":5}]')).toEqual(["users", 1, "1", true, { to: 5 }]);
     expect(queryIn("users.-1.x1")).toEqual(["users", -1, "x1"]);
+    // What a number would change stays a text.
+    expect(queryIn("007.12345678901234567890")).toEqual(["007", "12345678901234567890"]);
     expect(() => queryIn("[1")).toThrow("[1");
   });
 
@@ -90,7 +93,7 @@ describe("commands", () => {
   test("that read create nothing and write nothing; those that remove create nothing", async () => {
     using folder = temporaryFolder();
     const file = folder.file("a.db");
-    for (const command of [["list"], ["count"], ["scan"], ["stats"], ["delete", "a"], ["vacuum"], ["repair"]]) {
+    for (const command of [[], ["list"], ["count"], ["scan"], ["stats"], ["delete", "a"], ["vacuum"], ["repair"]]) {
       const { code, complaints } = await tell([file, ...command]);
       expect([code, complaints[0]]).toEqual([1, expect.stringContaining("LedgerMissing")]);
     }
@@ -115,15 +118,19 @@ describe("commands", () => {
     ])
       expect(await tell([file, ...words])).toMatchObject({ code: 1, shown: [], complaints: [expect.any(String)] });
     expect((await tell([])).code).toBe(2);
-    expect((await tell(["--help"])).printed).toContain("set:date");
+    expect(await tell(["--help"])).toMatchObject({ code: 0, printed: expect.stringContaining("set:date") });
+    expect((await tell(["--nothing"])).code).toBe(2);
   });
 
   test("that are typed are done one after the other, on one open database", async () => {
     using folder = temporaryFolder();
-    const lines = ['set a {"b": 1}', "wrong", "get a", "", "help", "exit", "set a 2"];
-    const { code, shown, printed, complaints } = await tell([folder.file("a.db")], lines);
+    const file = folder.file("a.db");
+    await tell([file, "set", "z", "1"]);
+    const lines = ['set a {"b": 1}', "wrong", "get a", "", 'set:string ["b"]  say  "hello', "get b", "help"];
+    const { code, shown, printed, complaints } = await tell([file], [...lines, "exit", "set a 2"]);
     expect(code).toBe(1);
-    expect(shown).toMatchObject([[{ version: expect.any(Number) }], [{ value: { b: 1 } }]]);
+    const written = [{ version: expect.any(Number) }];
+    expect(shown).toMatchObject([written, [{ value: { b: 1 } }], written, [{ value: 'say  "hello' }]]);
     expect(complaints).toEqual([expect.stringContaining("wrong")]);
     expect(printed).toContain("set:date");
   });
@@ -170,6 +177,20 @@ describe("commands", () => {
     expect((await tell([file, "repair"])).printed).toContain("could not be kept");
     expect((await tell([file, "count"])).shown).toEqual([[2]]);
   });
+
+  test("repair opens a file of which not even the header is whole", async () => {
+    using folder = temporaryFolder();
+    const file = folder.file("a.db");
+    await tell([file, "set", "a", "1"]);
+    const bytes = readFileSync(file);
+    // Both copies of it.
+    for (const at of [20, 151]) bytes[at] ^= 1;
+    writeFileSync(file, bytes);
+    expect((await tell([file, "count"])).code).toBe(1);
+    const { code, complaints } = await tell([file, "repair"]);
+    expect([code, complaints[0]]).toEqual([0, expect.stringContaining("LedgerDamaged")]);
+    expect((await tell([file, "count"])).shown).toEqual([[1]]);
+  });
 });
 
 test("the program reads lines, prints what there is, and ends with the code", async () => {
@@ -183,6 +204,7 @@ test("the program reads lines, prints what there is, and ends with the code", as
     return [await ended, out];
   };
   const file = folder.file("a.db");
+  expect(await run([file, "set", "a.1", "1"], "")).toEqual([0, expect.stringContaining("version")]);
   expect(await run([file], "set a.1 [1,2]\nget a.2\nkeys\n")).toEqual([1, expect.stringContaining("[ 'a', 1 ]")]);
   expect(await run([file, "list"], "")).toEqual([0, "[ 'a', 1 ]  [ 1, 2 ]\n"]);
 });
