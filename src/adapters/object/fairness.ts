@@ -16,7 +16,7 @@ const LOOK_MS = { eachRival: 100, max: 1000 } as const;
 const ALONE_MS = { first: 1000, max: 8000, eachBreak: 8 } as const;
 /** Every so many slots one is left to those who have lost so many in a row: long enough for a slow upload. */
 const RESERVED = { every: 16, losses: 4, ms: 700 } as const;
-/** A writer gives up after so many slots lost, or so long without any success. */
+/** A writer gives up after so many slots lost, or as many as there are others if that is more: each may have its turn before. Or after so long without any success. */
 const LOSSES_MAX = 20;
 const CONTENTION_MS = 30_000;
 
@@ -118,7 +118,8 @@ export class Fairness {
   /** True if others were faster so often that it is time to say so. */
   get isContended(): boolean {
     if (this.#losses === 0) return false;
-    return this.#losses >= LOSSES_MAX || this.#environment.monotonic() - this.#losingSince >= CONTENTION_MS;
+    if (this.#environment.monotonic() - this.#losingSince >= CONTENTION_MS) return true;
+    return this.#losses >= Math.max(LOSSES_MAX, this.rivals);
   }
 
   /** Whoever was told of the contention begins anew. */

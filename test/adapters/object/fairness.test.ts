@@ -133,6 +133,16 @@ describe("a writer", () => {
   });
 });
 
+test("a writer that many others are with gives up only after as many slots lost", () => {
+  const fairness = new Fairness(new SimulatedTime());
+  for (let author = 0; author < 45; author++) fairness.seen(new Uint8Array(12).fill(author));
+  for (let lost = 1; lost <= 45; lost++) {
+    expect(fairness.isContended).toBe(false);
+    fairness.lost();
+  }
+  expect(fairness.isContended).toBe(true);
+});
+
 describe("several writers that always want to write", () => {
   test.each([2, 8, 50])(
     "%i of them with equal latencies: nobody gets less than a quarter of a share",
@@ -154,6 +164,8 @@ describe("several writers that always want to write", () => {
       const result = await race(writers);
       const shares = report(`${count} unequal`, result);
       expect(Math.min(...shares)).toBeGreaterThanOrEqual(0.1);
+      // As a rule whoever loses gets its slot in the end.
+      expect(result.shares.reduce((sum, { contentions }) => sum + contentions, 0)).toBeLessThan(5);
     },
     TIMEOUT_MS,
   );
