@@ -13,6 +13,7 @@ import type { Pacer } from "./pacer.ts";
 import type { Replica } from "./replica.ts";
 import { RowCopy } from "./row-copy.ts";
 import { fileRunBuilder } from "./file-run.ts";
+import { SortedRows } from "./sorted-rows.ts";
 
 /**
  * A save is due when so many operations, or so many bytes of commits, have come since what is saved, by this replica or another one: what the next open
@@ -416,7 +417,7 @@ export class Checkpointer {
       const entries = closed.reduce((sum, { overlay }) => sum + overlay.rows, inRuns);
       const builder = fileRunBuilder({ crc32: environment.crc32, sink: (bytes) => sink.write(bytes), entries });
       const below = replica.base?.below ?? 0;
-      const sorted = closed.map(({ overlay }) => overlay.toBeSorted());
+      const sorted = closed.map(({ overlay }) => overlay.toBeSorted(SortedRows));
       for (const rows of sorted) while (rows.sortSome()) if (this.#isToRest()) await this.#rest();
       // Deleted keys too, at the bottom as well: the next generation's snapshot, which may be of any version, may come to lie underneath.
       const copy = new RowCopy(mergedCursor([...sorted, ...merged]), builder, below);

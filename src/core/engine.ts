@@ -18,9 +18,8 @@ import type {
   LedgerSession,
   RepairedState,
   RepairStateRequest,
-  VacuumRequest,
 } from "./ledger.ts";
-import { NextGeneration } from "./next-generation.ts";
+import type { NextGeneration } from "./next-generation.ts";
 import { Notices } from "./notices.ts";
 import { OwnCommits } from "./own-commits.ts";
 import { Reopening } from "./reopening.ts";
@@ -57,7 +56,7 @@ export class Engine {
   readonly #notices: Notices;
   readonly #follower: Follower;
   readonly #reopening: Reopening;
-  readonly #nextGeneration: NextGeneration;
+  readonly #nextGeneration: NextGeneration | undefined;
 
   constructor(
     ledger: Ledger,
@@ -88,7 +87,9 @@ export class Engine {
     this.#notices = notices;
     this.#follower = follower;
     this.#reopening = reopening;
-    this.#nextGeneration = new NextGeneration(context, { follower, reopening, loop });
+    const { fileWork } = options;
+    if (fileWork !== undefined)
+      this.#nextGeneration = new fileWork.NextGeneration(context, { follower, reopening, loop });
   }
 
   // --- what there is -----------------------------------------------------------------------------------------------
@@ -312,28 +313,9 @@ export class Engine {
 
   // --- upkeep ------------------------------------------------------------------------------------------------------
 
-  /**
-   * Lets the session begin its next generation with a snapshot of the present one, `nonce`, and waits until it is in place. False if somebody else's
-   * is.
-   */
-  vacuum(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
-    return this.#nextGeneration.vacuum(request, nonce);
-  }
-
-  /**
-   * Like `vacuum`, of a ledger that is damaged: what lies between here and the seal is not followed, the state is read anew. False if somebody else's
-   * generation is in place.
-   */
-  repair(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
-    return this.#nextGeneration.repair(request, nonce);
-  }
-
-  /**
-   * Goes on to the next generation if this one is sealed, through whatever is damaged on the way there. False if what the seal names cannot take its
-   * place any more.
-   */
-  passSeal(): Promise<boolean> {
-    return this.#nextGeneration.passSeal();
+  /** Who begins the next generation of a ledger, or goes on to it: asked by the work on files, without which there is nobody. */
+  get nextGeneration(): NextGeneration {
+    return this.#nextGeneration as NextGeneration;
   }
 
   /** See `LedgerSession.repairState`. */

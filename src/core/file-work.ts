@@ -1,6 +1,7 @@
 import { AutoVacuum } from "./auto-vacuum.ts";
 import { runBackup } from "./backup.ts";
 import { Checkpointer } from "./checkpointer.ts";
+import { NextGeneration } from "./next-generation.ts";
 import { runRepair } from "./repair.ts";
 import { repairKept } from "./repair-state.ts";
 import { Lookup } from "./run-lookup.ts";
@@ -16,6 +17,7 @@ export const fileWork = {
   AutoVacuum,
   Checkpointer,
   Lookup,
+  NextGeneration,
   SealWait,
   backup: runBackup,
   repair: runRepair,

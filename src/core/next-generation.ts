@@ -25,7 +25,10 @@ export class NextGeneration {
     this.#parts = parts;
   }
 
-  /** See `Engine.vacuum`. */
+  /**
+   * Lets the session begin its next generation with a snapshot of the present one, `nonce`, and waits until it is in place. False if somebody else's
+   * is.
+   */
   async vacuum(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
     const context = this.#context;
     const { follower, loop } = this.#parts;
@@ -55,7 +58,10 @@ export class NextGeneration {
     }
   }
 
-  /** See `Engine.repair`. */
+  /**
+   * Like `vacuum`, of a ledger that is damaged: what lies between here and the seal is not followed, the state is read anew. False if somebody else's
+   * generation is in place.
+   */
   async repair(request: Omit<VacuumRequest, "rest">, nonce: string | undefined): Promise<boolean> {
     const context = this.#context;
     const { reopening, loop } = this.#parts;
@@ -68,7 +74,10 @@ export class NextGeneration {
     return attempt?.wins() === true;
   }
 
-  /** See `Engine.passSeal`. */
+  /**
+   * Goes on to the next generation if this one is sealed, through whatever is damaged on the way there. False if what the seal names cannot take its
+   * place any more.
+   */
   async passSeal(): Promise<boolean> {
     const { reopening, loop } = this.#parts;
     reopening.passesSeal = true;

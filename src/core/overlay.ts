@@ -6,7 +6,7 @@ import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { CommitPlace, Row } from "./resolve.ts";
 import { sortedPlaces } from "./sort-keys.ts";
 import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
-import { SortedRows } from "./sorted-rows.ts";
+import type { SortedRows } from "./sorted-rows.ts";
 
 /**
  * The newest rows, in memory: found by key through a hash table, in order through a tree that learns of new keys only when somebody asks
@@ -186,11 +186,14 @@ export class Overlay implements OrderedView<Row> {
     }
   }
 
-  /** The newest rows, in which nothing changes any more, for whoever passes through all of them once. There is a cursor when `sortSome` has said false. */
-  toBeSorted(): { sortSome(): boolean; cursor(): OrderedCursor<Row> } {
+  /**
+   * The newest rows, in which nothing changes any more, for whoever passes through all of them once, and brings what sorts them. There is a cursor when
+   * `sortSome` has said false.
+   */
+  toBeSorted(Sorted: typeof SortedRows): { sortSome(): boolean; cursor(): OrderedCursor<Row> } {
     // Nobody has read in order, and nobody has to learn of it.
     if (!this.#isReadInOrder && this.#unordered.length === this.#entries)
-      return new SortedRows(this.#slab, this.#unordered);
+      return new Sorted(this.#slab, this.#unordered);
     return { sortSome: () => this.#putInOrder(), cursor: () => this.cursor() };
   }
 

@@ -114,7 +114,7 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
     const { commits, isEnded } = await readAll(state, notes, context);
     const generation = (): number => engine.identity?.generation ?? 0;
     // What follows may be damaged as well. If it is lost, this one is repaired in its stead.
-    if (isEnded && (await engine.passSeal())) return undefined;
+    if (isEnded && (await engine.nextGeneration.passSeal())) return undefined;
     // Values outside the snapshot were checked with the frames that they lie in.
     const wants = ({ home }: Row): boolean => home !== undefined;
     await walkAll(state, context, { wants, unreadable: (_, error) => notes.noteError("snapshot", error) });
@@ -173,12 +173,14 @@ export async function walkAll(
   }
 }
 
-async function isRepaired(...[engine, ...request]: [Engine, ...Parameters<Engine["repair"]>]): Promise<boolean> {
+async function isRepaired(
+  ...[engine, ...request]: [Engine, ...Parameters<Engine["nextGeneration"]["repair"]>]
+): Promise<boolean> {
   try {
-    return await engine.repair(...request);
+    return await engine.nextGeneration.repair(...request);
   } catch (error) {
     if (!hasCode(error, "LedgerSealed")) throw error;
-    await engine.passSeal();
+    await engine.nextGeneration.passSeal();
     return false;
   }
 }

@@ -53,7 +53,7 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
     return done(false);
   }
   try {
-    const author = await engine.vacuum(
+    const author = await engine.nextGeneration.vacuum(
       {
         position: basis.position,
         reload: false,

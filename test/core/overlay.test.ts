@@ -3,6 +3,7 @@ import { ItemKind, NO_CHECKS, Operation } from "../../src/core/commit.ts";
 import type { OrderedCursor } from "../../src/core/ordered-view.ts";
 import { type FrozenOverlay, Overlay } from "../../src/core/overlay.ts";
 import { resolve, Row } from "../../src/core/resolve.ts";
+import { SortedRows } from "../../src/core/sorted-rows.ts";
 import { Draw } from "../support/random.ts";
 
 /** What a plain model holds under a key; deleted rows too. */
@@ -171,7 +172,7 @@ describe("the order of an overlay", () => {
   it("is not made before somebody asks for it", () => {
     const overlay = filled();
     expect(overlay.isReadInOrder).toBe(false);
-    const rows = overlay.toBeSorted();
+    const rows = overlay.toBeSorted(SortedRows);
     while (rows.sortSome());
     expect(listed(rows.cursor(), true).map(([key]) => key)).toEqual(keys.toSorted());
     expect(overlay.isReadInOrder).toBe(false);
@@ -181,7 +182,7 @@ describe("the order of an overlay", () => {
 
   it("is the same for who passes through once, wherever they go", () => {
     const overlay = filled();
-    const rows = overlay.toBeSorted();
+    const rows = overlay.toBeSorted(SortedRows);
     while (rows.sortSome());
     const cursor = rows.cursor();
     const ordered = overlay.cursor();
@@ -201,7 +202,7 @@ describe("the order of an overlay", () => {
     overlay.cursor();
     for (let i = 0; i < 1024; i++) overlay.put(`new ${i}`, new Row(20_000 + i, 0, 0, 0, false, 0, 1, i, undefined));
     overlay.put("last", new Row(30_000, 0, 0, 0, false, 0, 1, 0, undefined));
-    const rows = overlay.toBeSorted();
+    const rows = overlay.toBeSorted(SortedRows);
     // The last one alone is left.
     expect(rows.sortSome()).toBe(true);
     expect(rows.sortSome()).toBe(false);
