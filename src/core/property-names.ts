@@ -22,8 +22,7 @@ export class NamePlace {
   #followers: NamePlace[] | undefined;
 
   constructor(name: string, encoded: Uint8Array) {
-    // As it is found among an object's properties: of equal strings the one by which properties are known, which need not be looked up.
-    [this.name] = Object.keys({ [name]: undefined });
+    this.name = asProperty(name);
     this.encoded = encoded;
   }
 
@@ -39,6 +38,11 @@ export class NamePlace {
     followers.push(place);
     return (this.next = place);
   }
+}
+
+/** The name as it is found among an object's properties: of equal strings the one by which properties are known, which need not be looked up. */
+export function asProperty(name: string): string {
+  return Object.keys({ [name]: undefined })[0];
 }
 
 const NOTHING = new Uint8Array(0);

@@ -25,7 +25,10 @@ const CAPACITY_MIN = 256;
 /** What an entry takes at most besides its key and its value: two bytes, nine integers and doubles, and two checksums. */
 const ENTRY_BYTES_MAX = 2 + 9 * COMPACT_BYTES_MAX + 8;
 
-/** Numbers of an entry. `place` is that of its value: in the ledger, in the run, or among the bytes that are staged. */
+/**
+ * Numbers of an entry. `place` is that of its value: in the ledger, in the run, or among the bytes that are staged. `detail` is the checksum of a
+ * value in a record, the number of the shape of a value without it.
+ */
 const FIELDS = 8;
 const Field = {
   version: 0,
@@ -35,7 +38,7 @@ const Field = {
   kind: 4,
   valueLength: 5,
   place: 6,
-  checksum: 7,
+  detail: 7,
 } as const;
 
 /** The entries of the block in the making. */
@@ -52,8 +55,7 @@ export class BlockContents {
   /** Of those that are safe integers from 0; 0 if there are none. */
   lowestTimestamp = 0;
 
-  /** `checksum`: of a value in a record. */
-  add(key: EncodedKey, row: Row, kind: number, valueLength: number, place: number, checksum = 0): void {
+  add(key: EncodedKey, row: Row, kind: number, valueLength: number, place: number, detail = 0): void {
     if (this.count === this.keys.length) this.#grow();
     const { numbers } = this;
     this.keys[this.count] = key;
@@ -65,7 +67,7 @@ export class BlockContents {
     numbers[at + Field.kind] = kind;
     numbers[at + Field.valueLength] = valueLength;
     numbers[at + Field.place] = place;
-    numbers[at + Field.checksum] = checksum;
+    numbers[at + Field.detail] = detail;
   }
 
   sumUp(): void {
@@ -76,8 +78,7 @@ export class BlockContents {
     let lowestTimestamp = Infinity;
     for (let i = 0, at = 0; i < count; i++, at += FIELDS) {
       keyBytes += keys[i].length;
-      const kind = numbers[at + Field.kind];
-      if (kind === EntryKind.value || kind === EntryKind.numeric) inlineBytes += numbers[at + Field.valueLength];
+      if (isInline(numbers[at + Field.kind])) inlineBytes += numbers[at + Field.valueLength];
       const version = numbers[at + Field.version];
       if (version > highestVersion) highestVersion = version;
       const timestamp = numbers[at + Field.timestamp];
@@ -146,6 +147,11 @@ export function writeBlock(
   return { length: writer.length - start, prefixLength, masked };
 }
 
+/** Whether the value stands in the entry. */
+export function isInline(kind: number): boolean {
+  return kind === EntryKind.value || kind === EntryKind.numeric || kind === EntryKind.shaped;
+}
+
 /** `head`: what lies in the block before `room`. Returns where they end. */
 function writeEntries(
   room: Uint8Array,
@@ -201,10 +207,11 @@ function writeEntries(
     if (kind !== EntryKind.tombstone) {
       const length = numbers[n + Field.valueLength];
       const place = numbers[n + Field.place];
-      if (kind >= EntryKind.reference) at = putCompact(room, at, place);
+      if (kind === EntryKind.shaped) at = putCompact(room, at, numbers[n + Field.detail]);
+      else if (kind >= EntryKind.reference) at = putCompact(room, at, place);
       at = putCompact(room, at, length);
       if (kind === EntryKind.record) {
-        at = putU32(room, at, numbers[n + Field.checksum]);
+        at = putU32(room, at, numbers[n + Field.detail]);
       } else if (kind !== EntryKind.reference) {
         room.set(staged.subarray(place, place + length), at);
         at += length;

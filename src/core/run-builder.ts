@@ -1,7 +1,7 @@
 import { ByteWriter } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Row } from "./resolve.ts";
-import { BlockContents, writeBlock } from "./run-block-writer.ts";
+import { BlockContents, isInline, writeBlock } from "./run-block-writer.ts";
 import { commonPrefix, EntryKind } from "./run-entry.ts";
 import { FilterWriter } from "./run-filter.ts";
 import {
@@ -20,6 +20,7 @@ import {
 import { HashCollector, LOCATION_BITS_MAX, type SortedHashes } from "./run-hash.ts";
 import { type IndexEntry, LEAF_BLOCKS, type LeafEntry, TOP_BLOCKS_MAX, writeLeaf, writeTop } from "./run-index.ts";
 import type { LookupWriter } from "./run-lookup.ts";
+import { ShapeCollector } from "./run-shapes.ts";
 import { encodeNumeric } from "./value.ts";
 
 export interface RunBuilderOptions {
@@ -102,6 +103,7 @@ export class RunBuilder {
   /** The block in the making. */
   readonly #contents = new BlockContents();
   readonly #staged = new ByteWriter(BLOCK_BYTES);
+  readonly #shapes = new ShapeCollector();
   #keyBytes = 0;
   /** What its keys have in common. */
   #prefix = "";
@@ -148,10 +150,11 @@ export class RunBuilder {
     const last = this.#lastKey;
     if (last !== undefined && key <= last) throw new RangeError("keys must come in ascending order");
     if (last === undefined) this.#firstKey = key;
-    const kind = kindOf(row, value, this.#inlineBytesMax);
-    const isInline = kind === EntryKind.value || kind === EntryKind.numeric;
+    let kind = kindOf(row, value, this.#inlineBytesMax);
+    const shape = kind === EntryKind.value ? this.#shapes.find(value as Uint8Array) : undefined;
+    if (shape !== undefined) kind = EntryKind.shaped;
     if (this.#contents.count === 0) this.#prefix = key;
-    else if (!this.#fits(key, isInline ? row.valueLength : 0)) this.#endBlock(key);
+    else if (!this.#fits(key, isInline(kind) ? row.valueLength - (shape?.bytes.length ?? 0) : 0)) this.#endBlock(key);
     this.#keyBytes += key.length;
     switch (kind) {
       case EntryKind.tombstone:
@@ -163,6 +166,9 @@ export class RunBuilder {
         break;
       case EntryKind.record:
         this.#addRecord(key, row, value as Uint8Array);
+        break;
+      case EntryKind.shaped:
+        this.#stage(key, row, kind, this.#shapes.rest, shape?.number);
         break;
       default:
         // Encoded here, where nothing else is done before it is copied: the sink, which may just have been called, is somebody else's.
@@ -187,6 +193,8 @@ export class RunBuilder {
     const sections: Section[] = [];
     yield* this.#writeSections(sections, blocksEnd);
     if (this.#voids.length > 0) sections.push({ id: SectionId.voidVersions, ...this.#piece(this.#voids.view()) });
+    const shapes = this.#shapes.content();
+    if (shapes.length > 0) sections.push({ id: SectionId.shapes, ...this.#piece(shapes) });
     const top = yield* this.#writeIndex();
     writeFooter(
       this.#out,
@@ -230,8 +238,8 @@ export class RunBuilder {
     return size <= this.#blockBytes;
   }
 
-  #stage(key: EncodedKey, row: Row, kind: number, value: Uint8Array = NO_BYTES): void {
-    this.#contents.add(key, row, kind, value.length, this.#staged.length);
+  #stage(key: EncodedKey, row: Row, kind: number, value: Uint8Array = NO_BYTES, shape = 0): void {
+    this.#contents.add(key, row, kind, value.length, this.#staged.length, shape);
     this.#staged.bytes(value);
   }
 
@@ -392,8 +400,7 @@ function kindOf(row: Row, value: Uint8Array | undefined, inlineBytesMax: number)
   throw new RangeError("a value that lies in another run has to come with its row");
 }
 
-/** Where the top of the index begins, or the head of a section that lies directly before it. */
+/** Where the top of the index begins, or the first of the heads of sections that lie directly before it. */
 function openingPlace(sections: readonly Section[], top: PiecePlace): number {
-  const head = sections.find(({ place, length }) => place + length === top.place);
-  return head?.place ?? top.place;
+  return sections.reduceRight((from, { place, length }) => (place + length === from ? place : from), top.place);
 }

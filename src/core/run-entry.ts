@@ -8,7 +8,7 @@ import { decodeNumeric } from "./value.ts";
  * and has its own checksum: a point lookup reads it and nothing else. `run-block-writer.ts` writes them.
  */
 
-export const EntryKind = { tombstone: 0, value: 1, numeric: 2, reference: 3, record: 4 } as const;
+export const EntryKind = { tombstone: 0, value: 1, numeric: 2, reference: 3, record: 4, shaped: 5 } as const;
 
 const KIND_MASK = 0x07;
 /** `time`: the timestamp stands as it is, because it is no integer from the block's lowest on. `shared`: the key begins like that of an entry before. */
@@ -107,9 +107,9 @@ export class EntryView {
   timeFrom = 0;
   expiresFrom = 0;
   valueLength = 0;
-  /** Of a value or number that stands in the entry. */
+  /** Of a value, with its shape or without, or number that stands in the entry. */
   valueFrom = 0;
-  /** Of a reference or record. */
+  /** Of a reference or record; the number of the shape of a value without. */
   place = 0;
   checksumFrom = 0;
 
@@ -189,8 +189,8 @@ export class EntryView {
     return this.shared > 0;
   }
 
-  get isRecord(): boolean {
-    return (this.flags & KIND_MASK) === EntryKind.record;
+  get kind(): number {
+    return this.flags & KIND_MASK;
   }
 
   /** Of the value of a record. */
@@ -236,8 +236,11 @@ export class EntryView {
     return base.highestVersion - this.versionDelta;
   }
 
-  /** The entry as a row. `place` is what the row's home knows the value by, `shift` is added to where it lies in `bytes`. */
-  row(bytes: Uint8Array, base: BlockBase, home: ValueHome, place: number, shift: number): Row {
+  /**
+   * The entry as a row. `place` is what the row's home knows the value by, `shift` is added to where it lies in `bytes`, `omitted` to its length,
+   * where the home has to add as much to it.
+   */
+  row(bytes: Uint8Array, base: BlockBase, home: ValueHome, place: number, shift: number, omitted: number): Row {
     const { flags, valueLength } = this;
     const version = base.highestVersion - this.versionDelta;
     const timestamp =
@@ -245,6 +248,7 @@ export class EntryView {
     const expiresAt = (flags & EntryFlag.expires) === 0 ? 0 : readF64(bytes, this.expiresFrom);
     switch (flags & KIND_MASK) {
       case EntryKind.value:
+      case EntryKind.shaped:
         return new Row(
           version,
           this.order,
@@ -252,7 +256,7 @@ export class EntryView {
           expiresAt,
           false,
           this.valueFrom + shift,
-          valueLength,
+          valueLength + omitted,
           place,
           undefined,
           home,

@@ -108,7 +108,7 @@ function unmasked(piece: Uint8Array): Uint8Array {
 
 // --- footer and tail -------------------------------------------------------------------------------------------------
 
-export const SectionId = { filter: 1, lookup: 2, voidVersions: 3 } as const;
+export const SectionId = { filter: 1, lookup: 2, voidVersions: 3, shapes: 4 } as const;
 
 /** Where a piece lies in the run, and how long it is. */
 export interface PiecePlace {
@@ -116,7 +116,7 @@ export interface PiecePlace {
   readonly length: number;
 }
 
-/** An optional part of a run. Readers skip those that they do not know. */
+/** A part of a run that not all have. Readers skip those that they do not know: entries without them can be read. */
 export interface Section extends PiecePlace {
   readonly id: number;
 }

@@ -5,7 +5,7 @@ import type { EncodedKey } from "./key.ts";
 import type { Row, ValueHome } from "./resolve.ts";
 import { RunBlock } from "./run-block.ts";
 import { RunCursor } from "./run-cursor.ts";
-import { EntryView } from "./run-entry.ts";
+import { type BlockBase, EntryKind, EntryView } from "./run-entry.ts";
 import { Filter } from "./run-filter.ts";
 import {
   contentOf,
@@ -24,6 +24,7 @@ import { hashKey } from "./run-hash.ts";
 import { IndexNode, LEAF_BLOCKS } from "./run-index.ts";
 import type { Lookup } from "./run-lookup.ts";
 import { type RunOptions, RunPieces } from "./run-pieces.ts";
+import { StoredShapes } from "./run-shapes.ts";
 import { decodeValue } from "./value.ts";
 
 /** The end of a run is read at once, a part of its length within these bounds: footer and top of the index fit as a rule. */
@@ -76,6 +77,7 @@ export class Run implements ValueHome {
   readonly #Lookup: typeof Lookup | undefined;
   readonly #lookupPlace: PiecePlace | undefined;
   readonly #filterPlace: PiecePlace | undefined;
+  readonly #shapes: StoredShapes;
   readonly #entry = new EntryView();
   /** The block in which a row was found last: its value is asked for next. */
   #recent: RunBlock | undefined;
@@ -84,6 +86,8 @@ export class Run implements ValueHome {
   #aloneOffset = 0;
   #aloneLength = 0;
   #alone: Uint8Array = NO_BYTES;
+  /** @internal Where the value begins in what `bytesOf` has returned. */
+  valueFrom = 0;
   readonly #scratch: Uint8Array;
 
   private constructor(
@@ -111,7 +115,8 @@ export class Run implements ValueHome {
     this.#recordCache = cache.space();
     this.#Lookup = Lookup;
     this.#lookupPlace = footer.sections.find(({ id }) => id === SectionId.lookup && Lookup !== undefined);
-    this.#filterPlace = footer.sections.find(({ id }) => id === SectionId.filter);
+    this.#filterPlace = this.#section(SectionId.filter);
+    this.#shapes = new StoredShapes(this, pieces, this.#section(SectionId.shapes));
     const average = footer.entries === 0 ? 0 : footer.blocksEnd / footer.entries;
     this.#scratch = new Uint8Array(Math.round(Math.min(Math.max(2 * average, ENTRY_BYTES_MIN), ENTRY_BYTES_MAX)));
   }
@@ -145,6 +150,7 @@ export class Run implements ValueHome {
     if (filter !== undefined && options.openFrom !== undefined && filter.place >= from) {
       run.#filter = run.#makeFilter(filter, load(filter));
     }
+    run.#shapes.keep(end, from);
     return run;
   }
 
@@ -180,40 +186,34 @@ export class Run implements ValueHome {
     return new RunCursor(this, told);
   }
 
-  /** See `ValueHome`: for rows that this run gave out. */
+  /** See `ValueHome`: for rows that name this run. */
   value(row: Row): unknown {
-    const { place: number, valueOffset, valueLength } = row;
-    if (this.#isAlone(number, valueOffset, valueLength)) {
-      const from = valueOffset - this.#aloneOffset;
-      return decodeValue(this.#alone, from, from + valueLength);
-    }
-    return decodeValue(this.#blockOf(number).bytes, valueOffset, valueOffset + valueLength);
+    const bytes = this.bytesOf(row, row.valueLength);
+    return decodeValue(bytes, this.valueFrom, this.valueFrom + row.valueLength);
   }
 
-  /** See `ValueHome`: for rows that this run gave out. */
+  /** See `ValueHome`: for rows that name this run. */
   valueBytes(row: Row): Uint8Array {
-    const { place: number, valueOffset, valueLength } = row;
-    if (this.#isAlone(number, valueOffset, valueLength)) {
-      const from = valueOffset - this.#aloneOffset;
-      return this.#alone.subarray(from, from + valueLength);
+    const bytes = this.bytesOf(row, row.valueLength);
+    return bytes.subarray(this.valueFrom, this.valueFrom + row.valueLength);
+  }
+
+  /** @internal The bytes among which a value lies, from `valueFrom` on, so many as are kept of it: an entry read by itself last, or a block. */
+  bytesOf({ place: number, valueOffset }: Row, length: number): Uint8Array {
+    const from = valueOffset - this.#aloneOffset;
+    if (number === this.#aloneBlock && from >= 0 && from + length <= this.#aloneLength) {
+      this.valueFrom = from;
+      return this.#alone;
     }
-    return this.#blockOf(number).bytes.subarray(valueOffset, valueOffset + valueLength);
-  }
-
-  /** True if the value lies in the entry that was read by itself last. */
-  #isAlone(block: number, offset: number, length: number): boolean {
-    const from = offset - this.#aloneOffset;
-    return block === this.#aloneBlock && from >= 0 && from + length <= this.#aloneLength;
-  }
-
-  #blockOf(number: number): RunBlock {
+    this.valueFrom = valueOffset;
     const recent = this.#recent;
-    return recent !== undefined && recent.number === number && !recent.isDropped ? recent : this.block(number);
+    const block = recent !== undefined && recent.number === number && !recent.isDropped ? recent : this.block(number);
+    return block.bytes;
   }
 
   /** Versions of commits that were void, ascending. */
   voidVersions(): number[] {
-    const section = this.#footer.sections.find(({ id }) => id === SectionId.voidVersions);
+    const section = this.#section(SectionId.voidVersions);
     if (section === undefined) return [];
     const piece = this.#pieces.read(section);
     return this.#pieces.decode(section, () => {
@@ -300,8 +300,21 @@ export class Run implements ValueHome {
   /** @internal The row of an entry in a block. */
   rowOf(block: RunBlock, entry: EntryView): Row {
     this.#recent = block;
-    const home = entry.isRecord ? new Record(this, entry.checksum(block.bytes)) : this;
-    return entry.row(block.bytes, block, home, block.number, 0);
+    return this.#row(block.bytes, entry, block, block.number, 0);
+  }
+
+  #row(bytes: Uint8Array, entry: EntryView, base: BlockBase, number: number, shift: number): Row {
+    const { kind } = entry;
+    if (kind === EntryKind.shaped) {
+      const shape = this.#shapes.get(entry.place);
+      return entry.row(bytes, base, shape, number, shift, shape.bytes.length);
+    }
+    const home = kind === EntryKind.record ? new Record(this, entry.checksum(bytes)) : this;
+    return entry.row(bytes, base, home, number, shift, 0);
+  }
+
+  #section(id: number): PiecePlace | undefined {
+    return this.#footer.sections.find((section) => section.id === id);
   }
 
   /** @internal What an error thrown while reading means: checksums that hold over content that cannot be are damage, too. */
@@ -364,8 +377,7 @@ export class Run implements ValueHome {
     this.#aloneLength = checksumFrom;
     this.#alone = bytes;
     const base = { highestVersion: leaf.highestVersion(child), lowestTimestamp: leaf.lowestTimestamp(child) };
-    const home = entry.isRecord ? new Record(this, entry.checksum(bytes)) : this;
-    return entry.row(bytes, base, home, number, offset);
+    return this.#row(bytes, entry, base, number, offset);
   }
 
   /** False if the filter says so. Where that has yet to arrive, the block that may hold the key is asked for as well: both take no longer than one. */

@@ -1,4 +1,5 @@
 import { MalformedBytes, toHex } from "./bytes.ts";
+import { itemEnd } from "./cbor-items.ts";
 import { type NamePlace, nameOf, objectStart } from "./property-names.ts";
 import { fillError, makeError } from "./value-errors.ts";
 import { Form, inLittleEndian, NodeKind, Tag, TYPED_ARRAYS } from "./value-forms.ts";
@@ -21,15 +22,18 @@ const float = new DataView(new ArrayBuffer(8));
 
 const VIEWS = new Map<number, (typeof TYPED_ARRAYS)[number][1]>(TYPED_ARRAYS);
 
-/** Decodes [from, to) of `source`. Shares no memory with it. Throws whatever it comes upon when that is no value. */
-export function decode(source: Uint8Array, from: number, to: number): unknown {
+/**
+ * Decodes [from, to) of `source`. Shares no memory with it. With `names`, it is a plain object, of which the values of these properties stand there
+ * and nothing else. Throws whatever it comes upon when that is no value.
+ */
+export function decode(source: Uint8Array, from: number, to: number, names: readonly string[] | undefined): unknown {
   bytes = source;
   start = from;
   at = from;
   end = to;
   characters = undefined;
   nodes = [];
-  const value = isNext(GRAPH) ? readGraph() : read();
+  const value = names !== undefined ? readValues(names) : isNext(GRAPH) ? readGraph() : read();
   // Nothing else looks whether a number, or a part of one, lies behind the end.
   if (at !== to) throw malformed();
   return value;
@@ -152,6 +156,13 @@ function readObject(length: number): unknown {
     }
     put(record, i, name, read());
   }
+  return record;
+}
+
+function readValues(names: readonly string[]): unknown {
+  const record: Record<string, unknown> = {};
+  const { length } = names;
+  for (let i = 0; i < length; i++) put(record, i, names[i], read());
   return record;
 }
 
@@ -363,17 +374,8 @@ function readGraph(): unknown {
 
 /** Passes an item, whatever lies in it. */
 function skip(): void {
-  for (let left = 1; left > 0; left--) {
-    const first = bytes[at++];
-    const major = first >> 5;
-    const isLong = (first & 0x1f) === 0x1b;
-    if (isLong) at += 8;
-    const argument = isLong ? 0 : readLength(first);
-    if (major === 2 || major === 3) at += argument;
-    else if (major === 4 || major === 5) left += argument * (major - 3);
-    else if (major === 6) left++;
-    if (!(at + left - 1 <= end)) throw malformed();
-  }
+  at = itemEnd(bytes, at, end);
+  if (at > end) throw malformed();
 }
 
 function makeNode(from: number): unknown {

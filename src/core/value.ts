@@ -32,10 +32,18 @@ function checkSize(bytes: Uint8Array): Uint8Array {
   );
 }
 
-/** Decodes a value, which lies in [from, to) of `bytes`. The result shares no memory with them. Throws `MalformedBytes`. */
-export function decodeValue(bytes: Uint8Array, from = 0, to: number = bytes.length): unknown {
+/**
+ * Decodes a value, which lies in [from, to) of `bytes`; with `names`, a plain object of which the values of these properties lie there and nothing
+ * else. The result shares no memory with them. Throws `MalformedBytes`.
+ */
+export function decodeValue(
+  bytes: Uint8Array,
+  from = 0,
+  to: number = bytes.length,
+  names?: readonly string[],
+): unknown {
   try {
-    return decode(bytes, from, to);
+    return decode(bytes, from, to, names);
   } catch (error) {
     // What is nested without end exhausts the stack.
     throw new MalformedBytes(`not a value: ${error instanceof Error ? error.message : String(error)}`);

@@ -14,6 +14,8 @@ export interface ReadRunEntry {
   readonly kind: "tombstone" | "value" | "number" | "reference" | "record";
   /** Of a value, number or record; hexadecimal. */
   readonly value?: string;
+  /** Of a value that stands without its names: the number of these. */
+  readonly shape?: number;
   /** Of a reference. */
   readonly place?: number;
   readonly valueLength?: number;
@@ -34,7 +36,7 @@ export interface ReadRun {
   readonly filter: ((key: string) => boolean) | undefined;
 }
 
-const KINDS = ["tombstone", "value", "number", "reference", "record"] as const;
+const KINDS = ["tombstone", "value", "number", "reference", "record", "shaped"] as const;
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 
@@ -118,15 +120,16 @@ export function readRun(given: Uint8Array): ReadRun {
   const sections = new Map<number, Fields>();
   for (let left = footer.varint(); left > 0; left--) {
     const [id, place, length] = [footer.varint(), footer.varint(), footer.varint()];
-    if (id <= 3) sections.set(id, contentAt(run, place, length));
+    if (id <= 4) sections.set(id, contentAt(run, place, length));
   }
+  const shapes = shapesOf(sections.get(4));
   const children = leavesOf(run, topPlace, topLength, blocks);
   check(children.length === blocks, "as many blocks as the footer says");
   const places = new Map<string, { readonly block: number; readonly offset: number }>();
   const entries: ReadRunEntry[] = [];
   children.forEach((child, block) => {
     check(child.place + child.length <= blocksEnd, "blocks before their end");
-    for (const { offset, entry } of entriesOf(run, child)) {
+    for (const { offset, entry } of entriesOf(run, child, shapes)) {
       check(entries.length === 0 || entries[entries.length - 1].key < entry.key, "keys that ascend");
       check(child.key <= entry.key, "the key of a block at or below its entries'");
       check(block + 1 === blocks || entry.key < children[block + 1].key, "the key of a block above the entries before");
@@ -201,7 +204,45 @@ function leavesOf(run: Uint8Array, place: number, length: number, blocks: number
   });
 }
 
-function* entriesOf(run: Uint8Array, child: Child): Generator<{ offset: number; entry: ReadRunEntry }> {
+interface Shape {
+  readonly head: Uint8Array;
+  /** As they are encoded. */
+  readonly names: readonly Uint8Array[];
+}
+
+function shapesOf(section: Fields | undefined): Shape[] {
+  const shapes: Shape[] = [];
+  while (section !== undefined && section.at < section.bytes.length) {
+    const shape = new Fields(section.take(section.varint()));
+    const head = shape.bytes[0] === 0xb8 ? shape.take(2) : shape.take(1);
+    const count = head.length === 2 ? head[1] : head[0] - 0xa0;
+    const names = Array.from({ length: count }, () => item(shape));
+    const isLong = head.length === 2 || count <= 23;
+    check(count >= 1 && isLong && shape.at === shape.bytes.length, "the names of a shape");
+    shapes.push({ head, names });
+  }
+  return shapes;
+}
+
+/** An item of CBOR, as it is encoded. */
+function item(fields: Fields): Uint8Array {
+  const from = fields.at;
+  const first = fields.uint(1);
+  const low = first & 31;
+  const more = low < 24 ? new Uint8Array(0) : fields.take(2 ** (low - 24));
+  const argument = low < 24 ? low : more.reduce((value, byte) => value * 256 + byte, 0);
+  const major = first >> 5;
+  if (major === 2 || major === 3) fields.take(argument);
+  if (major === 4 || major === 5) for (let i = 0; i < argument * (major - 3); i++) item(fields);
+  if (major === 6) item(fields);
+  return fields.bytes.slice(from, fields.at);
+}
+
+function* entriesOf(
+  run: Uint8Array,
+  child: Child,
+  shapes: readonly Shape[],
+): Generator<{ offset: number; entry: ReadRunEntry }> {
   const piece = pieceAt(run, child.place, child.length);
   check(
     child.plain === run.slice(child.place, child.place + 4).every((byte) => byte === 0),
@@ -234,15 +275,25 @@ function* entriesOf(run: Uint8Array, child: Child): Generator<{ offset: number; 
     const order = (kindAndFlags & 16) === 0 ? 0 : block.compact();
     const timestamp = (kindAndFlags & 32) === 0 ? lowestTimestamp + block.compact() : block.double();
     const expiresAt = (kindAndFlags & 8) === 0 ? undefined : block.double();
-    const entry = { key, version, order, timestamp, expiresAt, kind };
-    const rest = contentOf(run, block, kind);
+    const entry = { key, version, order, timestamp, expiresAt };
+    const rest = kind === "shaped" ? shapedOf(block, shapes) : { kind, ...contentOf(run, block, kind) };
     check(crc32(piece.slice(offset, block.at)) === block.uint(4), "checksum of an entry");
     yield { offset, entry: { ...entry, ...rest } };
   }
   check(block.at === block.bytes.length, "the end of a block");
 }
 
-function contentOf(run: Uint8Array, block: Fields, kind: ReadRunEntry["kind"]): Partial<ReadRunEntry> {
+function shapedOf(block: Fields, shapes: readonly Shape[]): Pick<ReadRunEntry, "kind" | "value" | "shape"> {
+  const shape = block.compact();
+  check(shape < shapes.length, "the number of a shape");
+  const { head, names } = shapes[shape];
+  const values = new Fields(block.take(block.compact()));
+  const value = hex(head) + names.map((name) => hex(name) + hex(item(values))).join("");
+  check(values.at === values.bytes.length, "as many values as names");
+  return { kind: "value", value, shape };
+}
+
+function contentOf(run: Uint8Array, block: Fields, kind: ReadRunEntry["kind"]): Partial<Omit<ReadRunEntry, "kind">> {
   if (kind === "tombstone") return {};
   if (kind === "value" || kind === "number") return { value: hex(block.take(block.compact())) };
   const place = block.compact();

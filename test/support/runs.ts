@@ -6,7 +6,7 @@ import { Run } from "../../src/core/run.ts";
 import { type BuiltRun, RunBuilder, type RunBuilderOptions } from "../../src/core/run-builder.ts";
 import type { RunOptions } from "../../src/core/run-pieces.ts";
 import { Lookup, LookupWriter } from "../../src/core/run-lookup.ts";
-import { encodeNumeric } from "../../src/core/value.ts";
+import { encodeNumeric, encodeValue } from "../../src/core/value.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 
 export const { crc32 } = nodeEnvironment;
@@ -107,7 +107,7 @@ export function anyContent(key: string, random: () => number, valueBytesMax = 60
   const order = random() < 0.7 ? 0 : Math.floor(random() * 5000);
   const timestamp = pick(random, [1.7e12 + Math.floor(random() * 1e6), random() * -1e6, 1.5, -1e300, 0, 2 ** 53]);
   const expiresAt = random() < 0.8 ? 0 : 1.8e12 + random();
-  const kind = Math.floor(random() * 6);
+  const kind = Math.floor(random() * 7);
   if (kind === 0) return { key, row: new Row(version, order, timestamp, 0, true, -1, 0, -1, undefined) };
   if (kind === 1) {
     const numeric = pick(random, [0, -0, 7, -3, 2.5, NaN, Infinity, 10n ** 40n, -1n, 0n, 2n ** 64n]);
@@ -120,8 +120,48 @@ export function anyContent(key: string, random: () => number, valueBytesMax = 60
     const length = Math.floor(random() * 100_000);
     return { key, row: new Row(version, order, timestamp, expiresAt, false, offset, length, place, undefined) };
   }
-  const value = randomBytes(random, Math.floor(random() * pick(random, [3, 200, 200, valueBytesMax])));
+  const value =
+    kind === 3
+      ? objectBytes(random)
+      : randomBytes(random, Math.floor(random() * pick(random, [3, 200, 200, valueBytesMax])));
   return { key, row: new Row(version, order, timestamp, expiresAt, false, 20, value.length, 99, undefined), value };
+}
+
+/** The content with this value instead of its own. */
+export function withValue({ key, row }: Content, value: Uint8Array): Content {
+  const { version, order, timestamp, expiresAt } = row;
+  return { key, row: new Row(version, order, timestamp, expiresAt, false, 20, value.length, 99, undefined), value };
+}
+
+const NAMES = [
+  ["name", "age"],
+  ["name", "age", "tags"],
+  [""],
+  ["\ufeffmarked", "\u00e4", "then"],
+  Array.from({ length: 25 }, (_, i) => `${i}`),
+];
+/** Maps that no encoder of ours writes: the same name twice, `__proto__`, lengths that are not the shortest. */
+const FOREIGN = ["a2616101616102", "a1695f5f70726f746f5f5f01", "a178016101", "b801616101", "bf616101ff"].map((digits) =>
+  Uint8Array.from(Buffer.from(digits, "hex")),
+);
+
+/** The value of an object whose names others have as well. */
+export function objectBytes(random: () => number): Uint8Array {
+  if (random() < 0.1) return pick(random, FOREIGN);
+  const item = (): unknown =>
+    pick(random, [
+      7,
+      -300,
+      0.5,
+      "text",
+      "\u{1f600}".repeat(20),
+      null,
+      [1, [2]],
+      { name: { age: 1 } },
+      2n ** 70n,
+      new Map([[1, 2]]),
+    ]);
+  return encodeValue(Object.fromEntries(pick(random, NAMES).map((name) => [name, item()]))).slice();
 }
 
 export function randomBytes(random: () => number, length: number): Uint8Array {
