@@ -224,12 +224,13 @@ function checkWatch({ seen, final, applied }: Log, from: number, model: Model): 
       // In the middle of it somebody may have begun to close it.
       for (; seen[i]?.as === "reloaded" && (seen[i].to ?? each.to) === each.to; i++) told.push(seen[i]);
       // Whoever dies may have been in the middle of it, and what could not be told to its end is a reset then.
-      const isBrokenOff = seen[i]?.as === "reset" && seen[i].version === each.to;
-      const isWhole = !isBrokenOff && (i < seen.length || final !== undefined);
-      const fits = (due: readonly Difference[]): boolean =>
-        told.every((one, at) => isDifference(one, due[at])) && (told.length === due.length || !isWhole);
+      const after = seen[i];
+      const mayBreakOff = (version: number): boolean =>
+        after === undefined ? final === undefined : after.as === "reset" && after.version === version;
+      const fits = (due: readonly Difference[], version: number): boolean =>
+        told.every((one, at) => isDifference(one, due[at])) && (told.length === due.length || mayBreakOff(version));
       const candidates = each.to === undefined ? model.versionsBetween(reached(), Infinity) : [each.to];
-      const to = candidates.find((version) => fits(model.differences(reached(), version)));
+      const to = candidates.find((version) => fits(model.differences(reached(), version), version));
       if (to === undefined) {
         const due = candidates.length === 1 ? show(model.differences(reached(), candidates[0])) : "nothing like it";
         return [`the watch was told ${show(told)} of a reload from ${reached()} where ${due} differs`];
