@@ -219,7 +219,7 @@ export interface ReadBudget {
   readonly verify: boolean;
   /**
    * May be asked, for each commit from the first on as long as it says true, and as long as no notice comes before: then the commit is taken, and is not among
-   * those that are returned. For ledgers whose commits lie in memory one behind the other, where an object for each is a good part of the work. May be ignored.
+   * those that are returned. A read that has handed over any does not fail: it returns up to where it came, and the next one says what is wrong. For ledgers whose commits lie in memory one behind the other, where an object for each is a good part of the work. May be ignored.
    */
   readonly take?: ((commit: PassedCommit) => boolean) | undefined;
 }

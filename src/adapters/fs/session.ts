@@ -191,49 +191,46 @@ export class FileSession implements LedgerSession {
     if (this.#isStillWaiting(offset, size)) return result(commits, from, "end", notices);
     let hasPassed = false;
     const isNothing = (): boolean => !hasPassed && commits.length === 0 && notices.length === 0;
-    for (;;) {
-      // In their order: nothing is passed behind what has yet to be told or applied.
-      if (budget.take !== undefined && commits.length === 0 && notices.length === 0) {
-        const passed = scanner.passCommits(offset, begin + budget.bytes - offset, generation.delta, budget.take);
-        if (passed !== undefined) {
-          hasPassed = true;
-          offset = passed.end;
-          this.#lastFrame = { offset: passed.last, fingerprint: passed.fingerprint };
-          if (offset - begin >= budget.bytes)
-            return result(commits, this.#passed(offset + generation.delta), "more", notices);
+    try {
+      for (;;) {
+        // In their order: nothing is passed behind what has yet to be told or applied.
+        if (budget.take !== undefined && commits.length === 0 && notices.length === 0) {
+          const passed = scanner.passCommits(offset, begin + budget.bytes - offset, generation.delta, budget.take);
+          if (passed !== undefined) {
+            hasPassed = true;
+            offset = passed.end;
+            this.#lastFrame = { offset: passed.last, fingerprint: passed.fingerprint };
+            if (offset - begin >= budget.bytes)
+              return result(commits, this.#passed(offset + generation.delta), "more", notices);
+          }
         }
-      }
-      let scanned: Scanned;
-      try {
-        scanned = scanner.scan(offset);
-      } catch (error) {
-        // What lies before a block that cannot be read is handed out first; the next read stops there again, and says why.
-        if (commits.length === 0 && !hasPassed) throw error;
-        return result(commits, this.#passed(offset + generation.delta), "more", notices);
-      }
-      if (scanned.found === "nothing") {
-        this.#endSize = size;
-        this.#endOffset = offset;
-        if (this.#missing && isNothing()) throw missing(this.#options.path);
-        return result(commits, this.#passed(offset + generation.delta), "end", notices);
-      }
-      if (scanned.found === "frame") {
-        const seen = this.#takeFrame(scanned, offset, generation, commits);
-        if (seen === "sealed")
-          return this.#atSeal(commits, this.#passed(offset + generation.delta), notices, isNothing());
-        if (seen === "unknown") {
-          if (!isNothing()) return result(commits, this.#passed(offset + generation.delta), "more", notices);
-          throw new KVError(
-            "UnsupportedFormat",
-            `${this.#options.path} holds a frame of unknown kind ${scanned.header.kind} at ${offset}`,
-          );
+        const scanned = scanner.scan(offset);
+        if (scanned.found === "nothing") {
+          this.#endSize = size;
+          this.#endOffset = offset;
+          if (this.#missing && isNothing()) throw missing(this.#options.path);
+          return result(commits, this.#passed(offset + generation.delta), "end", notices);
         }
-      } else {
-        notices.push(this.#notice(scanned, offset, generation));
+        if (scanned.found === "frame") {
+          const seen = this.#takeFrame(scanned, offset, generation, commits);
+          if (seen === "sealed")
+            return this.#atSeal(commits, this.#passed(offset + generation.delta), notices, isNothing());
+          if (seen === "unknown")
+            throw new KVError(
+              "UnsupportedFormat",
+              `${this.#options.path} holds a frame of unknown kind ${scanned.header.kind} at ${offset}`,
+            );
+        } else {
+          notices.push(this.#notice(scanned, offset, generation));
+        }
+        offset = scanned.end;
+        if (offset - begin >= budget.bytes)
+          return result(commits, this.#passed(offset + generation.delta), "more", notices);
       }
-      offset = scanned.end;
-      if (offset - begin >= budget.bytes)
-        return result(commits, this.#passed(offset + generation.delta), "more", notices);
+    } catch (error) {
+      // What lies before is handed out first, as what was passed cannot be taken back; the next read stops there again, and says why.
+      if (isNothing()) throw error;
+      return result(commits, this.#passed(offset + generation.delta), "more", notices);
     }
   }
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import { FrameKind, frameBytes, writeFrame } from "../../../src/adapters/fs/frame.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
+import type { ReadResult } from "../../../src/core/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
@@ -206,6 +207,33 @@ describe("a block that cannot be read", () => {
       expect(first).toMatchObject({ status: "more", next: bad, commits: [{ counter: 1 }] });
       const further = async (): Promise<unknown> => session.read(bad, verified);
       await expect(further()).rejects.toMatchObject({ code: "InputOutput" });
+      await session.close();
+    }));
+});
+
+describe("a path that cannot be looked at", () => {
+  it("keeps nobody from what was passed before the seal that leads to the look", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1, b: 2 });
+      const next = await nextGeneration(path);
+      let isFailing = false;
+      const stat = (file: string): ReturnType<typeof nodeFileSystem.stat> => {
+        if (isFailing) throw Object.assign(new Error("EIO: i/o error, stat"), { code: "EIO" });
+        return nodeFileSystem.stat(file);
+      };
+      const session = await openSession(path, { calls: { ...nodeFileSystem, stat } });
+      next.seal();
+      isFailing = true;
+      let passed = 0;
+      const read = async (position: number): Promise<ReadResult> =>
+        session.read(position, { bytes: 1 << 20, verify: false, take: () => ++passed > 0 });
+      const first = await read(session.start);
+      expect([first.status, passed]).toEqual(["more", 2]);
+      await expect(read(first.next)).rejects.toMatchObject({ code: "InputOutput" });
+      isFailing = false;
+      expect(await read(first.next)).toMatchObject({ status: "sealed", commits: [] });
+      expect(passed).toBe(2);
       await session.close();
     }));
 });
