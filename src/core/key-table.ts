@@ -16,9 +16,14 @@ export class KeyTable {
   readonly #segments: Int32Array[] = new Array<Int32Array>(SEGMENTS).fill(NOTHING);
   readonly #counts = new Int32Array(SEGMENTS);
 
-  /** `keyOf` tells the key that a number stands for. */
-  constructor(keyOf: (id: number) => EncodedKey) {
+  readonly #slotsMin: number;
+
+  /** `keyOf` tells the key that a number stands for. `expected`: about how many there will be, if that is known; then segments need not grow. */
+  constructor(keyOf: (id: number) => EncodedKey, expected = 0) {
     this.#keyOf = keyOf;
+    let slots = SEGMENT_SLOTS_MIN;
+    while (slots * SEGMENTS < expected * 1.5) slots *= 2;
+    this.#slotsMin = slots;
   }
 
   /** Memory in bytes. */
@@ -44,7 +49,7 @@ export class KeyTable {
     const count = ++this.#counts[segment];
     // At most two slots of three are taken.
     if (count * 3 > slots.length) {
-      this.#segments[segment] = slots = grown(slots);
+      this.#segments[segment] = slots = grown(slots, this.#slotsMin);
     }
     place(slots, hash, id + 1);
   }
@@ -78,8 +83,8 @@ function place(slots: Int32Array, hash: number, entry: number): void {
   slots[at + 1] = entry;
 }
 
-function grown(slots: Int32Array): Int32Array {
-  const larger = new Int32Array(Math.max(slots.length * 2, SEGMENT_SLOTS_MIN * 2));
+function grown(slots: Int32Array, slotsMin: number): Int32Array {
+  const larger = new Int32Array(Math.max(slots.length * 2, slotsMin * 2));
   for (let at = 0; at < slots.length; at += 2) {
     if (slots[at + 1] !== 0) place(larger, slots[at], slots[at + 1]);
   }

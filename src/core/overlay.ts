@@ -39,6 +39,8 @@ export interface OverlayOptions {
   readonly covers: boolean;
   /** Any number; a different one for each overlay. */
   readonly seed: number;
+  /** About how many keys there will be, if that is known. */
+  readonly expected?: number | undefined;
   /** True if somebody will ask for an order, by all appearances: then new keys are put in order as they come. */
   readonly isReadInOrder?: boolean | undefined;
 }
@@ -47,7 +49,7 @@ export class Overlay implements OrderedView<Row> {
   readonly #covers: boolean;
   readonly #seed: number;
   readonly #slab = new RowSlab();
-  readonly #table = new KeyTable((id) => this.#slab.key(id));
+  readonly #table: KeyTable;
   readonly #order = new KeyOrder();
   /** Numbers of keys that are not in order yet; some may have been removed meanwhile. */
   #unordered: number[] = [];
@@ -69,6 +71,7 @@ export class Overlay implements OrderedView<Row> {
 
   constructor(options: OverlayOptions) {
     this.#covers = options.covers;
+    this.#table = new KeyTable((id) => this.#slab.key(id), options.expected);
     // What is removed without having been in order is given up only when that is made.
     this.#isReadInOrder = options.isReadInOrder === true || !options.covers;
     this.#seed = options.seed | 0;

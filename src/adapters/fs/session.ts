@@ -441,12 +441,13 @@ export class FileSession implements LedgerSession {
     this.#endSize = status.size;
     const last = starts[starts.length - 1];
     this.#lastFrame = { offset: begin + last, fingerprint: headerFingerprint(bytes, last) };
-    const versions: number[] = [];
-    const places: number[] = [];
+    // Of the size that they have in the end: one that grows has room for many more.
+    const versions = new Array<number>(starts.length);
+    const places = new Array<number>(starts.length);
     for (let i = 0; i < starts.length; i++) {
       const version = position + starts[i];
-      versions.push(version);
-      places.push(payloadPlace(version, readU32(bytes, starts[i] + 8)));
+      versions[i] = version;
+      places[i] = payloadPlace(version, readU32(bytes, starts[i] + 8));
     }
     return { status: "appended", versions, places, next: position + bytes.length };
   }
