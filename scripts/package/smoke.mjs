@@ -32,6 +32,19 @@ export async function checkRuntimes(checks, { folder, consumer, runtimes, encode
     });
   }
 
+  for (const runtime of present.filter(({ name }) => name !== "Deno")) {
+    await checks.check(`the program for the command line on ${runtime.name}`, async () => {
+      const program = join(consumer, "node_modules/foliokv/dist/cli/index.js");
+      const tell = (...words) => run(runtime.program, [program, file(`typed on ${runtime.name}`), ...words]);
+      await tell("set", "users.1", '{"name":"Alice"}');
+      assertEqual(await tell("list"), "[ 'users', 1 ]  { name: 'Alice' }\n");
+    });
+  }
+  await checks.check("the program for the command line by its name", async () => {
+    const name = process.platform === "win32" ? "foliokv.cmd" : "foliokv";
+    assert((await run(join(consumer, "node_modules/.bin", name), ["help"])).includes("set:date"), "help");
+  });
+
   const deno = present.find((runtime) => runtime.name === "Deno");
   if (deno === undefined) checks.skip("Deno without --allow-sys", "there is no Deno");
   else {
