@@ -17,7 +17,8 @@ export class Deferred {
   }
 
   add(promise: Promise<unknown>, onError: (error: unknown) => void = this.#problem): void {
-    const handled: Promise<unknown> = promise
+    // It may be somebody else's kind of promise, that knows nothing but `then`.
+    const handled: Promise<unknown> = Promise.resolve(promise)
       .then(() => undefined, onError)
       .catch(this.#problem)
       .finally(() => this.#promises.delete(handled));

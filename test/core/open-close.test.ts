@@ -292,6 +292,20 @@ describe("defer", () => {
       expect(() => db.defer(promise)).toThrow(expect.objectContaining({ code: "InvalidArgument" }));
   });
 
+  test("takes what has nothing of a promise but then", async () => {
+    const db = await KV.open(memoryLedger());
+    let fulfil = (): void => undefined;
+    const others = { then: (given: () => void) => void (fulfil = given) };
+    void db.defer(others as unknown as Promise<void>);
+    const closed = db.close();
+    let isClosed = false;
+    void closed.then(() => (isClosed = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isClosed).toBe(false);
+    fulfil();
+    await closed;
+  });
+
   test("returns the promise, and close waits for it, and for what it defers in turn", async () => {
     const db = await KV.open(memoryLedger());
     const order: string[] = [];
