@@ -3,7 +3,16 @@ import type { Environment } from "../../core/environment.ts";
 import { hasCode, KVError } from "../../core/errors.ts";
 import { openPiece, readFooter, readTail, TAIL_BYTES } from "../../core/run-format.ts";
 import { BATCH_IDS_MAX, batchIdsBytes, decodeBatchIds } from "./batch-ids.ts";
-import { NAME_RANDOM_BYTES, nonceOf, parseRunKey, parseSlotKey, ROOT_KEY, runKey, type RunName } from "./layout.ts";
+import {
+  NAME_RANDOM_BYTES,
+  nonceOf,
+  parseRunKey,
+  parseSlotKey,
+  ROOT_KEY,
+  runKey,
+  type RunName,
+  SLOT_VERSIONS,
+} from "./layout.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { emptyRoot, encodeRoot, type Root, type RootRun, type RootVerdict, WRITE_ID_BYTES } from "./root.ts";
 import { readSlot } from "./slot-reader.ts";
@@ -15,6 +24,9 @@ import { readSlot } from "./slot-reader.ts";
 
 /** What opening a run needs beyond the batch ids lies within so many bytes. */
 const END_BYTES = 64 * 1024;
+
+/** Of the name of a run that is not there. */
+const NO_RANDOM = "0".repeat(2 * NAME_RANDOM_BYTES);
 
 interface ListedRun extends RunName {
   /** Of the object. */
@@ -107,7 +119,7 @@ async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
 }
 
 async function rootOf(
-  [{ nonce, slots, highest, runs: listed }, ...others]: readonly Remains[],
+  [newest, ...others]: readonly Remains[],
   context: {
     readonly store: ObjectStore;
     readonly environment: Environment;
@@ -116,12 +128,13 @@ async function rootOf(
   },
 ): Promise<Root> {
   const { store, environment, ledgerId, verdict } = context;
-  const runs = await coveringRuns(listed, (run) => measured(run, { store, environment, key: runKey(nonce, run) }));
+  const { nonce, slots, highest } = newest;
   const site = { store, environment, nonce, name: store.name };
+  const runs = await coveringRuns(newest, measuring(site));
   const empty = emptyRoot({ ledgerId, nonce, verdict });
   const formers = (firstSlot: number): Root["formers"] =>
     others.flatMap((each) => (each.highest < firstSlot ? { nonce: each.nonce, lastSlot: each.highest } : []));
-  const epoch = Math.max(0, ...listed.map((run) => run.epoch)) + 1;
+  const epoch = Math.max(0, ...newest.runs.map((run) => run.epoch)) + 1;
   if (runs.length === 0) {
     const firstSlot = slots.values().next().value ?? 1;
     const before = { checkpointSlot: firstSlot - 1, previousCheckpointSlot: firstSlot - 1 };
@@ -150,6 +163,19 @@ async function rootOf(
 }
 
 type SlotSite = Parameters<typeof readSlot>[0];
+type Measure = (run: ListedRun) => Promise<MeasuredRun | undefined>;
+
+/** Each is measured once. */
+function measuring({ store, environment, nonce }: SlotSite): Measure {
+  const known = new Map<ListedRun, Promise<MeasuredRun | undefined>>();
+  return (run) => {
+    const measuredBefore = known.get(run);
+    if (measuredBefore !== undefined) return measuredBefore;
+    const made = measured(run, { store, environment, key: runKey(nonce, run) });
+    known.set(run, made);
+    return made;
+  };
+}
 
 async function hashOf(site: SlotSite, slot: number): Promise<Uint8Array | undefined> {
   const read = await whole(readSlot(site, slot));
@@ -171,15 +197,44 @@ async function whole<T>(reading: Promise<T>): Promise<T | undefined> {
 }
 
 /**
- * Runs, newest first, that lie one behind the other from the first slot on and reach as far as any. All that were ever uploaded hold what the slots of their
- * names have left, whether a root has named them or not.
+ * Runs, newest first, that lie one behind the other from the first slot on, to where slots go on or there is nothing more. Where there is neither slot nor run
+ * that can be read, one stands that is not to be had: as in any root, it says what is lost, and what lies behind it is kept.
  */
-async function coveringRuns(
+async function coveringRuns(remains: Remains, measure: Measure): Promise<readonly MeasuredRun[]> {
+  const { slots } = remains;
+  for (let runs = await chainFrom(1, remains.runs, measure); ;) {
+    const next = runs.length === 0 ? 1 : runs[0].to + 1;
+    const resumed = slots.has(next) ? undefined : await resumption(next, remains, measure);
+    if (resumed === undefined) return runs;
+    runs = [...(await chainFrom(resumed, remains.runs, measure)), lostRun(next, resumed - 1), ...runs];
+  }
+}
+
+/** Where something can be read again behind `next`: a run, or slots, or what comes behind everything. Undefined if there was nothing more. */
+async function resumption(next: number, { slots, runs }: Remains, measure: Measure): Promise<number | undefined> {
+  let resumed = Infinity;
+  for (const slot of slots) if (slot > next && slot < resumed) resumed = slot;
+  for (const run of runs) {
+    if (run.from > next && run.from < resumed && (await measure(run)) !== undefined) resumed = run.from;
+  }
+  if (resumed !== Infinity) return resumed;
+  const end = Math.max(0, ...runs.map(({ to }) => to)) + 1;
+  return end > next ? end : undefined;
+}
+
+function lostRun(from: number, to: number): MeasuredRun {
+  const upto = (to + 1) * SLOT_VERSIONS - 1;
+  return { epoch: 0, from, to, random: NO_RANDOM, size: 1, footerPlace: 0, batchIds: 0, upto };
+}
+
+/** Those that lie one behind the other and reach as far as any. All that were ever uploaded hold what the slots of their names have left, whether a root has named them or not. */
+async function chainFrom(
+  first: number,
   listed: readonly ListedRun[],
-  measure: (run: ListedRun) => Promise<MeasuredRun | undefined>,
+  measure: Measure,
 ): Promise<readonly MeasuredRun[]> {
   /** By the slot behind it: the run that ends there, and those before. */
-  const chains = new Map<number, readonly MeasuredRun[]>([[1, []]]);
+  const chains = new Map<number, readonly MeasuredRun[]>([[first, []]]);
   // What reaches further comes last of those with the same beginning, and what is of fewer runs.
   for (const run of listed.toSorted((a, b) => a.from - b.from || a.to - b.to)) {
     const before = chains.get(run.from);

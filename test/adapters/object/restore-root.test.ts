@@ -123,6 +123,54 @@ describe.each([
     await isWhole(bucket, await opening(bucket, { repair: true }), 40);
   });
 
+  test.each([
+    ["the oldest", -1, 128],
+    ["one in the middle", -2, 63],
+  ] as const)(
+    "and with it %s of the runs, whose slots are gone: that is told, and all else kept",
+    async (_, at, lost) => {
+      const bucket = new Bucket();
+      const writer = await openDatabase(bucket, { graceMs: HOUR });
+      for (let i = 0; i < 10; i++) {
+        await setKeys(bucket, writer, i * 30, (i + 1) * 30);
+        await bucket.environment.pass(HOUR);
+      }
+      const { runs, nonce } = await bucket.root();
+      const named = runs.map((run) => runKey(nonce, run));
+      const listed = await bucket.store.list(`${nonce}/run/`);
+      if (listed.status !== "listed") throw new Error(listed.status);
+      // Those that others have taken the place of are deleted after a while, and were not yet.
+      const superseded = listed.objects.map(({ key }) => key).filter((key) => !named.includes(key));
+      await bucket.store.delete([...superseded, named.at(at) as string]);
+      await lose(bucket);
+      const db = await opening(bucket, { repair: true });
+      const told: unknown[] = [];
+      db.on("error", (error) => told.push(error));
+      const keys = await keysOf(bucket, db);
+      expect(told).toMatchObject([{ code: "LedgerDamaged", ranges: [{}] }]);
+      expect(keys).toHaveLength(300 - lost);
+      await setKeys(bucket, db, 300, 310);
+      const other = await opening(bucket);
+      expect(await keysOf(bucket, other)).toEqual([...keys, ...upTo(310).slice(300)]);
+    },
+  );
+
+  test("and with it everything but a run that is damaged: that is told", async () => {
+    const bucket = new Bucket();
+    await setKeys(bucket, await openDatabase(bucket), 0, 20);
+    const { runs, nonce } = await bucket.root();
+    await lose(bucket);
+    await bucket.store.delete(upTo(21).map((slot) => slotKey(nonce, slot)));
+    const key = runKey(nonce, runs[0]);
+    await bucket.store.delete([key]);
+    await bucket.store.create(key, new Uint8Array(1000));
+    const db = await opening(bucket, { repair: true });
+    const told: unknown[] = [];
+    db.on("error", (error) => told.push(error));
+    expect(await keysOf(bucket, db)).toEqual([]);
+    expect(told).toMatchObject([{ code: "LedgerDamaged" }]);
+  });
+
   test("is made anew by repair() as well, which says so", async () => {
     const bucket = new Bucket();
     const db = await openDatabase(bucket);
