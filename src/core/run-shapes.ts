@@ -1,5 +1,6 @@
 import { ByteWriter, equalBytes, MalformedBytes, toBinaryString } from "./bytes.ts";
 import { itemEnd, shortTextLength } from "./cbor-items.ts";
+import { hasCode } from "./errors.ts";
 import { asProperty } from "./property-names.ts";
 import type { Row, ValueHome } from "./resolve.ts";
 import type { Run } from "./run.ts";
@@ -132,6 +133,7 @@ export class ShapeCollector {
 
 /** The section of a run that has none. */
 const NOWHERE: PiecePlace = { place: -1, length: 0 };
+const NO_BYTES = new Uint8Array(0);
 
 /** The shapes of a run, decoded when the first one is asked for. */
 export class StoredShapes {
@@ -140,6 +142,7 @@ export class StoredShapes {
   readonly #section: PiecePlace;
   #read: Uint8Array | undefined;
   #shapes: readonly Shape[] | undefined;
+  #lost: LostShape | undefined;
 
   constructor(run: Run, pieces: RunPieces, section: PiecePlace | undefined) {
     this.#run = run;
@@ -153,23 +156,60 @@ export class StoredShapes {
     if (place >= from) this.#read = bytes.slice(place - from, place - from + length);
   }
 
-  get(number: number): Shape {
-    const shapes = (this.#shapes ??= this.#decode(this.#section));
-    if (number < shapes.length) return shapes[number];
-    throw malformed();
+  /** Where it cannot be read, one that says so to whoever asks for a value: what else entries say is whole, and counts. */
+  get(number: number): Shape | LostShape {
+    if (this.#lost !== undefined) return this.#lost;
+    try {
+      const shapes = (this.#shapes ??= this.#decode(this.#section));
+      if (number < shapes.length) return shapes[number];
+      throw malformed();
+    } catch (error) {
+      const failure = this.#run.failure(error);
+      if (!hasCode(failure, "LedgerDamaged")) throw failure;
+      return (this.#lost = new LostShape(failure));
+    }
   }
 
   #decode(section: PiecePlace): readonly Shape[] {
     const shapes: Shape[] = [];
     if (section === NOWHERE) return shapes;
-    const pieces = this.#pieces;
-    const piece = pieces.check(this.#read ?? pieces.bytes.read(section.place, section.length), section);
-    this.#read = undefined;
-    pieces.decode(section, () => {
+    const piece = this.#load(section);
+    this.#pieces.decode(section, () => {
       const reader = contentOf(piece);
       while (reader.remaining > 0) shapes.push(new Shape(this.#run, reader.bytes(reader.varint())));
     });
     return shapes;
+  }
+
+  #load(section: PiecePlace): Uint8Array {
+    const kept = this.#read;
+    this.#read = undefined;
+    if (kept !== undefined) {
+      try {
+        return this.#pieces.check(kept, section);
+      } catch {
+        // Bytes may have gone wrong on their way: they are asked for once more.
+      }
+    }
+    return this.#pieces.read(section);
+  }
+}
+
+/** The home of values whose shape cannot be read. */
+class LostShape implements ValueHome {
+  readonly bytes: Uint8Array = NO_BYTES;
+  readonly #failure: unknown;
+
+  constructor(failure: unknown) {
+    this.#failure = failure;
+  }
+
+  value(): never {
+    throw this.#failure;
+  }
+
+  valueBytes(): never {
+    throw this.#failure;
   }
 }
 

@@ -90,6 +90,8 @@ class SalvagingCursor implements OrderedCursor<Row> {
   /** Notes an error. Throws what is no damage. */
   readonly #told: (error: unknown) => void;
   #value: Row | undefined;
+  /** The cursor stands on a row that was not read yet: a call that has to wait for it goes on there. */
+  #moved = false;
   /** The block that is to be entered next, while what is before it is damaged: a call that has to wait for it goes on there. */
   #pending: number | undefined;
 
@@ -116,7 +118,8 @@ class SalvagingCursor implements OrderedCursor<Row> {
     if (this.#pending !== undefined) return this.#from(this.#pending);
     const { blockNumber } = this.#cursor;
     try {
-      return this.#cursor.next() && this.#read();
+      this.#moved ||= this.#cursor.next();
+      return this.#moved && this.#read();
     } catch (error) {
       this.#told(error);
       return this.#from(blockNumber + 1);
@@ -133,6 +136,7 @@ class SalvagingCursor implements OrderedCursor<Row> {
 
   #from(number: number): boolean {
     this.#pending = number;
+    this.#moved = false;
     const skip = (error: unknown): void => {
       this.#told(error);
       this.#pending = (this.#pending ?? 0) + 1;
@@ -152,6 +156,7 @@ class SalvagingCursor implements OrderedCursor<Row> {
 
   #read(): boolean {
     this.#value = this.#cursor.value;
+    this.#moved = false;
     return true;
   }
 }

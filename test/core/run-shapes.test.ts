@@ -1,17 +1,21 @@
 import { inspect, isDeepStrictEqual } from "node:util";
 import { describe, expect, test } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
-import { ByteWriter, toHex } from "../../src/core/bytes.ts";
+import { whenLoaded } from "../../src/core/bytes-at.ts";
+import { ByteWriter, toBinaryString, toHex } from "../../src/core/bytes.ts";
 import { itemEnd } from "../../src/core/cbor-items.ts";
 import { encodeKey } from "../../src/core/key.ts";
 import { Row } from "../../src/core/resolve.ts";
+import { RowWalk } from "../../src/core/row-walk.ts";
+import { DamageNotes } from "../../src/core/salvage.ts";
+import type { StoredRun } from "../../src/core/ledger.ts";
 import { beginPiece, endPiece, type PiecePlace, readFooter, readTail, TAIL_BYTES } from "../../src/core/run-format.ts";
 import { encodeValue } from "../../src/core/value.ts";
 import { describeValue } from "../format/describe.ts";
 import { readRun, type ReadRunEntry } from "../format/run-reader.ts";
 import { drawText, drawValue } from "../support/drawn-values.ts";
 import { Draw } from "../support/random.ts";
-import { buildRun, type Content, crc32, openRun, type ReadOptions } from "../support/runs.ts";
+import { buildRun, type Content, crc32, lateBytes, openRun, openRunAt, type ReadOptions } from "../support/runs.ts";
 
 /** Values without the names of their properties, which stand once in the run. */
 
@@ -236,4 +240,43 @@ test("where an item ends is told for every value, and beyond the end for what is
     for (const cut of [0, 1, Math.floor(bytes.length / 2), bytes.length - 1])
       if (cut < bytes.length) expect(itemEnd(bytes, 0, cut)).toBeGreaterThan(cut);
   }
+});
+
+describe("where the names are damaged", () => {
+  const values = Array.from({ length: 40 }, (_, i) => (i % 2 === 0 ? `text ${i}` : { name: i, other: true }));
+  const contents = contentsOf(values);
+  const { bytes } = buildRun(contents, { blockBytes: 300, topBlocksMax: 1 });
+  const place = toBinaryString(bytes).lastIndexOf("other");
+  const damaged = bytes.slice();
+  damaged[place] ^= 0xff;
+
+  test("nothing else is", () => {
+    const run = openRun(damaged);
+    const cursor = run.cursor();
+    for (let i = 0, ok = cursor.seek(""); i < 40; i++, ok = cursor.next()) {
+      expect(ok && cursor.key === contents[i].key && cursor.value.version === i + 1).toBe(true);
+      const row = run.get(contents[i].key) as Row;
+      if (i % 2 === 0) expect(row.home?.value(row)).toBe(values[i]);
+      else if (i > 1) expect(() => row.home?.value(row)).toThrow(expect.objectContaining({ code: "LedgerDamaged" }));
+    }
+  });
+
+  test("only of what was read when the run was opened, they are read again", () => {
+    let reads = 0;
+    const openFrom = place - 100;
+    const read = (at: number, length: number): Uint8Array => (reads++ === 0 ? damaged : bytes).slice(at, at + length);
+    const run = openRunAt({ read }, { length: bytes.length, openFrom });
+    const row = run.get(contents[3].key) as Row;
+    expect(row.home?.value(row)).toEqual(values[3]);
+  });
+
+  test("what is salvaged waits for them and passes nothing", async () => {
+    const late = lateBytes(bytes);
+    const stored = { length: bytes.length } as StoredRun;
+    const run = await whenLoaded(() => openRunAt(late, { length: bytes.length, openFrom: bytes.length - 200 }));
+    const walk = new RowWalk(new DamageNotes().salvaged(run, stored));
+    const keys: string[] = [];
+    while (await walk.next()) keys.push(walk.key);
+    expect(keys).toEqual(contents.map(({ key }) => key));
+  });
 });

@@ -63,7 +63,10 @@ export function openRun(bytes: Uint8Array, options: ReadOptions = {}): Run {
   return openRunAt(memoryBytes(bytes, options.smallReads ?? false), { length: bytes.length, ...options });
 }
 
-export function openRunAt(bytes: BytesAt, options: ReadOptions & { readonly length: number }): Run {
+export function openRunAt(
+  bytes: BytesAt,
+  options: ReadOptions & { readonly length: number; readonly openFrom?: number },
+): Run {
   const { cache = new BlockCache(8 * 1024 * 1024), length } = options;
   return Run.open(bytes, { Lookup, ...options, crc32, cache, name: "the run", length });
 }

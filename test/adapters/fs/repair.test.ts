@@ -105,6 +105,26 @@ describe("repair", () => {
       expect(await db.count(["item"])).toBe(COUNT);
     }));
 
+  it("keeps all that stands in a snapshot as it is, where the names of the others' properties are damaged", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await using db = await KV.open(path);
+      for (let i = 0; i < COUNT; i++) await db.set(["item", i], i % 2 === 0 ? `text ${i}` : { nameOfProperty: i });
+      await db.vacuum();
+      damage(path, readFileSync(path).lastIndexOf("nameOfProperty"));
+      await using reader = await KV.open(path, { readOnly: true });
+      expect(await reader.count(["item"])).toBe(COUNT);
+      expect(await reader.get(["item", 8])).toBe("text 8");
+      await expect(reader.get(["item", 9])).rejects.toMatchObject({ code: "LedgerDamaged" });
+      expect(await db.repair()).toMatchObject({ dropped: [{ part: "snapshot" }] });
+      const texts = Array.from({ length: COUNT / 2 }, (_, i) => `text ${2 * i}`);
+      // What the first one has alone when it is met is left as it is.
+      expect((await db.listAll(["item"])).map(({ value }) => value)).toEqual(
+        texts.toSpliced(1, 0, { nameOfProperty: 1 } as never),
+      );
+      expect((await db.set(["item", "new"], 1)).version).toBeGreaterThan(0);
+    }));
+
   it("goes on from the seal when the sibling that it names is lost", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
