@@ -136,13 +136,13 @@ export class SideIndex implements CheckpointStore {
     const { open, sync } = this.#host;
     if (!open.isOpen) return;
     const release = open.hold();
-    const upTo = open.file.status().size + open.generation.delta;
-    const done = sync();
-    this.#synced = { upTo, done };
     try {
+      const upTo = open.file.status().size + open.generation.delta;
+      const done = sync();
+      this.#synced = { upTo, done };
       await done;
     } catch {
-      // Whoever publishes hears of it.
+      // Whoever publishes hears of it: nobody looks at this promise before the run is made.
     } finally {
       release();
     }

@@ -1,5 +1,6 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
@@ -117,6 +118,35 @@ it("what a run covers is made durable while the run is made, and what was writte
     expect(await store.publish({ ...(await append()), runs })).toBe("published");
     expect(syncs).toBe(3);
     for (const run of runs) run.close();
+    await session.close();
+  }));
+
+it("a file whose size cannot be asked for when a run is begun is made durable when that is published", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    let fails = false;
+    const failing = changingFiles((file, opened) => ({
+      status: () => {
+        if (opened === path && fails) throw new Error("stale");
+        return file.status();
+      },
+    }));
+    const session = await openSession(path, { calls: failing });
+    const store = session.openCheckpoints?.() as CheckpointStore;
+    const { next } = await session.read(session.start, { bytes: 65_536, verify: false });
+    const record = { writer: new Uint8Array(12), counter: 1, timestamp: 0, payload: new Uint8Array(1) };
+    const appended = await session.append([record], next);
+    if (appended.status !== "appended") throw new Error(appended.status);
+    fails = true;
+    const sink = store.createRun();
+    fails = false;
+    sink.write(new Uint8Array(10));
+    // What nobody has heard of by then ends the process.
+    await nextTurn();
+    const run = await sink.finish();
+    const checkpoint = { position: appended.next, version: appended.versions[0], runs: [run] };
+    expect(await store.publish(checkpoint)).toBe("published");
+    run.close();
     await session.close();
   }));
 
