@@ -1,3 +1,4 @@
+import { equalBytes } from "./bytes.ts";
 import { PendingCommit, type Verdict } from "./commit-queue.ts";
 import type { Commit } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -159,10 +160,4 @@ export class OwnCommits {
     const { queue } = this.#context;
     queue.reject(queue.takeInFlight(), unknownOutcome(message, cause));
   }
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }
