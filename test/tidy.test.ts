@@ -50,6 +50,14 @@ describe("files", () => {
     expect(Object.keys(LONG_FILES).filter((file) => !files.includes(file))).toEqual([]);
   });
 
+  test("that record decisions have a number of their own, which their heading tells", () => {
+    const records = files.filter((file) => /^docs\/decisions\/\d/.test(file));
+    const numbers = records.map((file) => /\d+/.exec(file)?.[0]);
+    expect(numbers.filter((number, i) => numbers.indexOf(number) !== i)).toEqual([]);
+    const headings = records.map((file) => /^# (\d+)\. /.exec(read(file))?.[1].padStart(4, "0"));
+    expect(headings).toEqual(numbers);
+  });
+
   test("link only to what is there", () => {
     const missing: string[] = [];
     for (const file of files.filter((each) => each.endsWith(".md"))) {
