@@ -131,6 +131,11 @@ export class ShapeCollector {
 
 // --- reading ---------------------------------------------------------------------------------------------------------
 
+/** The home of values that have a shape, or of those whose shape cannot be read. */
+interface ShapeHome extends ValueHome {
+  readonly bytes: Uint8Array;
+}
+
 /** The section of a run that has none. */
 const NOWHERE: PiecePlace = { place: -1, length: 0 };
 const NO_BYTES = new Uint8Array(0);
@@ -142,7 +147,7 @@ export class StoredShapes {
   readonly #section: PiecePlace;
   #read: Uint8Array | undefined;
   #shapes: readonly Shape[] | undefined;
-  #lost: LostShape | undefined;
+  #lost: ShapeHome | undefined;
 
   constructor(run: Run, pieces: RunPieces, section: PiecePlace | undefined) {
     this.#run = run;
@@ -157,7 +162,7 @@ export class StoredShapes {
   }
 
   /** Where it cannot be read, one that says so to whoever asks for a value: what else entries say is whole, and counts. */
-  get(number: number): Shape | LostShape {
+  get(number: number): ShapeHome {
     if (this.#lost !== undefined) return this.#lost;
     try {
       const shapes = (this.#shapes ??= this.#decode(this.#section));
@@ -166,7 +171,13 @@ export class StoredShapes {
     } catch (error) {
       const failure = this.#run.failure(error);
       if (!hasCode(failure, "LedgerDamaged")) throw failure;
-      return (this.#lost = new LostShape(failure));
+      const fail = (): never => {
+        throw failure;
+      };
+      const lost = { bytes: NO_BYTES, value: fail, valueBytes: fail };
+      // Where only this entry is wrong, the others are not.
+      if (this.#shapes === undefined) this.#lost = lost;
+      return lost;
     }
   }
 
@@ -195,26 +206,8 @@ export class StoredShapes {
   }
 }
 
-/** The home of values whose shape cannot be read. */
-class LostShape implements ValueHome {
-  readonly bytes: Uint8Array = NO_BYTES;
-  readonly #failure: unknown;
-
-  constructor(failure: unknown) {
-    this.#failure = failure;
-  }
-
-  value(): never {
-    throw this.#failure;
-  }
-
-  valueBytes(): never {
-    throw this.#failure;
-  }
-}
-
 /** One shape of a run, and the home of the values that have it. */
-export class Shape implements ValueHome {
+export class Shape implements ShapeHome {
   readonly bytes: Uint8Array;
   readonly #run: Run;
   #names: readonly string[] | undefined;
