@@ -228,6 +228,12 @@ describe("what somebody wrote who did not know the format is damage:", () => {
       expect(() => ask(withEntry(0, 3, 0x61, 0x78, 0x61), what)).toThrow(damaged);
       expect(() => ask(withEntry(1, 3, 0x61, 0x78, 7), what)).toThrow(damaged);
     }
+    // Of that entry alone.
+    const run = openRun(withEntry(1, 3, 0x61, 0x78, 7));
+    const [, wrong, right] = [0, 1, 2].map((i) => run.get(encodeKey([i])) as Row);
+    expect(() => wrong.home?.value(wrong)).toThrow(damaged);
+    expect(right.home?.value(right)).toEqual(value);
+    expect(run.get(encodeKey([2]))?.home).toBe(right.home);
   });
 });
 
