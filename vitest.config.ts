@@ -1,20 +1,20 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { LONG } from "./test/long.ts";
 
 // Hundreds of processes are started that load the same files: what Node makes of these is kept, which saves three quarters of each start.
 process.env.NODE_COMPILE_CACHE ??= fileURLToPath(new URL(".cache/compiled", import.meta.url));
 
-/** Files of these wait for processes, and last long however short they are. Begun last, one of them would keep everybody waiting. */
-const LONG = /\/test\/(?:simulation|processes|workers)\//;
+/** Where a file comes in the list of long ones: behind all of it if it is not among them. */
+function place({ moduleId }: TestSpecification): number {
+  const at = LONG.findIndex((file) => moduleId.endsWith(`/${file}`));
+  return at === -1 ? LONG.length : at;
+}
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const sorted = await super.sort(files);
-    return [
-      ...sorted.filter(({ moduleId }) => LONG.test(moduleId)),
-      ...sorted.filter(({ moduleId }) => !LONG.test(moduleId)),
-    ];
+    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b));
   }
 }
 
@@ -42,6 +42,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     pool: "forks",
     maxWorkers: 2,
+    // What a file imports is loaded and compiled once for all that use it, not once for each.
+    isolate: false,
     sequence: { sequencer: LongFirst },
   },
 });

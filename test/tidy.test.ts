@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { LONG } from "./long.ts";
 
 /** Rules of this repository that matter and that no linter knows. CONTRIBUTING.md tells them. */
 
@@ -56,6 +57,10 @@ describe("files", () => {
     expect(numbers.filter((number, i) => numbers.indexOf(number) !== i)).toEqual([]);
     const headings = records.map((file) => /^# (\d+)\. /.exec(read(file))?.[1].padStart(4, "0"));
     expect(headings).toEqual(numbers);
+  });
+
+  test("of tests that last long are begun first under the names that they have", () => {
+    expect(LONG.filter((file) => !files.includes(file))).toEqual([]);
   });
 
   test("link only to what is there", () => {
