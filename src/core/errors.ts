@@ -8,7 +8,7 @@
  * | `AlreadyOpen` | `open()` on an instance that is open or opening | use another instance |
  * | `Closed` | the instance was closed | use another instance |
  * | `ReadOnly` | a write on an instance opened with `readOnly` | open it for writing |
- * | `UnsupportedTarget` | `open(string)` in a bundle without the file adapter | pass a ledger |
+ * | `UnsupportedTarget` | `open(string)` in a bundle without the file adapter; a repair of a bucket in a Worker | pass a ledger; repair it from a process |
  * | `LedgerMissing` | the ledger does not exist (any more), and is not created here | restore it, or open with `createIfMissing` |
  * | `LedgerDamaged` | bytes of the ledger failed their checksum; the message gives the addresses | read what is whole, then repair |
  * | `LedgerSealed` | a vacuum has ended this generation and nobody has finished it; not committed | retry later |

@@ -9,6 +9,7 @@ import type {
   StateWork,
 } from "../../core/ledger.ts";
 import { Garbage } from "./garbage.ts";
+import { cannotMend } from "./mending.ts";
 import {
   BACKGROUND_SLOTS,
   bytesOf,
@@ -20,7 +21,6 @@ import {
   runsToMerge,
 } from "./merge-plan.ts";
 import { type Published, Publisher } from "./publish.ts";
-import { repairState } from "./repair.ts";
 import type { Root, RootRun } from "./root.ts";
 import { prefetch, readBatchIds, runObject } from "./run-object.ts";
 import { GaveUp, readRoot, type SeenRoot, type StateSite } from "./state-site.ts";
@@ -284,8 +284,10 @@ export class ObjectState {
   }
 
   /** See `LedgerSession.repairState`. */
-  repairState(request: RepairStateRequest): Promise<RepairedState | undefined> {
-    return repairState(this.#state, request);
+  async repairState(request: RepairStateRequest): Promise<RepairedState | undefined> {
+    const { mending, site } = this.#state;
+    if (mending === undefined) throw cannotMend(site.name);
+    return await mending.repairState(this.#state, request);
   }
 
   // --- what the engine is given ------------------------------------------------------------------------------------

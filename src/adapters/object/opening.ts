@@ -2,9 +2,10 @@ import { toHex } from "../../core/bytes.ts";
 import { hasCode, KVError } from "../../core/errors.ts";
 import type { LedgerOpenOptions } from "../../core/ledger.ts";
 import { NAME_RANDOM_BYTES, slotKey } from "./layout.ts";
+import { cannotMend, type Mending } from "./mending.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { probeStore, requireSuitable } from "./probe.ts";
-import { hasRemains, restoreRoot } from "./restore-root.ts";
+import { hasRemains } from "./remains.ts";
 import { emptyRoot, type RootVerdict } from "./root.ts";
 import type { FoundRoot, RootAnswer, RootObject } from "./root-object.ts";
 
@@ -31,9 +32,10 @@ export async function findRoot(
   store: ObjectStore,
   options: Pick<LedgerOpenOptions, "createIfMissing" | "readOnly" | "repair" | "environment"> & {
     readonly writers: Writers;
+    readonly mending: Mending | undefined;
   },
 ): Promise<OpenedRoot> {
-  const { createIfMissing, readOnly, environment, writers } = options;
+  const { createIfMissing, readOnly, environment, writers, mending } = options;
   const first = await readRoot(rootObject, store, options);
   if (first.status === "failed") throw first.error;
   if (first.status === "found") {
@@ -50,7 +52,7 @@ export async function findRoot(
     requireSuitable(await probeStore(store, { environment, ...PROBE }));
     verdict = "suitable";
   }
-  const restored = isLost ? await restoreRoot(store, environment, verdict) : undefined;
+  const restored = isLost ? await mending?.restoreRoot(store, environment, verdict) : undefined;
   if (isLost && restored === undefined) throw first.error;
   const id = (): string => toHex(environment.randomBytes(ID_BYTES));
   if (!isLost) {
@@ -68,7 +70,7 @@ export async function findRoot(
 async function readRoot(
   rootObject: RootObject,
   store: ObjectStore,
-  { repair = false, readOnly, createIfMissing }: Parameters<typeof findRoot>[2],
+  { repair = false, readOnly, createIfMissing, mending }: Parameters<typeof findRoot>[2],
 ): Promise<RootAnswer | { readonly status: "damaged"; readonly error: unknown }> {
   const isRestored = repair && !readOnly;
   try {
@@ -82,6 +84,7 @@ async function readRoot(
     throw new KVError("LedgerDamaged", `The root of ${store.name} is gone, and a ledger is still there: ${hint}`);
   } catch (error) {
     if (!isRestored || !(hasCode(error, "LedgerDamaged") || hasCode(error, "NotALedger"))) throw error;
+    if (mending === undefined) throw cannotMend(store.name, error);
     return { status: "damaged", error };
   }
 }

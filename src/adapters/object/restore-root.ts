@@ -3,17 +3,9 @@ import type { Environment } from "../../core/environment.ts";
 import { hasCode, KVError } from "../../core/errors.ts";
 import { openPiece, readFooter, readTail, TAIL_BYTES } from "../../core/run-format.ts";
 import { BATCH_IDS_MAX, batchIdsBytes, decodeBatchIds } from "./batch-ids.ts";
-import {
-  NAME_RANDOM_BYTES,
-  nonceOf,
-  parseRunKey,
-  parseSlotKey,
-  ROOT_KEY,
-  runKey,
-  type RunName,
-  SLOT_VERSIONS,
-} from "./layout.ts";
+import { NAME_RANDOM_BYTES, ROOT_KEY, runKey, SLOT_VERSIONS } from "./layout.ts";
 import type { ObjectStore } from "./object-store.ts";
+import { type ListedRun, newestRemains, type Remains } from "./remains.ts";
 import { emptyRoot, encodeRoot, type Root, type RootRun, type RootVerdict, WRITE_ID_BYTES } from "./root.ts";
 import { readSlot } from "./slot-reader.ts";
 
@@ -28,40 +20,9 @@ const END_BYTES = 64 * 1024;
 /** Of the name of a run that is not there. */
 const NO_RANDOM = "0".repeat(2 * NAME_RANDOM_BYTES);
 
-interface ListedRun extends RunName {
-  /** Of the object. */
-  readonly bytes: number;
-}
-
-/** What is listed of one incarnation. */
-interface Remains {
-  readonly nonce: string;
-  readonly slots: Set<number>;
-  /** 0 without any. */
-  highest: number;
-  readonly runs: ListedRun[];
-}
-
 /** A run that can be read. */
 interface MeasuredRun extends RootRun {
   readonly upto: number;
-}
-
-/**
- * True if there is something of a ledger below the prefix, as far as may be listed. `isWhole`: and nothing is missing, by the names. Where all was deleted,
- * authors who had not heard of it may have left slots and runs: with gaps, as a rule.
- */
-export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isWhole: boolean }): Promise<boolean> {
-  const first = await store.list("", { limit: 1 });
-  if (first.status !== "listed" || first.objects.length === 0) return false;
-  const [newest] = await newestRemains(store);
-  if (newest === undefined || !isWhole) return newest !== undefined;
-  let end = 1;
-  for (const { from, to } of newest.runs.toSorted((a, b) => a.from - b.from)) {
-    if (from <= end) end = Math.max(end, to + 1);
-  }
-  while (newest.slots.has(end)) end++;
-  return end > Math.max(1, newest.highest);
 }
 
 /** Resolves with the name of a copy of the damaged root, or that there was none; undefined if nothing is left of a ledger. */
@@ -90,32 +51,6 @@ export async function restoreRoot(
   }
   await store.replace(ROOT_KEY, encoded, damaged.etag);
   return { copy: `${copy} of ${store.name}` };
-}
-
-/** The incarnations of which anything is there, the newest first: each begins above all slots of the ones before, but one that never came to be has none. */
-async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
-  const found = new Map<string, Remains>();
-  for (let after = "", more = true; more;) {
-    const answer = await store.list("", { after });
-    if (answer.status !== "listed") throw answer.error;
-    for (const { key, size } of answer.objects) {
-      after = key;
-      const nonce = nonceOf(key);
-      if (nonce === undefined) continue;
-      const remains = found.get(nonce) ?? { nonce, slots: new Set(), highest: 0, runs: [] };
-      const slot = parseSlotKey(nonce, key);
-      const run = parseRunKey(nonce, key);
-      if (slot !== undefined && slot > 0) {
-        remains.slots.add(slot);
-        remains.highest = Math.max(remains.highest, slot);
-      }
-      if (run !== undefined) remains.runs.push({ ...run, bytes: size });
-      if (run !== undefined || slot !== undefined) found.set(nonce, remains);
-    }
-    ({ more } = answer);
-  }
-  const top = ({ highest, runs }: Remains): number => Math.max(highest, ...runs.map(({ to }) => to));
-  return [...found.values()].sort((a, b) => Math.sign(b.highest) - Math.sign(a.highest) || top(b) - top(a));
 }
 
 async function rootOf(

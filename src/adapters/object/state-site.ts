@@ -1,6 +1,7 @@
 import { toHex } from "../../core/bytes.ts";
 import { KVError } from "../../core/errors.ts";
 import { NAME_RANDOM_BYTES } from "./layout.ts";
+import type { Mending } from "./mending.ts";
 import type { FoundRoot, RootObject } from "./root-object.ts";
 import type { Root } from "./root.ts";
 import type { Site } from "./site.ts";
@@ -13,6 +14,7 @@ export interface StateSite {
   readonly rootObject: RootObject;
   /** See `ObjectLedgerOptions.graceMs`. */
   readonly graceMs: number;
+  readonly mending: Mending | undefined;
   /** The newest root that the session knows. */
   readonly found: () => FoundRoot;
   /** Told of newer ones. */

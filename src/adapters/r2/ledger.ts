@@ -1,5 +1,6 @@
 import type { Ledger } from "../../core/ledger.ts";
 import { bucketLedger, type BucketLedgerOptions } from "../object/bucket-ledger.ts";
+import { storeLedger } from "../object/store-ledger.ts";
 import { r2Store, type R2StoreOptions } from "./store.ts";
 
 /** The bucket, and how the ledger behaves. */
@@ -7,10 +8,11 @@ export interface R2LedgerOptions extends R2StoreOptions, BucketLedgerOptions {}
 
 /**
  * A ledger in a folder of an R2 bucket behind the binding of a Worker, for any number of isolates, and of processes that reach the same bucket through
- * S3's interface. Asks nothing yet: a request may make one each time.
+ * S3's interface. Asks nothing yet: a request may make one each time. It is not repaired through this one: that is for processes, by S3's interface or by
+ * `objectLedger`.
  *
  * @throws InvalidArgumentError `InvalidOption`.
  */
 export function r2Ledger(options: R2LedgerOptions): Ledger {
-  return bucketLedger(r2Store, options);
+  return bucketLedger(storeLedger, r2Store, options);
 }

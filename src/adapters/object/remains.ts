@@ -1,0 +1,59 @@
+import { nonceOf, parseRunKey, parseSlotKey, type RunName } from "./layout.ts";
+import type { ObjectStore } from "./object-store.ts";
+
+export interface ListedRun extends RunName {
+  /** Of the object. */
+  readonly bytes: number;
+}
+
+/** What is listed of one incarnation. */
+export interface Remains {
+  readonly nonce: string;
+  readonly slots: Set<number>;
+  /** 0 without any. */
+  highest: number;
+  readonly runs: ListedRun[];
+}
+
+/**
+ * True if there is something of a ledger below the prefix, as far as may be listed. `isWhole`: and nothing is missing, by the names. Where all was deleted,
+ * authors who had not heard of it may have left slots and runs: with gaps, as a rule.
+ */
+export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isWhole: boolean }): Promise<boolean> {
+  const first = await store.list("", { limit: 1 });
+  if (first.status !== "listed" || first.objects.length === 0) return false;
+  const [newest] = await newestRemains(store);
+  if (newest === undefined || !isWhole) return newest !== undefined;
+  let end = 1;
+  for (const { from, to } of newest.runs.toSorted((a, b) => a.from - b.from)) {
+    if (from <= end) end = Math.max(end, to + 1);
+  }
+  while (newest.slots.has(end)) end++;
+  return end > Math.max(1, newest.highest);
+}
+
+/** The incarnations of which anything is there, the newest first: each begins above all slots of the ones before, but one that never came to be has none. */
+export async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
+  const found = new Map<string, Remains>();
+  for (let after = "", more = true; more;) {
+    const answer = await store.list("", { after });
+    if (answer.status !== "listed") throw answer.error;
+    for (const { key, size } of answer.objects) {
+      after = key;
+      const nonce = nonceOf(key);
+      if (nonce === undefined) continue;
+      const remains = found.get(nonce) ?? { nonce, slots: new Set(), highest: 0, runs: [] };
+      const slot = parseSlotKey(nonce, key);
+      const run = parseRunKey(nonce, key);
+      if (slot !== undefined && slot > 0) {
+        remains.slots.add(slot);
+        remains.highest = Math.max(remains.highest, slot);
+      }
+      if (run !== undefined) remains.runs.push({ ...run, bytes: size });
+      if (run !== undefined || slot !== undefined) found.set(nonce, remains);
+    }
+    ({ more } = answer);
+  }
+  const top = ({ highest, runs }: Remains): number => Math.max(highest, ...runs.map(({ to }) => to));
+  return [...found.values()].sort((a, b) => Math.sign(b.highest) - Math.sign(a.highest) || top(b) - top(a));
+}
