@@ -12,7 +12,8 @@ import { encodeKey } from "../src/core/key.ts";
 import { Row } from "../src/core/resolve.ts";
 import { Run } from "../src/core/run.ts";
 import { RunBuilder } from "../src/core/run-builder.ts";
-import { Lookup, LookupWriter } from "../src/core/run-lookup.ts";
+import { LookupWriter } from "../src/core/run-lookup.ts";
+import { PointReads } from "../src/core/run-points.ts";
 import { decodeValue, encodeValue } from "../src/core/value.ts";
 import { nodeEnvironment } from "../src/platform/environment-node.ts";
 import { entryOf, shuffled } from "./entries.ts";
@@ -96,7 +97,7 @@ class FileBytes implements BytesAt {
 function open(): { readonly run: Run; readonly bytes: FileBytes; readonly cache: BlockCache } {
   const bytes = new FileBytes();
   const cache = new BlockCache(cacheBytes);
-  const run = Run.open(bytes, { Lookup, crc32, cache, name: "run", length: fstatSync(bytes.file).size });
+  const run = Run.open(bytes, { Lookups: PointReads, crc32, cache, name: "run", length: fstatSync(bytes.file).size });
   return { run, bytes, cache };
 }
 

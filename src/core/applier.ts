@@ -1,11 +1,11 @@
 import type { PendingCommit, Verdict } from "./commit-queue.ts";
-import { type Commit, decodeCommit, decodeSingle } from "./commit.ts";
+import { type Commit, decodeCommit } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { EngineState } from "./engine-state.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { asKVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
-import type { CommitRecord, LedgerCommit, PassedCommit } from "./ledger.ts";
+import type { CommitRecord, LedgerCommit } from "./ledger.ts";
 import type { OwnCommits } from "./own-commits.ts";
 import type { CommitPlace, Resolution } from "./resolve.ts";
 import { resolveLoaded } from "./resolve-loaded.ts";
@@ -23,13 +23,13 @@ export interface Met {
  */
 export class Applier {
   readonly #context: EngineContext;
-  readonly #ownCommits: OwnCommits;
+  readonly ownCommits: OwnCommits;
   /** Commits up to this version that a state being built anew meets were counted before. */
   #countedTo = 0;
 
   constructor(context: EngineContext, ownCommits: OwnCommits) {
     this.#context = context;
-    this.#ownCommits = ownCommits;
+    this.ownCommits = ownCommits;
   }
 
   /** A state is being built anew. What its ledger has up to this version was counted; undefined if it is another ledger. */
@@ -43,25 +43,6 @@ export class Applier {
   }
 
   // --- what is read ------------------------------------------------------------------------------------------------
-
-  /**
-   * Applies a commit while it is read, if that takes a set or a delete and nobody is to be told of it: as `meetEach` would. False, with nothing done,
-   * for all others: then it comes to `meetEach`.
-   */
-  takes(state: EngineState, passed: PassedCommit): boolean {
-    const { version, bytes, from, to } = passed;
-    if (version <= state.metTo) return true;
-    const { counts, listener, options, resolves } = this.#context;
-    if (!options.index || resolves || !listener.isIdle() || this.#ownCommits.find(passed) !== undefined) return false;
-    const operation = decodeSingle(bytes, from, to);
-    if (operation === undefined) return false;
-    if (this.#counts(state, version)) counts.commits++;
-    state.checkpointer?.count(1, to - from);
-    state.replica.applySingle(operation, passed);
-    // Should reading fail further on, the position stays where it was.
-    state.metTo = version;
-    return true;
-  }
 
   /** `met`: takes own commits, whose fate is told once the state is the one in use. */
   meetEach(state: EngineState, commits: readonly LedgerCommit[], met?: Met[]): MaybePromise<void> {
@@ -94,10 +75,10 @@ export class Applier {
   #meet(state: EngineState, commit: LedgerCommit, met?: Met[]): MaybePromise<void> {
     if (commit.version <= state.metTo) return undefined;
     const context = this.#context;
-    const own = this.#ownCommits.find(commit);
+    const own = this.ownCommits.find(commit);
     const told = (verdict: Verdict): void => {
       if (own === undefined) return;
-      if (met === undefined) this.#ownCommits.settle(own, verdict, commit.version);
+      if (met === undefined) this.ownCommits.settle(own, verdict, commit.version);
       else met.push({ own, verdict, version: commit.version });
     };
     try {
@@ -131,14 +112,14 @@ export class Applier {
     const context = this.#context;
     const { replica, checkpointer } = state;
     if (commit === undefined) {
-      if (this.#counts(state, version)) context.counts.commits++;
+      if (this.counts(state, version)) context.counts.commits++;
       replica.version = version;
       return "applied";
     }
     const at = { version, timestamp: record.timestamp, place };
     // As a rule there is nothing to resolve, and nobody to tell of it.
     if (context.listener.isIdle() && replica.applyPlain(commit, at)) {
-      if (this.#counts(state, version)) context.counts.commits++;
+      if (this.counts(state, version)) context.counts.commits++;
       checkpointer?.count(commit.operations.length, record.payload.length);
       return "applied";
     }
@@ -151,7 +132,7 @@ export class Applier {
   #take(state: EngineState, record: CommitRecord, commit: Commit, at: CommitPlace, resolution: Resolution): Verdict {
     const { counts, listener, state: inUse } = this.#context;
     const { replica, checkpointer } = state;
-    const isCounted = this.#counts(state, at.version);
+    const isCounted = this.counts(state, at.version);
     if (isCounted) counts.commits++;
     checkpointer?.count(commit.operations.length, record.payload.length);
     if (resolution.verdict === "applied") {
@@ -166,7 +147,7 @@ export class Applier {
   }
 
   /** Whether a commit is to be counted: once, however often the state is built anew. */
-  #counts(state: EngineState, version: number): boolean {
+  counts(state: EngineState, version: number): boolean {
     if (state === this.#context.state) return true;
     if (version <= this.#countedTo) return false;
     this.#countedTo = version;

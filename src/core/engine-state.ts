@@ -1,17 +1,17 @@
 import type { BlockCache } from "./block-cache.ts";
 import type { Checkpointer } from "./checkpointer.ts";
+import type { FileWork } from "./file-work.ts";
 import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
-import { type AddressRange, hasCode, KVError } from "./errors.ts";
+import type { AddressRange, KVError } from "./errors.ts";
 import { HeldRun, openRuns } from "./held-run.ts";
 import { openKeptOrLost } from "./lost-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
 import { Run } from "./run.ts";
-import type { Lookup } from "./run-lookup.ts";
+import type { PointReads } from "./run-points.ts";
 import type { RunOptions } from "./run-pieces.ts";
-import type { DamageNotes } from "./salvage.ts";
 import { type Snapshot, Source } from "./source.ts";
 import { StateKeeper } from "./state-keeper.ts";
 
@@ -26,9 +26,9 @@ export interface EngineStateOptions {
   /** Whether the state is saved beside the ledger, and begun with. */
   readonly sideIndex: boolean;
   /** Left out where ledgers have no side index: what lies in memory stays there as it is. */
-  readonly Checkpointer: typeof Checkpointer | undefined;
+  readonly saved: Pick<FileWork, "loadSaved" | "saver"> | undefined;
   /** See `RunOptions`: only runs of files have such lookups. */
-  readonly Lookup: typeof Lookup | undefined;
+  readonly Lookups: typeof PointReads | undefined;
   /** See `KVOptions.compaction` and `waitUntil`, of ledgers that keep states themselves. */
   readonly compaction: boolean;
   readonly waitUntil: ((promise: Promise<unknown>) => void) | undefined;
@@ -54,19 +54,20 @@ export class EngineState {
   readonly #options: EngineStateOptions;
   #store: CheckpointStore | undefined;
 
-  private constructor(
+  /** For those who begin with something else than `begin` does. */
+  constructor(
     session: LedgerSession,
     options: EngineStateOptions,
     base: ReplicaBase | undefined,
     begin: {
-      readonly store: CheckpointStore | undefined;
+      readonly store?: CheckpointStore | undefined;
       readonly checkpoint?: Checkpoint | undefined;
       readonly runs?: readonly HeldRun[];
       /** True where the ledger keeps the state itself. */
       readonly isKept?: boolean;
     },
   ) {
-    const { environment, pacer, name, index } = options;
+    const { environment, name, index } = options;
     this.#options = options;
     this.#store = begin.store;
     this.source = new Source(session, name, environment);
@@ -78,33 +79,11 @@ export class EngineState {
       base?.run.release();
       return;
     }
-    const { replica } = this;
     if (begin.isKept === true) {
       this.keeper = this.#makeKeeper(session);
       return;
     }
-    if (options.Checkpointer === undefined) return;
-    const state = (): { readonly position: Position; readonly store: CheckpointStore | undefined } => ({
-      position: this.position,
-      store: options.saves() && this.damage.length === 0 ? this.#store : undefined,
-    });
-    this.checkpointer = new options.Checkpointer(
-      {
-        environment,
-        pacer,
-        replica,
-        get position() {
-          return state().position;
-        },
-        get store() {
-          return state().store;
-        },
-        openRun: (stored) => openRun(stored, options, { rebuildable: true }),
-        problem: options.problem,
-        indexDamaged: options.indexDamaged,
-      },
-      this.position,
-    );
+    this.checkpointer = options.saved?.saver(this, options);
   }
 
   #makeKeeper(session: LedgerSession): StateKeeper {
@@ -126,7 +105,7 @@ export class EngineState {
 
   /** Before anything is known: what a session starts with has yet to be loaded. */
   static blank(session: LedgerSession, options: EngineStateOptions): EngineState {
-    return new EngineState(session, options, undefined, { store: undefined });
+    return new EngineState(session, options, undefined, {});
   }
 
   /**
@@ -140,24 +119,8 @@ export class EngineState {
   ): Promise<EngineState> {
     if (session.openState !== undefined) return EngineState.#beginKept(session, session.openState(), options);
     const base = await openBase(session, options);
-    let store = options.sideIndex && options.index ? session.openCheckpoints?.() : undefined;
-    if (!load && options.saves()) store = invalidated(store);
-    const loaded = load ? store?.load() : undefined;
-    const checkpoint = isPromise(loaded) ? await loaded : loaded;
-    if (checkpoint === "cut") {
-      const message = `${options.name} is shorter than what its index covers: something was cut off its end`;
-      options.problem(new KVError("LedgerDamaged", message));
-    }
-    if (typeof checkpoint !== "object") return new EngineState(session, options, base, { store });
-    let runs: HeldRun[];
-    try {
-      ({ runs } = await openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: true })));
-    } catch (error) {
-      // A run of the index that cannot be opened: it is built anew. What cannot be read now is perhaps only not to be read now.
-      if (hasCode(error, "LedgerDamaged") && options.saves()) store = invalidated(store);
-      return new EngineState(session, options, base, { store });
-    }
-    return new EngineState(session, options, base, { store, checkpoint, runs });
+    const saved = options.index ? await options.saved?.loadSaved(session, options, { load }) : undefined;
+    return new EngineState(session, options, base, saved ?? {});
   }
 
   /** The state that a ledger keeps itself. */
@@ -173,12 +136,17 @@ export class EngineState {
       openKeptOrLost(stored, options, (error) => void lost.push(error));
     if (checkpoint !== undefined && !options.index) for (const stored of checkpoint.runs) stored.close();
     else if (checkpoint !== undefined) ({ runs } = await openRuns(checkpoint.runs, [], open));
-    const begun = new EngineState(session, options, undefined, { store: undefined, checkpoint, runs, isKept: true });
+    const begun = new EngineState(session, options, undefined, { checkpoint, runs, isKept: true });
     for (const error of lost) {
       begun.damage.push(...(error.ranges ?? []));
       options.problem(error);
     }
     return begun;
+  }
+
+  /** Where the state may be saved beside the ledger now; undefined if nowhere. */
+  get store(): CheckpointStore | undefined {
+    return this.#options.saves() && this.damage.length === 0 ? this.#store : undefined;
   }
 
   /** Takes over a newer state that the ledger keeps, of a version that was applied here. The runs become its own. */
@@ -189,48 +157,7 @@ export class EngineState {
 
   /** The beginning of what can still be read, without a state: for whoever only wants the commits. */
   static withoutState(session: LedgerSession, options: EngineStateOptions): EngineState {
-    return new EngineState(session, options, undefined, { store: undefined, isKept: true });
-  }
-
-  /** What a session's snapshot gives of what is whole in it. */
-  static async salvage(session: LedgerSession, options: EngineStateOptions, notes: DamageNotes): Promise<EngineState> {
-    if (session.openState !== undefined) return EngineState.#salvageKept(session, options, notes);
-    const snapshot = session.openSnapshot?.();
-    let base: ReplicaBase | undefined;
-    if (snapshot !== undefined) {
-      const { run: stored, below } = snapshot;
-      try {
-        const run = await whenLoaded(() => Run.open(stored, runOptions(stored, options)));
-        base = { run: notes.salvaged(run, stored), below };
-      } catch (error) {
-        notes.noteError("snapshot", error);
-        notes.note("snapshot", [{ from: 0, to: stored.length }]);
-        stored.close();
-      }
-    }
-    return new EngineState(session, options, base, { store: undefined, checkpoint: undefined });
-  }
-
-  static async #salvageKept(
-    session: LedgerSession,
-    options: EngineStateOptions,
-    notes: DamageNotes,
-  ): Promise<EngineState> {
-    const checkpoint = await session.openState?.();
-    const { cache, environment, name } = options;
-    const runs: HeldRun[] = [];
-    for (const stored of checkpoint?.runs ?? []) {
-      const { length, openFrom } = stored;
-      try {
-        const given = { cache, crc32: environment.crc32, name, length, openFrom };
-        runs.push(notes.salvaged(await whenLoaded(() => Run.open(stored, given)), stored));
-      } catch (error) {
-        if (!hasCode(error, "LedgerDamaged")) throw error;
-        notes.note("snapshot", [{ from: 0, to: length }], stored);
-        stored.close();
-      }
-    }
-    return new EngineState(session, options, undefined, { store: undefined, checkpoint, runs, isKept: true });
+    return new EngineState(session, options, undefined, { isKept: true });
   }
 
   /** The ledger goes on in its next generation, at the same position and with the same state. */
@@ -291,17 +218,6 @@ export class EngineState {
   }
 }
 
-/** A store that offers no more what it has published; none where that cannot be helped: there nothing could be published in its stead either. */
-function invalidated(store: CheckpointStore | undefined): CheckpointStore | undefined {
-  try {
-    store?.invalidate();
-    return store;
-  } catch {
-    // Without an index everything works, and takes longer.
-    return undefined;
-  }
-}
-
 function openBase(session: LedgerSession, options: EngineStateOptions): MaybePromise<ReplicaBase | undefined> {
   const snapshot = session.openSnapshot?.();
   if (snapshot === undefined) return undefined;
@@ -318,7 +234,8 @@ function openBase(session: LedgerSession, options: EngineStateOptions): MaybePro
   }
 }
 
-function openRun(
+/** Opens a run of a file. */
+export function openRun(
   stored: StoredRun,
   options: EngineStateOptions,
   rebuilding: { readonly rebuildable: boolean },
@@ -327,6 +244,9 @@ function openRun(
 }
 
 /** How a run of a file is read. */
-function runOptions({ length }: StoredRun, { cache, environment, name, Lookup }: EngineStateOptions): RunOptions {
-  return { cache, crc32: environment.crc32, name, length, Lookup };
+export function runOptions(
+  { length }: StoredRun,
+  { cache, environment, name, Lookups }: EngineStateOptions,
+): RunOptions {
+  return { cache, crc32: environment.crc32, name, length, Lookups };
 }

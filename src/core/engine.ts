@@ -6,19 +6,12 @@ import { EngineContext, type EngineListener, type EngineOptions } from "./engine
 import { EngineLoop } from "./engine-loop.ts";
 import { EngineState, type EngineStateOptions } from "./engine-state.ts";
 import type { Environment } from "./environment.ts";
-import { type AddressRange, hasCode, KVError } from "./errors.ts";
+import { type AddressRange, KVError } from "./errors.ts";
 import { FlushResolved } from "./flush-resolved.ts";
 import { Flush } from "./flush.ts";
 import { Follower } from "./follower.ts";
 import type { EncodedKey } from "./key.ts";
-import type {
-  Ledger,
-  LedgerIdentity,
-  LedgerNotice,
-  LedgerSession,
-  RepairedState,
-  RepairStateRequest,
-} from "./ledger.ts";
+import type { Ledger, LedgerIdentity, LedgerNotice, LedgerSession } from "./ledger.ts";
 import type { NextGeneration } from "./next-generation.ts";
 import { Notices } from "./notices.ts";
 import { OwnCommits } from "./own-commits.ts";
@@ -26,7 +19,6 @@ import { Reopening } from "./reopening.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Replica } from "./replica.ts";
 import type { Round, RoundWish } from "./round.ts";
-import type { DamageNotes } from "./salvage.ts";
 import { Saving } from "./saving.ts";
 import type { Snapshot, Source } from "./source.ts";
 import type { CompactOptions } from "./state-keeper.ts";
@@ -293,13 +285,8 @@ export class Engine {
   begin(session: LedgerSession): Promise<EngineState> {
     // What came before the oldest commit that is retained is nowhere to be had.
     if (session.openState !== undefined)
-      return Promise.resolve(EngineState.withoutState(session, this.#optionsOfOthers));
-    return EngineState.begin(session, this.#optionsOfOthers);
-  }
-
-  /** The state that another session of the same ledger starts with, as far as it is whole. */
-  async salvage(session: LedgerSession, notes: DamageNotes): Promise<EngineState> {
-    return EngineState.salvage(session, this.#optionsOfOthers, notes);
+      return Promise.resolve(EngineState.withoutState(session, this.optionsOfOthers));
+    return EngineState.begin(session, this.optionsOfOthers);
   }
 
   /** Counts, or tells of, what was found between the commits: each once, whoever finds it. */
@@ -307,7 +294,7 @@ export class Engine {
     this.#notices.note(state, notices);
   }
 
-  get #optionsOfOthers(): EngineStateOptions {
+  get optionsOfOthers(): EngineStateOptions {
     return { ...this.#context.stateOptions, index: true, sideIndex: false };
   }
 
@@ -316,18 +303,6 @@ export class Engine {
   /** Who begins the next generation of a ledger, or goes on to it: asked by the work on files, without which there is nobody. */
   get nextGeneration(): NextGeneration {
     return this.#nextGeneration as NextGeneration;
-  }
-
-  /** See `LedgerSession.repairState`. */
-  async repairState(request: RepairStateRequest): Promise<RepairedState | undefined> {
-    const repaired = await this.session.repairState?.(request);
-    try {
-      await this.round({ verify: true });
-    } catch (error) {
-      // What somebody else has begun with may be damaged as well.
-      if (repaired !== undefined || !hasCode(error, "LedgerDamaged")) throw error;
-    }
-    return repaired;
   }
 
   /** Writes the state down, and merges what it lies in, where the ledger keeps it itself. Throws what keeps it from being done. */

@@ -1,27 +1,30 @@
 import { AutoVacuum } from "./auto-vacuum.ts";
 import { runBackup } from "./backup.ts";
-import { Checkpointer } from "./checkpointer.ts";
 import { NextGeneration } from "./next-generation.ts";
+import { takes } from "./passing.ts";
 import { runRepair } from "./repair.ts";
 import { repairKept } from "./repair-state.ts";
-import { Lookup } from "./run-lookup.ts";
+import { loadSaved, saver } from "./saved-state.ts";
+import { PointReads } from "./run-points.ts";
 import { SealWait } from "./seal-wait.ts";
 import { runVacuum } from "./vacuum.ts";
 
 /**
- * The work that only ledgers in files ask for: beginning a file anew, waiting behind its seal, keeping an index beside it, copying it; and the mending
- * of those in buckets, which no Worker does. Entries for files
- * hand it to `CoreKV`; bundles for the edge, where every kilobyte counts, do not carry it.
+ * The work that only ledgers in files ask for: beginning a file anew, waiting behind its seal, keeping an index beside it, reading by point lookups,
+ * passing commits while they are read, copying it; and the mending of those in buckets, which no Worker does. Entries for files hand it to `CoreKV`;
+ * bundles for the edge, where every kilobyte counts, do not carry it.
  */
 export const fileWork = {
   AutoVacuum,
-  Checkpointer,
-  Lookup,
   NextGeneration,
+  PointReads,
   SealWait,
   backup: runBackup,
+  loadSaved,
   repair: runRepair,
   repairKept,
+  saver,
+  takes,
   vacuum: runVacuum,
 } as const;
 

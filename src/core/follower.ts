@@ -81,7 +81,8 @@ export class Follower {
     const context = this.#context;
     const { environment, readBytes, pacer } = context;
     const { applier, notices, saving, reopening } = this.#parts;
-    if (reopening.passesSeal) await reopening.passSeal(round);
+    const takes = context.options.fileWork?.takes;
+    await reopening.first?.(round);
     if (context.stopped !== undefined) throw context.stopped;
     if (reopening.isMoved) await reopening.move(round);
     for (let check = verify; ; check = false) {
@@ -89,7 +90,7 @@ export class Follower {
       const now = context.state;
       let began = environment.monotonic();
       const bytes = round.haste === "leave" ? GLANCE_BYTES : readBytes.size;
-      const take = (commit: PassedCommit): boolean => applier.takes(now, commit);
+      const take = takes && ((commit: PassedCommit): boolean => takes(context, applier, now, commit));
       const read = context.session.read(now.position, { bytes, verify: check, take });
       const result = isPromise(read) ? await context.own(read) : read;
       if (isPromise(read)) began = environment.monotonic();

@@ -1,10 +1,11 @@
 import type { EngineContext } from "./engine-context.ts";
 import type { EngineLoop } from "./engine-loop.ts";
-import type { MaybePromise } from "./environment.ts";
+import { isPromise, type MaybePromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
 import type { Follower } from "./follower.ts";
 import type { VacuumAttempt, VacuumRequest } from "./ledger.ts";
 import type { Reopening } from "./reopening.ts";
+import type { FollowState } from "./round.ts";
 
 export interface NextGenerationParts {
   readonly follower: Follower;
@@ -68,7 +69,7 @@ export class NextGeneration {
     if (context.identity?.nonce !== nonce)
       throw new KVError("LedgerSealed", `Somebody else has repaired ${context.ledger.name} meanwhile`);
     const attempt = await context.session.vacuum?.({ ...request, rest: this.#rest });
-    reopening.passesSeal = true;
+    reopening.first = this.#goToSeal;
     await loop.round({ verify: true });
     if (attempt?.error !== undefined && context.identity?.nonce === nonce) throw attempt.error;
     return attempt?.wins() === true;
@@ -80,16 +81,37 @@ export class NextGeneration {
    */
   async passSeal(): Promise<boolean> {
     const { reopening, loop } = this.#parts;
-    reopening.passesSeal = true;
+    reopening.first = this.#goToSeal;
     try {
       await loop.round({ verify: true });
       return true;
     } catch (error) {
       if (!hasCode(error, "LedgerDamaged")) throw error;
-      reopening.passesSeal = false;
+      reopening.first = undefined;
       return false;
     }
   }
+
+  /** Goes to the seal and beyond it, and applies nothing on the way. */
+  readonly #goToSeal = async (round: FollowState): Promise<void> => {
+    const context = this.#context;
+    const { reopening } = this.#parts;
+    for (let { position } = context.state; ;) {
+      const read = context.session.read(position, { bytes: context.readBytes.size, verify: true });
+      const result = isPromise(read) ? await context.own(read) : read;
+      position = result.next;
+      if (result.status === "moved") break;
+      // Void: somebody else's seal came first, or there is none.
+      if (result.status === "end") {
+        reopening.first = undefined;
+        return;
+      }
+      if (result.status === "sealed") await context.session.help?.();
+    }
+    await reopening.move(round);
+    context.stopped = undefined;
+    reopening.first = undefined;
+  };
 
   readonly #rest = (): MaybePromise<void> => {
     const { pacer } = this.#context;

@@ -28,8 +28,8 @@ export class Reopening {
   readonly #context: EngineContext;
   readonly #parts: ReopeningParts;
   #isMoved = false;
-  /** A repair of this instance looks for a seal, to which the way leads through what is damaged: the next round goes there first. */
-  passesSeal = false;
+  /** What the next round does first: a repair of this instance looks for a seal, to which the way leads through what is damaged. */
+  first: ((round: FollowState) => Promise<void>) | undefined;
   #isIndexDamaged = false;
 
   constructor(context: EngineContext, parts: ReopeningParts) {
@@ -84,26 +84,6 @@ export class Reopening {
     else ownCommits.giveUp(`${context.ledger.name} was replaced by something else`);
     await this.#reload();
     this.#isMoved = false;
-  }
-
-  /** Goes to the seal and beyond it, and applies nothing on the way. */
-  async passSeal(round: FollowState): Promise<void> {
-    const context = this.#context;
-    for (let { position } = context.state; ;) {
-      const read = context.session.read(position, { bytes: context.readBytes.size, verify: true });
-      const result = isPromise(read) ? await context.own(read) : read;
-      position = result.next;
-      if (result.status === "moved") break;
-      // Void: somebody else's seal came first, or there is none.
-      if (result.status === "end") {
-        this.passesSeal = false;
-        return;
-      }
-      if (result.status === "sealed") await context.session.help?.();
-    }
-    await this.move(round);
-    context.stopped = undefined;
-    this.passesSeal = false;
   }
 
   // --- a saved index that is damaged -------------------------------------------------------------------------------
@@ -207,8 +187,9 @@ export class Reopening {
   async #readToEnd(state: EngineState, met: Met[]): Promise<void> {
     const context = this.#context;
     const { applier, notices, saving } = this.#parts;
+    const takes = context.options.fileWork?.takes;
     for (;;) {
-      const take = (commit: PassedCommit): boolean => applier.takes(state, commit);
+      const take = takes && ((commit: PassedCommit): boolean => takes(context, applier, state, commit));
       const read = state.source.session.read(state.position, { bytes: context.readBytes.size, verify: false, take });
       const result = isPromise(read) ? await context.own(read) : read;
       if (result.notices !== undefined) notices.note(state, result.notices);

@@ -1,7 +1,9 @@
+import type { Engine } from "./engine.ts";
 import type { MaybePromise } from "./environment.ts";
 import { hasCode } from "./errors.ts";
 import type { EngineState } from "./engine-state.ts";
 import type { EncodedKey } from "./key.ts";
+import type { RepairedState, RepairStateRequest } from "./ledger.ts";
 import {
   applyTo,
   openSalvaged,
@@ -52,13 +54,24 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
           : notes.noteError("snapshot", error),
     });
     const rest = (): MaybePromise<void> => (pacer.due() ? pacer.rest() : undefined);
-    const repaired = await engine.repairState({ position, version: replica.version, built, rest, check });
+    const repaired = await begunAnew(engine, { position, version: replica.version, built, rest, check });
     if (repaired === undefined) return undefined;
     if (context.reports) notes.note("ledger", await repaired.behind());
     return report({ ...facts, copy: repaired.left, dropped: notes.dropped, generation: generation() });
   } finally {
     state.retire();
   }
+}
+
+async function begunAnew(engine: Engine, request: RepairStateRequest): Promise<RepairedState | undefined> {
+  const repaired = await engine.session.repairState?.(request);
+  try {
+    await engine.round({ verify: true });
+  } catch (error) {
+    // What somebody else has begun with may be damaged as well.
+    if (repaired !== undefined || !hasCode(error, "LedgerDamaged")) throw error;
+  }
+  return repaired;
 }
 
 /** Applies everything up to the first commit that cannot be reached. Resolves with the number of commits; undefined if the ledger has begun anew. */

@@ -11,6 +11,7 @@ import { resolveLoaded } from "./resolve-loaded.ts";
 import type { Row } from "./resolve.ts";
 import { RowWalk } from "./row-walk.ts";
 import { DamageNotes, type Dropped } from "./salvage.ts";
+import { salvagedState } from "./salvaged-state.ts";
 import { writeSnapshotRun } from "./snapshot-run.ts";
 
 /** What a repair has found and done. */
@@ -98,7 +99,7 @@ export async function openSalvaged(context: RepairContext, notes: DamageNotes): 
     environment: context.environment,
   });
   try {
-    return await context.engine.salvage(session, notes);
+    return await salvagedState(session, context.engine.optionsOfOthers, notes);
   } catch (error) {
     await session.close();
     throw error;

@@ -93,29 +93,6 @@ export class RunCursor implements OrderedCursor<Row> {
     return this.#block?.number ?? -1;
   }
 
-  /** Moves on to the next entry that has this version or a higher one. Blocks without any are skipped unread. */
-  nextSince(version: number): boolean {
-    while (this.#block !== undefined) {
-      if (this.#index + 1 < this.#block.count && this.#block.highestVersion >= version) {
-        this.next();
-      } else {
-        let number = this.#block.number + 1;
-        while (number < this.#run.blocks && this.#run.blockVersion(number) < version) number++;
-        if (!this.#goTo(number)) return false;
-      }
-      if (this.version >= version) return true;
-    }
-    return false;
-  }
-
-  #goTo(block: number): boolean {
-    try {
-      return this.#enter(block, 1);
-    } catch (error) {
-      throw this.#failure(error);
-    }
-  }
-
   #seek(key: EncodedKey | undefined, before: boolean): boolean {
     const run = this.#run;
     this.#inRow = 0;

@@ -152,10 +152,6 @@ export class Lookup {
     for (let i = 0; i < pages; i++) this.#firsts[i] = reader.u32();
   }
 
-  get memoryBytes(): number {
-    return this.#firsts.byteLength;
-  }
-
   get pages(): number {
     return this.#firsts.length;
   }

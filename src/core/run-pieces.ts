@@ -1,9 +1,9 @@
-import type { BlockCache } from "./block-cache.ts";
+import { type BlockCache, BUFFER_BYTES, type CacheSpace } from "./block-cache.ts";
 import { MalformedBytes } from "./bytes.ts";
 import type { BytesAt } from "./bytes-at.ts";
 import { KVError } from "./errors.ts";
 import { type Crc32, isCodecKnown, openPiece, openRecord, type PiecePlace, RECORD_BYTES } from "./run-format.ts";
-import type { Lookup } from "./run-lookup.ts";
+import type { PointReads } from "./run-points.ts";
 
 export interface RunOptions {
   readonly crc32: Crc32;
@@ -16,7 +16,7 @@ export interface RunOptions {
   /** Where to begin to read; by default as far before the end as footer and top of the index take up as a rule. */
   readonly openFrom?: number | undefined;
   /** Reads point lookups. Runs are read without theirs where nobody brings it. */
-  readonly Lookup?: typeof Lookup | undefined;
+  readonly Lookups?: typeof PointReads | undefined;
 }
 
 /** Reads the pieces of one run and checks them: what it returns is whole, what is not is `LedgerDamaged`. */
@@ -47,6 +47,13 @@ export class RunPieces {
     } finally {
       if (buffer !== undefined && piece?.buffer !== buffer.buffer) this.#cache.recycle(buffer);
     }
+  }
+
+  /** A page of a section, which goes into its part of the cache. */
+  page(cache: CacheSpace<Uint8Array>, number: number, place: PiecePlace): Uint8Array {
+    const page = this.readForCache(place);
+    cache.set(number, page, Math.max(page.length, BUFFER_BYTES));
+    return page;
   }
 
   /** The value in a record. */

@@ -1,5 +1,5 @@
-import { type BlockCache, BUFFER_BYTES, type CacheSpace } from "./block-cache.ts";
-import { MalformedBytes, readU32 } from "./bytes.ts";
+import type { CacheSpace } from "./block-cache.ts";
+import { MalformedBytes } from "./bytes.ts";
 import { type BytesAt, NotLoaded } from "./bytes-at.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Row, ValueHome } from "./resolve.ts";
@@ -10,7 +10,6 @@ import { Filter } from "./run-filter.ts";
 import {
   contentOf,
   type Footer,
-  PIECE_TAIL_BYTES,
   pieceChecksum,
   type PiecePlace,
   readFooter,
@@ -22,8 +21,8 @@ import {
 } from "./run-format.ts";
 import { hashKey } from "./run-hash.ts";
 import { IndexNode, LEAF_BLOCKS } from "./run-index.ts";
-import type { Lookup } from "./run-lookup.ts";
 import { type RunOptions, RunPieces } from "./run-pieces.ts";
+import type { PointReads } from "./run-points.ts";
 import { StoredShapes } from "./run-shapes.ts";
 import { decodeValue } from "./value.ts";
 
@@ -31,9 +30,6 @@ import { decodeValue } from "./value.ts";
 const OPEN_PART = 1 / 32;
 const OPEN_BYTES_MIN = 8 * 1024;
 const OPEN_BYTES_MAX = 64 * 1024;
-/** An entry read by itself is asked for with so much behind it as entries have on average, times two, within these bounds. */
-const ENTRY_BYTES_MIN = 256;
-const ENTRY_BYTES_MAX = 2048;
 /** Larger values are read from their records every time. */
 const RECORD_CACHED_MAX = 256 * 1024;
 /** Read ahead in a scan. */
@@ -63,46 +59,34 @@ export class Run implements ValueHome {
   /** How many blocks the entries lie in. */
   readonly blocks: number;
   readonly #pieces: RunPieces;
-  readonly #cache: BlockCache;
-  readonly #smallReads: boolean;
   readonly #footer: Footer;
   readonly #top: IndexNode;
   readonly #blockCache: CacheSpace<RunBlock>;
   readonly #leafCache: CacheSpace<IndexNode>;
-  #pageCache: CacheSpace<Uint8Array> | undefined;
   readonly #filterCache: CacheSpace<Uint8Array>;
   readonly #recordCache: CacheSpace<Uint8Array>;
-  #lookup: Lookup | undefined;
   #filter: Filter | undefined;
-  readonly #Lookup: typeof Lookup | undefined;
-  readonly #lookupPlace: PiecePlace | undefined;
+  /** Where the run has point lookups, and somebody has brought what reads them. */
+  readonly #lookups: PointReads | undefined;
   readonly #filterPlace: PiecePlace | undefined;
   readonly #shapes: StoredShapes;
   readonly #entry = new EntryView();
   /** The block in which a row was found last: its value is asked for next. */
   #recent: RunBlock | undefined;
-  /** An entry that was read by itself: its block, its offset there, and its bytes, which the next one overwrites. */
-  #aloneBlock = -1;
-  #aloneOffset = 0;
-  #aloneLength = 0;
-  #alone: Uint8Array = NO_BYTES;
   /** @internal Where the value begins in what `bytesOf` has returned. */
   valueFrom = 0;
-  readonly #scratch: Uint8Array;
 
   private constructor(
     pieces: RunPieces,
-    { cache, Lookup }: RunOptions,
+    { cache, Lookups }: RunOptions,
     { footer, checksum, top }: { readonly footer: Footer; readonly checksum: number; readonly top: IndexNode },
   ) {
     this.info = footer;
     this.checksum = checksum;
     this.blocks = footer.blocks;
     this.#pieces = pieces;
-    this.#cache = cache;
     this.#footer = footer;
     this.#top = top;
-    this.#smallReads = pieces.bytes.smallReads === true;
     this.#blockCache = cache.space({
       keys: footer.blocks,
       dropped: (block) => {
@@ -113,12 +97,22 @@ export class Run implements ValueHome {
     this.#leafCache = cache.space({ keys: top.count });
     this.#filterCache = cache.space({ dropped: (page) => cache.recycle(page) });
     this.#recordCache = cache.space();
-    this.#Lookup = Lookup;
-    this.#lookupPlace = footer.sections.find(({ id }) => id === SectionId.lookup && Lookup !== undefined);
     this.#filterPlace = this.#section(SectionId.filter);
+    const lookup = this.#section(SectionId.lookup);
+    if (lookup !== undefined && Lookups !== undefined) {
+      this.#lookups = new Lookups(lookup, {
+        run: this,
+        pieces,
+        cache,
+        top,
+        blocks: this.#blockCache,
+        entry: this.#entry,
+        blocksEnd: footer.blocksEnd,
+        leaf: (number) => this.#leaf(number),
+        row: (bytes, base, number, shift) => this.#row(bytes, this.#entry, base, number, shift),
+      });
+    }
     this.#shapes = new StoredShapes(this, pieces, this.#section(SectionId.shapes));
-    const average = footer.entries === 0 ? 0 : footer.blocksEnd / footer.entries;
-    this.#scratch = new Uint8Array(Math.round(Math.min(Math.max(2 * average, ENTRY_BYTES_MIN), ENTRY_BYTES_MAX)));
   }
 
   /** Reads the footer and the top of the index. Throws `LedgerDamaged`, also for what is no run; `UnsupportedFormat` for a newer one. */
@@ -168,15 +162,12 @@ export class Run implements ValueHome {
   #get(key: EncodedKey): Row | undefined {
     const { info } = this;
     if (info.entries === 0 || key < info.smallestKey || key > info.largestKey) return undefined;
-    if (this.#filterPlace !== undefined || this.#lookupPlace !== undefined) {
+    const lookups = this.#lookups;
+    if (this.#filterPlace !== undefined || lookups !== undefined) {
       const hash = hashKey(key);
       if (this.#filterPlace !== undefined && !this.#mayHave(this.#filterPlace, key, hash)) return undefined;
-      if (this.#lookupPlace !== undefined) {
-        const lookup = (this.#lookup ??= this.#openLookup(this.#lookupPlace));
-        const found = lookup.find(hash);
-        if (found === 0) return undefined;
-        if (found > 0) return this.#getAmong(key, lookup, found);
-      }
+      const found = lookups === undefined ? null : lookups.get(key, hash);
+      if (found !== null) return found;
     }
     return this.#getByIndex(key);
   }
@@ -200,10 +191,13 @@ export class Run implements ValueHome {
 
   /** @internal The bytes among which a value lies, from `valueFrom` on, so many as are kept of it: an entry read by itself last, or a block. */
   bytesOf({ place: number, valueOffset }: Row, length: number): Uint8Array {
-    const from = valueOffset - this.#aloneOffset;
-    if (number === this.#aloneBlock && from >= 0 && from + length <= this.#aloneLength) {
-      this.valueFrom = from;
-      return this.#alone;
+    const alone = this.#lookups?.alone;
+    if (alone !== undefined && number === alone.block) {
+      const from = valueOffset - alone.offset;
+      if (from >= 0 && from + length <= alone.length) {
+        this.valueFrom = from;
+        return alone.bytes;
+      }
     }
     this.valueFrom = valueOffset;
     const recent = this.#recent;
@@ -229,16 +223,10 @@ export class Run implements ValueHome {
   release(): void {
     this.#blockCache.clear();
     this.#leafCache.clear();
-    this.#pageCache?.clear();
     this.#filterCache.clear();
     this.#recordCache.clear();
     this.#recent = undefined;
-    this.#aloneBlock = -1;
-  }
-
-  /** What the run keeps in memory besides what the cache counts. */
-  get memoryBytes(): number {
-    return this.#top.memoryBytes + (this.#lookup?.memoryBytes ?? 0) + this.#scratch.length + 1000;
+    this.#lookups?.release();
   }
 
   // --- for cursors -------------------------------------------------------------------------------------------------
@@ -291,12 +279,6 @@ export class Run implements ValueHome {
     window.place = place;
   }
 
-  /** @internal The highest version in a block, told by the index. */
-  blockVersion(number: number): number {
-    if (this.#top.isLeaf) return this.#top.highestVersion(number);
-    return this.#leaf(Math.floor(number / LEAF_BLOCKS)).highestVersion(number % LEAF_BLOCKS);
-  }
-
   /** @internal The row of an entry in a block. */
   rowOf(block: RunBlock, entry: EntryView): Row {
     this.#recent = block;
@@ -323,69 +305,14 @@ export class Run implements ValueHome {
     return this.#pieces.damage({ place: 0, length: this.#footer.blocksEnd }, error);
   }
 
-  // --- point lookups -----------------------------------------------------------------------------------------------
-
-  #getAmong(key: EncodedKey, lookup: Lookup, found: number): Row | undefined {
-    const { candidates, offsetBits } = lookup;
-    const offsets = 2 ** offsetBits;
-    for (let i = 0; i < found; i++) {
-      const number = Math.floor(candidates[i] / offsets);
-      const row = this.#getAt(key, number, candidates[i] - number * offsets);
-      if (row !== undefined) return row;
-    }
-    return undefined;
-  }
-
-  /** The row of the entry at this offset of this block, if it is that of the key. */
-  #getAt(key: EncodedKey, number: number, offset: number): Row | undefined {
-    const cached = this.#blockCache.get(number);
-    if (cached !== undefined) return this.#getInBlock(key, cached, offset);
-    if (number >= this.blocks) throw new MalformedBytes("a location beyond the last block");
-    const top = this.#top;
-    const leaf = top.isLeaf ? top : this.#leaf(Math.floor(number / LEAF_BLOCKS));
-    const child = top.isLeaf ? number : number % LEAF_BLOCKS;
-    if (!leaf.hasPrefix(child, key)) return undefined;
-    if (this.#smallReads && leaf.isPlain(child) && !this.#blockCache.admits(number, leaf.length(child))) {
-      const row = this.#getAlone(key, number, offset, leaf, child);
-      if (row !== null) return row;
-    }
-    return this.#getInBlock(key, this.block(number), offset);
-  }
-
-  #getInBlock(key: EncodedKey, block: RunBlock, offset: number): Row | undefined {
-    const entry = this.#entry;
-    const { prefix, bytes } = block;
-    if (!key.startsWith(prefix)) return undefined;
-    block.readEntryAt(offset, entry);
-    return entry.compare(bytes, key, prefix.length) === 0 ? this.rowOf(block, entry) : undefined;
-  }
-
-  /** Reads the entry and nothing else of its block; null if that is not enough to tell. */
-  #getAlone(key: EncodedKey, number: number, offset: number, leaf: IndexNode, child: number): Row | undefined | null {
-    const asked = Math.min(this.#scratch.length, leaf.length(child) - PIECE_TAIL_BYTES - offset);
-    // What lies there is overwritten now.
-    this.#aloneBlock = -1;
-    const bytes = this.#pieces.bytes.read(leaf.place(child) + offset, asked, this.#scratch);
-    const entry = this.#entry;
-    // Whatever is wrong with it, reading the whole block will tell.
-    if (bytes.length < asked || !entry.read(bytes, 0, asked) || entry.sharesKey) return null;
-    const checksumFrom = entry.end - 4;
-    if (this.#pieces.crc32(bytes.subarray(0, checksumFrom)) !== readU32(bytes, checksumFrom)) return null;
-    if (entry.compare(bytes, key, leaf.prefixLength(child)) !== 0) return undefined;
-    this.#aloneBlock = number;
-    this.#aloneOffset = offset;
-    this.#aloneLength = checksumFrom;
-    this.#alone = bytes;
-    const base = { highestVersion: leaf.highestVersion(child), lowestTimestamp: leaf.lowestTimestamp(child) };
-    return this.#row(bytes, entry, base, number, offset);
-  }
+  // --- single keys ------------------------------------------------------------------------------------------------
 
   /** False if the filter says so. Where that has yet to arrive, the block that may hold the key is asked for as well: both take no longer than one. */
   #mayHave(filter: PiecePlace, key: EncodedKey, hash: number): boolean {
     try {
       return this.#openFilter(filter).mayHave(hash);
     } catch (error) {
-      if (!(error instanceof NotLoaded) || this.#lookupPlace !== undefined) throw error;
+      if (!(error instanceof NotLoaded) || this.#lookups !== undefined) throw error;
       throw this.#askForBlock(key, error);
     }
   }
@@ -413,21 +340,6 @@ export class Run implements ValueHome {
     return entry.compare(bytes, key, prefix.length) === 0 ? this.rowOf(block, entry) : undefined;
   }
 
-  #openLookup(place: PiecePlace): Lookup {
-    const PointLookup = this.#Lookup as typeof Lookup;
-    const piece = this.#pieces.read(place);
-    const lookup: Lookup = this.#pieces.decode(
-      place,
-      () => new PointLookup(piece, (page) => cache.get(page) ?? this.#page(cache, page, lookup.pagePlace(page))),
-    );
-    const cache = this.#cache.space<Uint8Array>({
-      keys: lookup.pages,
-      dropped: (page) => this.#cache.recycle(page),
-    });
-    this.#pageCache = cache;
-    return lookup;
-  }
-
   #openFilter(place: PiecePlace): Filter {
     return (this.#filter ??= this.#makeFilter(place, this.#pieces.read(place)));
   }
@@ -436,15 +348,9 @@ export class Run implements ValueHome {
     const cache = this.#filterCache;
     const filter: Filter = this.#pieces.decode(
       place,
-      () => new Filter(head, (page) => cache.get(page) ?? this.#page(cache, page, filter.pagePlace(page))),
+      () => new Filter(head, (page) => cache.get(page) ?? this.#pieces.page(cache, page, filter.pagePlace(page))),
     );
     return filter;
-  }
-
-  #page(cache: CacheSpace<Uint8Array>, number: number, place: PiecePlace): Uint8Array {
-    const page = this.#pieces.readForCache(place);
-    cache.set(number, page, Math.max(page.length, BUFFER_BYTES));
-    return page;
   }
 
   // --- bytes -------------------------------------------------------------------------------------------------------

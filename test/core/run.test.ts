@@ -113,7 +113,7 @@ const READS: Readonly<Record<string, () => ReadOptions>> = {
   "hardly any cache": () => ({ cache: new BlockCache(64 * 1024) }),
   "hardly any cache, small reads": () => ({ cache: new BlockCache(64 * 1024), smallReads: true }),
   "next to no cache": () => ({ cache: new BlockCache(6_000) }),
-  "no point lookups": () => ({ Lookup: undefined }),
+  "no point lookups": () => ({ Lookups: undefined }),
 };
 
 describe("a run holds what went into it", () => {
@@ -329,23 +329,5 @@ describe("a cursor", () => {
     const cursor = run.cursor();
     for (let ok = cursor.seek(""); ok; ok = cursor.next());
     expect(cache.stats().bytes).toBeLessThan(bytes.length / 2);
-  });
-});
-
-describe("walking by version", () => {
-  test("visits the entries from a version on, and reads no block without any", () => {
-    const contents = Array.from({ length: 20_000 }, (_, i) =>
-      plain(encodeKey([i]), i >= 12_000 && i < 12_003 ? 90_000 + i : i + 1),
-    );
-    const { bytes } = buildRun(contents);
-    const cache = new BlockCache(8 * 1024 * 1024);
-    const run = openRun(bytes, { cache });
-    const cursor = run.cursor();
-    cursor.seek("");
-    const found: number[] = [];
-    while (cursor.nextSince(90_000)) found.push(cursor.version);
-    expect(found).toEqual([102_000, 102_001, 102_002]);
-    expect(cache.stats().bytes).toBeLessThan(bytes.length / 50);
-    expect(cursor.nextSince(0)).toBe(false);
   });
 });

@@ -5,7 +5,8 @@ import { Row } from "../../src/core/resolve.ts";
 import { Run } from "../../src/core/run.ts";
 import { type BuiltRun, RunBuilder, type RunBuilderOptions } from "../../src/core/run-builder.ts";
 import type { RunOptions } from "../../src/core/run-pieces.ts";
-import { Lookup, LookupWriter } from "../../src/core/run-lookup.ts";
+import { LookupWriter } from "../../src/core/run-lookup.ts";
+import { PointReads } from "../../src/core/run-points.ts";
 import { encodeNumeric, encodeValue } from "../../src/core/value.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 
@@ -56,7 +57,7 @@ export interface ReadOptions {
   /** How many bytes there are said to be. */
   readonly length?: number;
   /** Undefined: point lookups are passed over. */
-  readonly Lookup?: RunOptions["Lookup"];
+  readonly Lookups?: RunOptions["Lookups"];
 }
 
 export function openRun(bytes: Uint8Array, options: ReadOptions = {}): Run {
@@ -68,7 +69,7 @@ export function openRunAt(
   options: ReadOptions & { readonly length: number; readonly openFrom?: number },
 ): Run {
   const { cache = new BlockCache(8 * 1024 * 1024), length } = options;
-  return Run.open(bytes, { Lookup, ...options, crc32, cache, name: "the run", length });
+  return Run.open(bytes, { Lookups: PointReads, ...options, crc32, cache, name: "the run", length });
 }
 
 /** Reads that use the target they are given, as those of a file do. */
