@@ -62,8 +62,10 @@ export class Follower {
     // Where timers may die, no poll can be relied upon.
     if (session.hasNews === undefined) return environment.isolated === true && age >= intervalMs;
     if (age < LOOK_MS) return false;
-    this.#lastLook = now;
-    return session.hasNews(state.position);
+    const hasNews = session.hasNews(state.position);
+    // Whoever finds some has read nothing of it yet: others who read until it was followed have to wait as well.
+    if (!hasNews) this.#lastLook = now;
+    return hasNews;
   }
 
   /** Applies everything up to the present end of the ledger, or as much as the round asks for. */
@@ -73,6 +75,8 @@ export class Follower {
       this.#failure = undefined;
     } catch (error) {
       this.#failure = error;
+      // Not every read tries again.
+      this.#lastLook = this.#context.environment.monotonic();
       throw error;
     }
   }
@@ -85,10 +89,12 @@ export class Follower {
     await reopening.first?.(round);
     if (context.stopped !== undefined) throw context.stopped;
     if (reopening.isMoved) await reopening.move(round);
+    let asked: number;
     for (let check = verify; ; check = false) {
       if (reopening.isIndexDamaged) await reopening.rebuild(round);
       const now = context.state;
-      let began = environment.monotonic();
+      asked = environment.monotonic();
+      let began = asked;
       const bytes = round.haste === "leave" ? GLANCE_BYTES : readBytes.size;
       const take = takes && ((commit: PassedCommit): boolean => takes(context, applier, now, commit));
       const read = context.session.read(now.position, { bytes, verify: check, take });
@@ -112,7 +118,7 @@ export class Follower {
       if (pacer.due()) await context.own(pacer.rest());
     }
     this.#leftBehind = 0;
-    this.#lastLook = environment.monotonic();
+    this.#lastLook = asked;
     saving.followed();
   }
 

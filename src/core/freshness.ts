@@ -84,14 +84,18 @@ export class Freshness {
   /** What a read that belongs to no transaction has to wait for: `undefined` if for nothing. */
   beforeRead(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> | undefined {
     if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
-    const { environment, pacer, autoSync, syncIntervalMs } = this.#parts;
+    const { environment, pacer } = this.#parts;
     const now = environment.monotonic();
-    if (autoSync && engine.isBehind(now, syncIntervalMs)) {
-      // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
-      const followed = this.followUntold(engine, { verify: false }).catch(() => undefined);
-      return engine.session.hasNews === undefined ? this.#atMost(syncIntervalMs, followed) : followed;
-    }
-    return pacer.due(now) ? pacer.rest() : undefined;
+    return this.#news(engine, now) ?? (pacer.due(now) ? pacer.rest() : undefined);
+  }
+
+  /** Where a look shows that there is something new: follows it. */
+  #news(engine: Engine, now: number): Promise<void> | undefined {
+    const { autoSync, syncIntervalMs } = this.#parts;
+    if (!autoSync || !engine.isBehind(now, syncIntervalMs)) return undefined;
+    // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
+    const followed = this.followUntold(engine, { verify: false }).catch(() => undefined);
+    return engine.session.hasNews === undefined ? this.#atMost(syncIntervalMs, followed) : followed;
   }
 
   /** No read waits longer than that for news: an append that gets no answer may be in the way. */
@@ -104,9 +108,12 @@ export class Freshness {
   }
 
   async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {
+    const { environment, lifecycle } = this.#parts;
     if (pending !== undefined) await engine.whenDone(pending);
     if (strong) await this.followUntold(engine, { verify: true });
-    this.#parts.lifecycle.engine();
+    // Others may have come behind the own commit before this read began.
+    else await this.#news(lifecycle.engine(), environment.monotonic());
+    lifecycle.engine();
   }
 
   /** Follows, and leaves it to the next `sync` event to tell of it. */

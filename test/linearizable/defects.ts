@@ -16,7 +16,7 @@ export interface LiveDefect {
 const followsNothing: Change = {
   file: "core/freshness.ts",
   find: "if (strong) await this.followUntold(engine, { verify: true });",
-  replace: "",
+  replace: "if (strong) await undefined;",
 };
 
 export const ownDefects: readonly LiveDefect[] = [

@@ -324,13 +324,13 @@ export class FileSession implements LedgerSession {
     this.#files.noteWhole();
   }
 
-  hasNews(): boolean {
+  hasNews(position: number): boolean {
     const file = this.#current?.file ?? this.#blank;
     if (file === undefined) return true;
     const { size, links } = file.status();
     // Nobody can see at the descriptor where the path leads, but a file without a name has lost it.
     if (links === 0) this.#suspect = true;
-    return size !== this.#endSize || links === 0;
+    return size !== this.#endSize || links === 0 || position < this.#readTo;
   }
 
   /** A blank file that a read-only session looks at may have become a ledger, or something else. */
@@ -570,7 +570,7 @@ export class FileSession implements LedgerSession {
 
   #hasNewsOrTrouble(): boolean {
     try {
-      return this.hasNews();
+      return this.hasNews(this.#readTo);
     } catch {
       // Whoever follows meets the same failure, and tells of it.
       return true;

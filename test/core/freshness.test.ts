@@ -1,0 +1,72 @@
+import { expect, test } from "vitest";
+import type { Ledger, LedgerSession } from "../../src/core/ledger.ts";
+import { KV } from "../../src/index.node.ts";
+import { macrotask, onEachLedger, signal, TestClock, withMembers } from "../support/database.ts";
+
+/** What reads see with `autoSync`, where a look at the ledger costs next to nothing: no poll helps them here. */
+const rarely = { syncIntervalMs: 1_000_000 } as const;
+
+/** A ledger whose sessions do some things otherwise. */
+function changed(ledger: Ledger, change: (session: LedgerSession) => Partial<LedgerSession>): Ledger {
+  const open: Ledger["open"] = async (options) => {
+    const session = await ledger.open(options);
+    return withMembers(session, change(session));
+  };
+  return { name: ledger.name, ordering: ledger.ordering, open };
+}
+
+onEachLedger((make) => {
+  test("what one read finds to be there is seen by those that come before it was followed", async () => {
+    using made = make();
+    const slow = changed(made.ledger, (session) => ({
+      read: async (position, budget) => {
+        await macrotask();
+        return session.read(position, budget);
+      },
+    }));
+    const clock = new TestClock();
+    await using db = await clock.open(slow, rarely, { monotonic: () => clock.elapsed });
+    await using other = await KV.open(made.ledger);
+    await other.set(["a"], 1);
+    clock.elapsed += 2;
+    expect(await Promise.all([db.get(["a"]), db.get(["a"])])).toEqual([1, 1]);
+  });
+
+  test("a read that a watch's callback makes sees what lies behind the commit that is told", async () => {
+    using made = make();
+    const clock = new TestClock();
+    await using db = await clock.open(made.ledger, rarely, { monotonic: () => clock.elapsed });
+    await using other = await KV.open(made.ledger);
+    const reads: Promise<unknown>[] = [];
+    db.watch(["a"], () => {
+      clock.elapsed += 2;
+      reads.push(db.get(["b"]));
+    });
+    await Promise.all([other.set(["a"], 1), other.set(["b"], 2)]);
+    await db.sync();
+    expect(await Promise.all(reads)).toEqual([2]);
+  });
+
+  test("a read that waits for an own commit sees what others have committed behind it", async () => {
+    using made = make();
+    const answer = signal();
+    const slow = changed(made.ledger, (session) => ({
+      append: async (commits, position) => {
+        const appended = await session.append(commits, position);
+        await answer.given;
+        return appended;
+      },
+    }));
+    const clock = new TestClock();
+    await using db = await clock.open(slow, rarely, { monotonic: () => clock.elapsed });
+    await using other = await KV.open(made.ledger);
+    const own = db.set(["a"], 1);
+    await macrotask();
+    await other.set(["b"], 2);
+    clock.elapsed += 2;
+    const read = db.getMany([["a"], ["b"]]);
+    answer.give();
+    await own;
+    expect((await read).map((entry) => entry?.value)).toEqual([1, 2]);
+  });
+});
