@@ -3,7 +3,7 @@ import { onceLoaded, whenLoaded } from "./bytes-at.ts";
 import { type Check, type CombineKind, ItemKind } from "./commit.ts";
 import { type Entry, makeEntry, makeListedEntry } from "./entry.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
-import { InvalidArgumentError, KVError } from "./errors.ts";
+import { InvalidArgumentError, KVError, notCommitted } from "./errors.ts";
 import { decodeKey, type EncodedKey, encodeKey, type Key, KeyDecoder, type KeyPart } from "./key.ts";
 import { type Listing, listRows } from "./listing.ts";
 import { type ListOptions, parseListOptions, parseOptions, type SetOptions } from "./options.ts";
@@ -64,11 +64,11 @@ export class Transaction {
     const parsed = parseListOptions("iterate", options);
     const state = this.#open();
     const compiled = compileQuery(query);
-    const frozen = whenLoaded(() => state.freeze());
-    const rows = isPromise(frozen) ? await this.#held(frozen) : frozen;
+    const frozen = this.#reading(() => whenLoaded(() => state.freeze()));
+    const rows = isPromise(frozen) ? await frozen : frozen;
     const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: state.now });
     const keys = new KeyDecoder();
-    for (let ok = this.#step(listing); isPromise(ok) ? await this.#held(ok) : ok; ok = this.#step(listing)) {
+    for (let ok = this.#step(listing); isPromise(ok) ? await ok : ok; ok = this.#step(listing)) {
       const { key, row } = listing;
       const value = this.#valueOf(row);
       yield makeListedEntry(keys, key, row, (isPromise(value) ? await value : value) as T, parsed.order);
@@ -87,11 +87,11 @@ export class Transaction {
     const state = this.#open();
     const compiled = compileQuery(query);
     // Frozen: where it has to wait, the transaction may write meanwhile.
-    const frozen = whenLoaded(() => state.freeze());
-    const rows = isPromise(frozen) ? await this.#held(frozen) : frozen;
+    const frozen = this.#reading(() => whenLoaded(() => state.freeze()));
+    const rows = isPromise(frozen) ? await frozen : frozen;
     const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: state.now });
     const keys: KeyPart[][] = [];
-    for (let ok = this.#step(listing); isPromise(ok) ? await this.#held(ok) : ok; ok = this.#step(listing))
+    for (let ok = this.#step(listing); isPromise(ok) ? await ok : ok; ok = this.#step(listing))
       keys.push(decodeKey(listing.key));
     return keys;
   }
@@ -132,7 +132,7 @@ export class Transaction {
     try {
       return this.#readNow(key);
     } catch (error) {
-      return this.#held(onceLoaded(error, () => this.#readNow(key)));
+      return this.#reading(() => onceLoaded(error, () => this.#readNow(key)));
     }
   }
 
@@ -145,22 +145,31 @@ export class Transaction {
   /** Moves on, and remembers what it comes to. */
   #step(listing: Listing): MaybePromise<boolean> {
     let moved = false;
-    return whenLoaded(() => {
+    const step = (): boolean => {
       moved ||= listing.next();
       if (moved) this.#remember(listing.key);
       return moved;
-    });
+    };
+    return this.#reading(() => whenLoaded(step));
   }
 
   #valueOf(row: Row): MaybePromise<unknown> {
-    const value = this.#state.value(row);
-    return isPromise(value) ? this.#held(value) : value;
+    return this.#reading(() => this.#state.value(row));
   }
 
-  /** What is read stays there until the read has ended, also if nobody waits for it and the transaction ends. */
-  #held<T>(reading: Promise<T>): Promise<T> {
-    const release = this.#state.snapshot?.hold();
-    return reading.finally(() => release?.());
+  /** What is read stays there until the read has ended, also if nobody waits for it and the transaction ends. An error rejects the transaction, unless its function catches it. */
+  #reading<T>(read: () => MaybePromise<T>): MaybePromise<T> {
+    try {
+      const reading = read();
+      if (!isPromise(reading)) return reading;
+      const release = this.#state.snapshot?.hold();
+      const failed = (error: unknown): never => {
+        throw notCommitted(error);
+      };
+      return reading.catch(failed).finally(() => release?.());
+    } catch (error) {
+      throw notCommitted(error);
+    }
   }
 
   /** Notes which version of an entry was seen, unless what was seen is the transaction's own doing. */

@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
+import { KVError } from "../../src/core/errors.ts";
+import type { Ledger } from "../../src/core/ledger.ts";
 import type { Transaction } from "../../src/core/transaction.ts";
 import { KV } from "../../src/index.node.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
-import { macrotask, observed, openPair, settles, signal, TestClock } from "../support/database.ts";
+import { macrotask, observed, openPair, settles, signal, TestClock, withMembers } from "../support/database.ts";
 
 /** transaction(fn): how it is tried, and how it ends. */
 
@@ -26,6 +28,39 @@ describe("its end", () => {
     }
     expect(await db.count([])).toBe(0);
     expect(db.stats().snapshots.count).toBe(0);
+  });
+
+  test.each([
+    [
+      "at once",
+      (error: Error) => {
+        throw error;
+      },
+    ],
+    ["later", (error: Error) => Promise.reject(error)],
+  ])("a read that fails %s rejects it, not committed", async (_, fail) => {
+    const memory = memoryLedger();
+    await using other = await KV.open(memory);
+    await other.set(["a"], "a".repeat(100_000));
+    const failure = new KVError("InputOutput", "It cannot be read");
+    const ledger: Ledger = {
+      ...memory,
+      open: async (options) => withMembers(await memory.open(options), { readValue: () => fail(failure) }),
+    };
+    await using db = await KV.open(ledger, { cacheBytesMax: 0 });
+    const rejected = { code: "InputOutput", outcome: "not committed", cause: failure };
+    for (const read of [
+      (tx: Transaction) => tx.get(["a"]),
+      (tx: Transaction) => tx.getEntry(["a"]),
+      (tx: Transaction) => tx.listAll([]),
+    ]) {
+      const run = async (tx: Transaction): Promise<void> => {
+        tx.set(["b"], 1);
+        await read(tx);
+      };
+      await expect(db.transaction(run)).rejects.toMatchObject(rejected);
+    }
+    expect(await db.has(["b"])).toBe(false);
   });
 
   test("afterwards the transaction is dead", async () => {

@@ -184,12 +184,10 @@ export class Client {
       const code = error instanceof KVError ? error.code : String(error);
       const outcome = error instanceof KVError ? error.outcome : undefined;
       const isRead = kind === "read";
-      // A read within the function of a transaction fails as any does, and what the function throws is passed on: nothing was committed.
-      const isOfFunction = kind === "transaction" && outcome === undefined;
-      if (isRead || isOfFunction ? !this.#options.readsMayFail : outcome === undefined) {
+      if (isRead ? !this.#options.readsMayFail : outcome === undefined) {
         this.#options.problem(`${call}, a ${kind}, was rejected with ${code}, outcome ${outcome}`);
       }
-      result = { outcome: isRead ? "failed" : isOfFunction ? "not committed" : (outcome ?? "unknown"), code };
+      result = { outcome: isRead ? "failed" : (outcome ?? "unknown"), code };
     }
     this.#recorder.returned(call, result);
     for (const { key, version } of result.reads ?? []) if (version !== null) this.#seen.set(key, version);
