@@ -143,6 +143,11 @@ export const bucketDefects: readonly BucketDefect[] = [
     find: "const lowest = first + count === runs.length;",
     replace: "const lowest = first + count <= runs.length;",
   }),
+  defect("a transaction begins with what was followed before", {
+    file: "core/run-transaction.ts",
+    find: "await context.follow();",
+    replace: "",
+  }),
   defect("watches are told of values that lie elsewhere as zeros", {
     file: "core/applier.ts",
     find: "const whole = commit.isPartial === true && !context.listener.isIdle()",

@@ -10,10 +10,11 @@ import { Network } from "./bucket-network.ts";
 import { type BucketLeaning, type BucketProfile, drawBucketProfile } from "./bucket-profile.ts";
 import { Client, clockOf, type Expected } from "./client.ts";
 import { type Check, Journal } from "./journal.ts";
+import { listingFits } from "./listing.ts";
 import { type Pace, pace } from "./paced-session.ts";
 import type { RunResult } from "./simulation.ts";
 import { verify, verifyReplaced } from "./verify.ts";
-import { listingFits, work } from "./workload.ts";
+import { work } from "./workload.ts";
 import { describe, Process, World } from "./world.ts";
 
 /**
@@ -357,11 +358,14 @@ class BucketRun {
     this.#clients.push({ client: newcomer, done: true });
     let opened = false;
     process.later("comes", 0, () => {
-      void this.#open(newcomer, false).then((done) => {
-        if (done) newcomer.begin();
-        else process.fail("the ledger cannot be opened");
-        opened = true;
-      });
+      void this.#open(newcomer, false)
+        // What was left of another ledger is out of the way then.
+        .then((done) => done || this.#open(newcomer, false))
+        .then((done) => {
+          if (done) newcomer.begin();
+          else process.fail("the ledger cannot be opened");
+          opened = true;
+        });
     });
     await world.runUntil(() => opened, PATIENCE_MS);
     // A root that somebody has read a short while ago serves for so long, wherever it is now.

@@ -27,6 +27,9 @@ export interface Expected {
 /** Whoever can help with a seal has done so after so long, in simulated ms. */
 const HELP_MS_MAX = 3000;
 
+/** What is older is seen by every read of a file with `autoSync`, in ms. */
+const LOOK_MS = 1;
+
 /** What a reader may see: a range of versions, and of readings of its clock. */
 interface Window {
   readonly from: number;
@@ -60,6 +63,8 @@ export class Client {
   /** It may begin a vacuum at any time. */
   autoVacuum = false;
   isClosed = false;
+  /** Its reads see what is so old, whatever they ask for. */
+  looksAtReads = false;
 
   constructor(process: Process, db: CoreKV, ledger: Ledger, log: Log, journal: Journal, expected: Expected) {
     this.process = process;
@@ -132,6 +137,7 @@ export class Client {
     if (version < this.#version && !this.#expected.replaced)
       this.process.fail(`the version went back from ${this.#version} to ${version}`);
     this.#version = version;
+    this.process.record(() => this.#journal.see(version));
   }
 
   newToken(): string {
@@ -164,7 +170,6 @@ export class Client {
       combines: [],
       from: this.#version,
       to: Infinity,
-      ownError: undefined,
     };
     process.record(() => log.writes.push(write));
     if (options.queued) for (const key of keys) this.#lastWrite.set(encodeKey(key), write);
@@ -196,7 +201,7 @@ export class Client {
       write.version = version;
       write.toldAt = toldAt;
       write.to = to;
-      if (version !== undefined) this.#journal.acknowledged = Math.max(this.#journal.acknowledged, version);
+      if (version !== undefined) this.#journal.acknowledge(version, this.world.now);
     });
     return write;
   }
@@ -209,7 +214,7 @@ export class Client {
     const isExplained = this.#expected.unknown && this.#expected.leavesOpen?.(write) !== false;
     if (outcome === "unknown" && !isExplained)
       this.process.fail(`${what}: an unknown outcome without reason: ${describe(error)}`);
-    if (outcome !== "not committed" && outcome !== "unknown" && write.ownError !== error)
+    if (outcome !== "not committed" && outcome !== "unknown")
       this.process.fail(`${what}: an error that tells no outcome: ${describe(error)}`);
     return outcome === "unknown" ? "unknown" : "not committed";
   }
@@ -283,7 +288,7 @@ export class Client {
     what: string,
     run: () => Promise<T>,
     check: (result: T, model: Model, version: number, clock: Clock) => boolean,
-    options: { readonly strong?: boolean; readonly key?: Key; readonly least?: number } = {},
+    options: { readonly strong?: boolean; readonly key?: Key; readonly least?: number; readonly asIs?: boolean } = {},
   ): Promise<T | undefined> {
     const { process } = this;
     const window: Window = {
@@ -291,6 +296,7 @@ export class Client {
         this.version(),
         options.least ?? 0,
         options.strong === true ? Math.max(this.#journal.newest(), this.#acknowledged) : 0,
+        this.looksAtReads && options.asIs !== true ? this.#journal.acknowledgedUntil(this.world.now - LOOK_MS) : 0,
       ),
       readings: Math.max(0, process.clockReadings.length - 1),
       after: options.key === undefined ? undefined : this.#lastWrite.get(encodeKey(options.key)),

@@ -176,6 +176,16 @@ export const defects: readonly Defect[] = [
     find: "if (budget.verify || this.#suspect) {",
     replace: "if (false) {",
   }),
+  rare("whoever meets a seal leaves it to polls to look where the path leads", vacuums, {
+    file: SESSION,
+    find: `this.#pathMoved = this.#lookAtPath(current) === "other";`,
+    replace: "",
+  }),
+  defect("what one read has found to be there is no news for others", {
+    file: "core/follower.ts",
+    find: "if (!hasNews) this.#lastLook = now;",
+    replace: "this.#lastLook = now;",
+  }),
   defect("transactions check nothing", {
     file: "core/run-transaction.ts",
     find: "for (const check of checks) builder.check(check);",

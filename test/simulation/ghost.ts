@@ -74,7 +74,6 @@ export class Ghost implements Party {
         combines: [],
         from: 0,
         to: Infinity,
-        ownError: undefined,
       });
       frames.push(frame);
       at += frame.length;
@@ -92,7 +91,7 @@ export class Ghost implements Party {
     for (const write of this.#underWay.splice(0)) {
       write.outcome ??= "committed";
       this.#journal.logs.find((log) => log.process === this.#author)?.writes.push(write);
-      this.#journal.acknowledged = Math.max(this.#journal.acknowledged, write.version ?? 0);
+      this.#journal.acknowledge(write.version ?? 0, this.#world.now);
     }
   }
 

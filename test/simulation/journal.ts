@@ -36,8 +36,6 @@ export interface Write {
   /** The version that its author saw at the call, and the newest one that there was when the caller was told. */
   readonly from: number;
   to: number;
-  /** What the function of a transaction has thrown itself: passed on as it is. */
-  ownError: unknown;
 }
 
 /** One call to a watch callback. */
@@ -77,12 +75,29 @@ export type Check = (model: Model) => string | undefined;
 export class Journal {
   readonly logs: Log[] = [];
   readonly checks: { readonly who: string; readonly what: string; readonly check: Check }[] = [];
-  /** The newest version that any caller was told of. */
-  acknowledged = 0;
+  /** The newest version that any caller was told of, by an answer or as what reads see. */
+  #seen = 0;
+  /** Of those, what was answered to authors, with when that was in ms of the world: each higher than the one before. */
+  readonly #acknowledged: { readonly at: number; readonly version: number }[] = [];
   /** A power failure may take nothing up to this version: a strict replica was told so by `sync()`. */
   synced = 0;
   /** The newest version that whoever asks now has to see. */
-  newest: () => number = () => this.acknowledged;
+  newest: () => number = () => this.#seen;
+
+  /** Somebody sees a version: it lies in the ledger, for everybody who looks. */
+  see(version: number): void {
+    this.#seen = Math.max(this.#seen, version);
+  }
+
+  acknowledge(version: number, at: number): void {
+    this.see(version);
+    if (version > this.acknowledgedUntil(Infinity)) this.#acknowledged.push({ at, version });
+  }
+
+  /** The newest version that was acknowledged until then. */
+  acknowledgedUntil(at: number): number {
+    return this.#acknowledged.findLast((each) => each.at <= at)?.version ?? 0;
+  }
 
   begin(process: Process, traits: Pick<Log, "readOnly" | "indexed" | "strict">): Log {
     const log: Log = {

@@ -1,11 +1,11 @@
 import type { Entry } from "../../src/core/entry.ts";
 import type { HistoryEntry } from "../../src/core/history.ts";
-import { decodeKey, encodeKey, type Key, type KeyPart } from "../../src/core/key.ts";
+import { encodeKey, type Key } from "../../src/core/key.ts";
 import type { Query } from "../../src/core/query.ts";
 import type { Transaction } from "../../src/core/transaction.ts";
-import { type Client, type Clock, entryFits, sameEntry, stored } from "./client.ts";
+import { type Client, entryFits } from "./client.ts";
 import type { Combine } from "./journal.ts";
-import type { Model, ModelRow } from "./model.ts";
+import { isHistory, type Listing, listingFits, rowsOf } from "./listing.ts";
 import type { Profile } from "./profile.ts";
 import type { Random } from "./random.ts";
 
@@ -41,7 +41,7 @@ function actionsFor(client: Client): readonly Action[] {
   return client.log.readOnly ? readers : everything;
 }
 
-const readers: readonly Action[] = [get, get, list, list, iterate, many, sync, strongGet, count, scan];
+const readers: readonly Action[] = [get, get, list, list, iterate, many, sync, strongGet, together, count, scan];
 // prettier-ignore
 const everything: readonly Action[] = [
   ...readers, set, set, set, set, burst, burst, remove, expiring, checked, checked, combined, combined, mismatching,
@@ -226,12 +226,7 @@ function inTransaction(
     (write) =>
       client.db.transaction(async (transaction) => {
         const reads = new Map<string, number>();
-        try {
-          await run(transaction, token, (key, entry) => reads.set(encodeKey(key), entry?.version ?? 0));
-        } catch (error) {
-          write.ownError = error;
-          throw error;
-        }
+        await run(transaction, token, (key, entry) => reads.set(encodeKey(key), entry?.version ?? 0));
         write.reads = reads;
         write.combines = combines;
       }),
@@ -287,6 +282,25 @@ function strongGet(client: Client): Promise<unknown> {
   return client.get(anyKey(client), { strong: true });
 }
 
+/** Several reads in a transaction that writes nothing. */
+function together(client: Client): Promise<unknown> {
+  const keys = [anyKey(client), anyKey(client)];
+  const listing = anyListing(client);
+  const { query, ...options } = listing;
+  return client.read(
+    `transaction of reads ${keys.map((key) => key.join("/")).join(" ")} ${show(query)} ${show(options)}`,
+    () =>
+      client.db.transaction(async (transaction) => ({
+        entries: await transaction.getMany(keys),
+        listed: await transaction.listAll(query, options),
+      })),
+    ({ entries, listed }, model, version, clock) =>
+      entries.every((entry, i) => entryFits(entry, model, encodeKey(keys[i]), version, clock)) &&
+      listingFits(listed, listing, model, version, clock),
+    { strong: true },
+  );
+}
+
 /** What was just written, without having waited for it. */
 function readBack(client: Client): Promise<unknown> {
   const key = plainKey(client);
@@ -303,13 +317,6 @@ function many(client: Client): Promise<unknown> {
     (entries, model, version, clock) =>
       entries.every((entry, i) => entryFits(entry, model, encodeKey(keys[i]), version, clock)),
   );
-}
-
-interface Listing {
-  readonly query: Query;
-  readonly limit: number;
-  readonly reverse: boolean;
-  readonly order: "key" | "version";
 }
 
 function anyListing(client: Client): Listing {
@@ -396,43 +403,7 @@ function scan(client: Client): Promise<unknown> {
     },
     // Which generation it found is not told.
     (entries, model, version) => model.bases.some((base) => isHistory(entries, query, model, base, version)),
-  );
-}
-
-/** True if these are the state below `base` and what came after it, up to a version. */
-export function isHistory(
-  entries: readonly HistoryEntry[],
-  query: Query,
-  model: Model,
-  base: number,
-  version: number,
-): boolean {
-  // Where authors resolve, nobody needs to know what came before.
-  const snapshot = (model.authorsResolve ? [] : model.keys).flatMap((key) => {
-    const row = model.at(key, base - 1);
-    return row === undefined ? [] : [{ key, row, snapshot: true }];
-  });
-  const commits = model.commits
-    .filter((commit) => commit.version >= base && commit.version <= version)
-    .flatMap((commit) => [...commit.changes].map(([key, row]) => ({ key, row, snapshot: false })));
-  const history = [...snapshot, ...commits].filter(({ key }) => matches(decodeKey(key), query));
-  return (
-    history.length === entries.length &&
-    history.every(
-      ({ key, row, snapshot: isSnapshot }, i) =>
-        encodeKey(entries[i].key) === key &&
-        (entries[i].snapshot === true) === isSnapshot &&
-        sameHistory(entries[i], row),
-    )
-  );
-}
-
-function sameHistory(entry: HistoryEntry, row: ModelRow): boolean {
-  return (
-    entry.version === row.version &&
-    entry.timestamp === row.timestamp &&
-    entry.operation === (row.value === undefined ? "delete" : "set") &&
-    Object.is(stored(entry.value), row.value)
+    { asIs: true },
   );
 }
 
@@ -447,54 +418,6 @@ function vacuum(client: Client, profile: Pick<Profile, "abort" | "keepHistory">)
   const controller = new AbortController();
   if (random.chance(profile.abort)) client.process.later("abort", random.next() * 10, () => controller.abort());
   return client.vacuum({ signal: controller.signal, ...(random.chance(profile.keepHistory) ? { keepHistory } : {}) });
-}
-
-/** True if these are the entries of that version. Whatever may have expired meanwhile is not judged. */
-export function listingFits(
-  entries: readonly Entry[],
-  listing: Listing,
-  model: Model,
-  version: number,
-  clock: Clock,
-): boolean {
-  const rows = rowsOf(listing, model, version, clock);
-  if (rows === undefined) return true;
-  return (
-    rows.length === entries.length &&
-    rows.every(({ key, row }, i) => encodeKey(entries[i].key) === key && sameEntry(entries[i], row))
-  );
-}
-
-interface Keyed {
-  readonly key: string;
-  readonly row: ModelRow;
-}
-
-/** What a listing must give, by looking at every key; undefined if the clock leaves that open. */
-function rowsOf(listing: Listing, model: Model, version: number, clock: Clock): Keyed[] | undefined {
-  const rows: Keyed[] = [];
-  for (const key of model.keys) {
-    if (!matches(decodeKey(key), listing.query)) continue;
-    const row = model.at(key, version);
-    if (row === undefined || (row.expiresAt !== 0 && row.expiresAt <= clock.from)) continue;
-    if (row.expiresAt !== 0 && row.expiresAt <= clock.to) return undefined;
-    rows.push({ key, row });
-  }
-  if (listing.order === "version") rows.sort((a, b) => a.row.version - b.row.version || a.row.order - b.row.order);
-  if (listing.reverse) rows.reverse();
-  return rows.slice(0, listing.limit);
-}
-
-/** A query asked of a key part by part. The workload's ranges are over numbers and strings. */
-function matches(key: readonly KeyPart[], query: Query): boolean {
-  if (key.length < query.length) return false;
-  return query.every((wanted, i) => {
-    const part = key[i];
-    if (typeof wanted !== "object" || wanted instanceof Uint8Array) return part === wanted;
-    const bounds = [wanted.from, wanted.to].filter((bound) => bound !== undefined);
-    if (bounds.some((bound) => typeof bound !== typeof part)) return false;
-    return (wanted.from === undefined || wanted.from <= part) && (wanted.to === undefined || part <= wanted.to);
-  });
 }
 
 const show = (value: unknown): string => JSON.stringify(value);
