@@ -266,6 +266,7 @@ function decodePayload(payload: Buffer): Operation[] {
   const number = (): number => {
     let value = 0;
     for (let scale = 1; ; scale *= 128) {
+      if (at >= payload.length) throw new Error(`a payload of ${payload.length} bytes ends in the middle of an item`);
       const byte = payload[at++];
       value += (byte & 127) * scale;
       if (byte < 128) return value;

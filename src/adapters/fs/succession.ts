@@ -82,6 +82,7 @@ export class Succession {
           syncDirectory: (path) => calls.syncDirectory(path),
           sealing: (sibling) => (this.#attempt = attempt = { sibling, won: false }),
           appendFrame: (kind, payload) => this.#appendFrame(current, kind, payload),
+          isDropped: (siblingNonce) => this.#host.seals().isDropped(siblingNonce),
         },
         {
           base: request.position,

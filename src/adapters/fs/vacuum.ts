@@ -40,6 +40,8 @@ export interface VacuumHost {
   sealing(sibling: Sibling): void;
   /** Appends one frame in one write. False if it came back short. */
   appendFrame(kind: number, payload: Uint8Array): boolean;
+  /** True if somebody has taken the sibling of this nonce for one whose author is gone. */
+  isDropped(siblingNonce: string): boolean;
 }
 
 export interface SiblingRequest {
@@ -101,6 +103,9 @@ export async function writeSiblingAndSeal(
     const framesAt = await writeSnapshot(host, file, request, { ledgerId, generation: generation + 1, nonce });
     const synced = await copyFrames(host, file, request, framesAt);
     request.check();
+    // Its seal would be void for whoever has read the drop, and count for whoever has begun behind it.
+    if (host.isDropped(nonce))
+      throw new KVError("LedgerSealed", `A vacuum of ${host.realPath} took so long that its sibling was dropped`);
     const seal = encodeSeal({
       nonce: options.ends,
       siblingNonce: nonce,
