@@ -290,7 +290,7 @@ export const defects: readonly Defect[] = [
   }),
   rare("a seal counts whose sibling was dropped before", vacuums, {
     file: "adapters/fs/seals.ts",
-    find: "!this.#dropped.has(seal.siblingNonce) && ",
+    find: "!this.isDropped(seal.siblingNonce, address) && ",
     replace: "",
   }),
   rare(

@@ -7,13 +7,14 @@ import { decodeDrop, decodeSeal, type GenerationHeader, isSiblingName, type Seal
  */
 export class Seals {
   readonly #header: GenerationHeader;
-  readonly #dropped: Set<string>;
+  /** Nonces of dropped siblings, and the addresses of their drops, of those behind what was read too: an index tells of them. */
+  readonly #dropped: Map<string, number>;
   #winning: Seal | undefined;
   #sealedAt = -1;
 
-  constructor(header: GenerationHeader, dropped: ReadonlySet<string> = new Set()) {
+  constructor(header: GenerationHeader, dropped: ReadonlyMap<string, number> = new Map()) {
     this.#header = header;
-    this.#dropped = new Set(dropped);
+    this.#dropped = new Map(dropped);
   }
 
   /** The seal that names the next generation, as far as was read. */
@@ -29,7 +30,7 @@ export class Seals {
   /** Takes a seal frame that was met. True if it ended the generation. */
   seal(payload: Uint8Array, address: number): boolean {
     const seal = ignoringMalformed(() => decodeSeal(payload));
-    if (seal === undefined || !this.#mayWin(seal)) return false;
+    if (seal === undefined || !this.#mayWin(seal, address)) return false;
     this.#winning = seal;
     this.#sealedAt = address;
     return true;
@@ -44,9 +45,20 @@ export class Seals {
     return true;
   }
 
-  drop(payload: Uint8Array): void {
+  /** Takes a drop frame that was met. */
+  drop(payload: Uint8Array, address: number): void {
     const dropped = ignoringMalformed(() => decodeDrop(payload));
-    if (dropped !== undefined) this.#dropped.add(dropped);
+    if (dropped !== undefined) this.learnDrop(dropped, address);
+  }
+
+  /** Takes what somebody else has met: seals before that address may still name the sibling. */
+  learnDrop(siblingNonce: string, address: number): void {
+    this.#dropped.set(siblingNonce, Math.min(address, this.#dropped.get(siblingNonce) ?? Infinity));
+  }
+
+  /** The drops that are known, each with its address. */
+  get drops(): ReadonlyMap<string, number> {
+    return this.#dropped;
   }
 
   /** True if the seal in a payload names this sibling. */
@@ -54,8 +66,9 @@ export class Seals {
     return siblingNonce !== undefined && ignoringMalformed(() => decodeSeal(payload))?.siblingNonce === siblingNonce;
   }
 
-  isDropped(siblingNonce: string): boolean {
-    return this.#dropped.has(siblingNonce);
+  /** True if a drop before that address names this sibling. */
+  isDropped(siblingNonce: string, before = Infinity): boolean {
+    return (this.#dropped.get(siblingNonce) ?? Infinity) < before;
   }
 
   /** For looking ahead without having read. */
@@ -63,8 +76,8 @@ export class Seals {
     return new Seals(this.#header, this.#dropped);
   }
 
-  #mayWin(seal: Seal): boolean {
-    return seal.nonce === this.#header.nonce && !this.#dropped.has(seal.siblingNonce) && this.#isNamedRight(seal);
+  #mayWin(seal: Seal, address: number): boolean {
+    return seal.nonce === this.#header.nonce && !this.isDropped(seal.siblingNonce, address) && this.#isNamedRight(seal);
   }
 
   #isNamedRight({ siblingName }: Seal): boolean {

@@ -280,7 +280,7 @@ export class FileSession implements LedgerSession {
       }
       this.#succession.sealMet(payload, this.#current as OpenFile);
     } else if (header.kind === FrameKind.drop) {
-      seals.drop(payload);
+      seals.drop(payload, offset + generation.delta);
     } else if (header.kind !== FrameKind.header) {
       return "unknown";
     }
@@ -387,7 +387,8 @@ export class FileSession implements LedgerSession {
     for (let at = offset; ;) {
       const scanned = scanner.scan(at);
       if (scanned.found === "nothing") return false;
-      if (scanned.found === "frame" && scanned.header.kind === FrameKind.drop) ahead.drop(scanned.payload);
+      if (scanned.found === "frame" && scanned.header.kind === FrameKind.drop)
+        ahead.drop(scanned.payload, at + generation.delta);
       if (scanned.found === "frame" && scanned.header.kind === FrameKind.seal) {
         if (ahead.seal(scanned.payload, at + generation.delta)) return true;
       }
@@ -516,9 +517,10 @@ export class FileSession implements LedgerSession {
   openCheckpoints(): CheckpointStore | undefined {
     const { calls, replacing, environment, realPath, directory, name } = this.#options;
     const current = this.#current;
-    if (current === undefined || replacing === undefined) return undefined;
+    const seals = this.#seals;
+    if (current === undefined || seals === undefined || replacing === undefined) return undefined;
     const sync = (): Promise<void> => this.#durability.sync(current);
-    return new SideIndex({ calls, replacing, environment, realPath, directory, name, open: current, sync });
+    return new SideIndex({ calls, replacing, environment, realPath, directory, name, open: current, seals, sync });
   }
 
   pin(): () => void {

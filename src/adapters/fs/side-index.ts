@@ -16,6 +16,7 @@ import type { OpenFile } from "./open-file.ts";
 import { readRun } from "./run-file.ts";
 import { ID_BYTES } from "./payloads.ts";
 import type { ReplacingCalls, WritableFile } from "./replacing.ts";
+import type { Seals } from "./seals.ts";
 
 /**
  * The side index: `<path>.idx`, a small manifest that names immutable run files `<path>.idx-<hex>`. Together they hold the state at an
@@ -45,6 +46,8 @@ export interface SideIndexHost {
   readonly name: string;
   /** The ledger's file. */
   readonly open: OpenFile;
+  /** The seals of its generation: whoever begins behind a drop has to know of it, or a void seal would count there. */
+  readonly seals: Pick<Seals, "drops" | "learnDrop">;
   /** Makes it durable. */
   readonly sync: () => Promise<void>;
 }
@@ -65,6 +68,8 @@ interface Manifest {
   readonly lastHeader: Uint8Array;
   /** Newest first. */
   readonly runs: readonly ManifestRun[];
+  /** Nonces of siblings that were dropped, and the addresses of the drops. */
+  readonly drops: ReadonlyMap<string, number>;
 }
 
 export class SideIndex implements CheckpointStore {
@@ -96,6 +101,7 @@ export class SideIndex implements CheckpointStore {
     for (let tries = 0; ; tries++) {
       const manifest = this.#readManifest();
       if (typeof manifest === "string") return manifest;
+      for (const [nonce, address] of manifest.drops) this.#host.seals.learnDrop(nonce, address);
       const runs = this.#openAll(manifest.runs);
       if (runs !== undefined) return { position: manifest.upTo, version: manifest.version, runs };
       if (tries === TRIES) return "damaged";
@@ -182,6 +188,7 @@ export class SideIndex implements CheckpointStore {
         version: checkpoint.version,
         lastHeader: readAt(file, checkpoint.version - generation.delta, HEADER_BYTES),
         runs: checkpoint.runs.map(({ id, length }) => ({ name: id, bytes: length })),
+        drops: this.#host.seals.drops,
       },
       environment.crc32,
     );
@@ -402,6 +409,11 @@ function encodeManifest(manifest: Manifest, crc32: Crc32): Uint8Array {
     writer.bytes(encoded);
     writer.uint53(bytes);
   }
+  writer.u16(manifest.drops.size);
+  for (const [nonce, address] of manifest.drops) {
+    writer.bytes(fromHex(nonce));
+    writer.uint53(address);
+  }
   writer.u32(crc32(writer.view()));
   return writer.take();
 }
@@ -432,5 +444,7 @@ function decodeManifest(bytes: Uint8Array, crc32: Crc32): Manifest {
   for (let count = reader.u16(); count > 0; count--) {
     runs.push({ name: new TextDecoder().decode(reader.bytes(reader.u16())), bytes: reader.uint53() });
   }
-  return { ledgerId, nonce, upTo, version, lastHeader, runs };
+  const drops = new Map<string, number>();
+  for (let count = reader.u16(); count > 0; count--) drops.set(toHex(reader.bytes(ID_BYTES)), reader.uint53());
+  return { ledgerId, nonce, upTo, version, lastHeader, runs, drops };
 }

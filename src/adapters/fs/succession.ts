@@ -259,7 +259,7 @@ export class Succession {
       const { stale, abandoned } = findGarbage({ calls, environment, directory, name, generation });
       for (const path of stale) removeQuietly(calls, path);
       for (const { path, nonce } of abandoned) {
-        if (this.#host.seals().isDropped(nonce)) removeQuietly(calls, path);
+        if (this.#host.seals().isDropped(nonce, this.#host.readTo())) removeQuietly(calls, path);
         else this.#appendFrame(current, FrameKind.drop, encodeDrop(nonce));
       }
     } catch {

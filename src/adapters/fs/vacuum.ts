@@ -103,7 +103,7 @@ export async function writeSiblingAndSeal(
     const framesAt = await writeSnapshot(host, file, request, { ledgerId, generation: generation + 1, nonce });
     const synced = await copyFrames(host, file, request, framesAt);
     request.check();
-    // Its seal would be void for whoever has read the drop, and count for whoever has begun behind it.
+    // Its seal would be void.
     if (host.isDropped(nonce))
       throw new KVError("LedgerSealed", `A vacuum of ${host.realPath} took so long that its sibling was dropped`);
     const seal = encodeSeal({
