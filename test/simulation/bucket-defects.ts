@@ -94,7 +94,7 @@ export const bucketDefects: readonly BucketDefect[] = [
     find: "return staged !== undefined && staged.slot + STAGED_SLOTS_MAX < floor;",
     replace: "return staged !== undefined && floor > 0;",
   }),
-  defect("a conflict is answered before its slot is settled", {
+  rare("a conflict is answered before its slot is settled", crowded, {
     file: "core/flush-resolved.ts",
     find: "ownCommits.noteUnwritten(outcomes);",
     replace:

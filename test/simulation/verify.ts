@@ -227,12 +227,24 @@ function checkWatch({ seen, final, applied }: Log, from: number, model: Model): 
       const after = seen[i];
       const mayBreakOff = (version: number): boolean =>
         after === undefined ? final === undefined : after.as === "reset" && after.version === version;
-      const fits = (due: readonly Difference[], version: number): boolean =>
-        told.every((one, at) => isDifference(one, due[at])) && (told.length === due.length || mayBreakOff(version));
-      const candidates = each.to === undefined ? model.versionsBetween(reached(), Infinity) : [each.to];
-      const to = candidates.find((version) => fits(model.differences(reached(), version), version));
+      const fits = (rest: readonly Seen[], due: readonly Difference[], version: number): boolean =>
+        rest.every((one, at) => isDifference(one, due[at])) && (rest.length === due.length || mayBreakOff(version));
+      // Where it could not be asked what was reloaded to, several may have come one after the other.
+      const end = (begin: number, rest: readonly Seen[]): number | undefined => {
+        const candidates = each.to === undefined ? model.versionsBetween(begin, Infinity) : [each.to];
+        for (const version of candidates) {
+          const due = model.differences(begin, version);
+          if (fits(rest, due, version)) return version;
+          const isFirst = each.to === undefined && due.length > 0 && due.length < rest.length;
+          if (!isFirst || !due.every((one, at) => isDifference(rest[at], one))) continue;
+          const found = end(version, rest.slice(due.length));
+          if (found !== undefined) return found;
+        }
+        return undefined;
+      };
+      const to = end(reached(), told);
       if (to === undefined) {
-        const due = candidates.length === 1 ? show(model.differences(reached(), candidates[0])) : "nothing like it";
+        const due = each.to === undefined ? "nothing like it" : show(model.differences(reached(), each.to));
         return [`the watch was told ${show(told)} of a reload from ${reached()} where ${due} differs`];
       }
       next = behind(to);
