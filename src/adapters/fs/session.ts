@@ -369,7 +369,7 @@ export class FileSession implements LedgerSession {
     this.#missing = status === undefined;
     const same = status !== undefined && status.device === current.device && status.inode === current.inode;
     // A file that lost this name and has another one is suspect no more: it was looked at.
-    if (this.#suspect === same) this.#suspect = !same;
+    this.#suspect = !same;
     return same ? "same" : status === undefined ? "missing" : "other";
   }
 

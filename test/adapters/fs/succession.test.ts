@@ -365,6 +365,33 @@ describe("a vacuum of a file", () => {
       for (const each of [first, late]) await each.session.close();
     }));
 
+  it("does not seal with a sibling that it has read to be dropped", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      let wake: (() => void) | undefined;
+      const author = await Follower.open(path);
+      await author.append("one");
+      await author.follow();
+      const asleep = author.vacuum({
+        rest: () => (wake === undefined ? new Promise((resolve) => (wake = resolve)) : undefined),
+        position: author.session.start,
+      });
+      await expect.poll(() => wake).toBeDefined();
+      const later = { ...(nodeFileSystem.replacing as ReplacingCalls), modifiedAt: () => 0 };
+      const other = await Follower.open(path, { ...nodeFileSystem, replacing: later });
+      await other.follow();
+      const stop = (): void => {
+        throw new Error("only the garbage");
+      };
+      await expect(other.vacuum({ check: stop })).rejects.toThrow();
+      await author.follow();
+      const { size } = statSync(path);
+      wake?.();
+      await expect(asleep).rejects.toMatchObject({ code: "LedgerSealed" });
+      expect(statSync(path).size).toBe(size);
+      for (const each of [author, other]) await each.session.close();
+    }));
+
   it("drops a sibling that was abandoned an hour ago, so that a seal naming it is void, and unlinks it at the next one", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
