@@ -48,12 +48,32 @@ export interface ReadableFile {
   /** fsync. */
   sync(): Promise<void>;
   close(): void;
+  /** As `close`, in another thread; what goes wrong is told to nobody. Left out where a runtime has none for it. */
+  closeAside?(): void;
 }
 
 /** A ledger's file, open for reading and, unless read-only, for appending. */
 export interface FileHandle extends ReadableFile {
   /** One write of all of `bytes` at the end of the file; the number of bytes written, which may be less. */
   append(bytes: Uint8Array): number;
+}
+
+/**
+ * Closes a file that may be large. Who is the last to close one that has no name any more has to wait until the system has freed all of it, 50 ms for
+ * 200 MB: another thread does that, where there is one.
+ */
+export function closeLarge(file: ReadableFile): void {
+  if (file.closeAside === undefined || hasName(file)) file.close();
+  else file.closeAside();
+}
+
+function hasName(file: ReadableFile): boolean {
+  try {
+    return file.status().links > 0;
+  } catch {
+    // Whoever cannot tell closes it all the same.
+    return true;
+  }
 }
 
 /** The `code` of a system error. */

@@ -50,4 +50,10 @@ export class NodeReadableFile implements ReadableFile {
     fs.closeSync(this.#fd);
     this.#fd = -1;
   }
+
+  closeAside(): void {
+    if (this.#fd < 0) return;
+    fs.close(this.#fd, () => undefined);
+    this.#fd = -1;
+  }
 }

@@ -1,5 +1,5 @@
 import type { LedgerOpenOptions } from "../../core/ledger.ts";
-import type { FileHandle } from "./file.ts";
+import { closeLarge, type FileHandle } from "./file.ts";
 import type { Generation } from "./generation.ts";
 import { ValuePages } from "./value-pages.ts";
 
@@ -44,7 +44,7 @@ export class OpenFile {
     if (--this.#holds > 0 || this.#closed) return;
     this.#closed = true;
     this.values.release();
-    this.file.close();
+    closeLarge(this.file);
   }
 
   /**

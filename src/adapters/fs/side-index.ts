@@ -10,7 +10,7 @@ import type {
   StoredRun,
 } from "../../core/ledger.ts";
 import { fromSystem } from "./errors.ts";
-import { type FileHandle, type FileSystemCalls, type ReadableFile, readAt } from "./file.ts";
+import { closeLarge, type FileHandle, type FileSystemCalls, type ReadableFile, readAt } from "./file.ts";
 import { HEADER_BYTES } from "./frame.ts";
 import type { OpenFile } from "./open-file.ts";
 import { readRun } from "./run-file.ts";
@@ -360,7 +360,7 @@ function storedRun(id: string, file: FileHandle | WritableFile, length: number):
     length,
     smallReads: true,
     read: (place, bytes, target) => readRun(file, { at: place, length: bytes }, target),
-    close: () => file.close(),
+    close: () => closeLarge(file),
   };
 }
 
