@@ -68,6 +68,14 @@ export class EngineLoop {
     });
   }
 
+  /** A round that finds nothing, without the way through a step. Undefined if it takes one. */
+  glance(): Round | undefined {
+    const { counts, waits } = this.#context;
+    if (this.#running || this.#hasWork || waits !== undefined || !this.#parts.follower.isAtEnd()) return undefined;
+    counts.rounds++;
+    return { invalidated: false };
+  }
+
   /** Makes durable what was followed so far, where the ledger was asked for that. Waits for its turn, as everything that uses the session. */
   makeDurable(): Promise<void> {
     return this.#context.promise((resolve, reject) => {

@@ -259,6 +259,11 @@ export class Engine {
     return this.#loop.round(wish);
   }
 
+  /** What a round that verifies finds, if that is nothing and was seen at once; undefined if it takes a round. */
+  glance(): Round | undefined {
+    return this.#loop.glance();
+  }
+
   /** A round that nobody asked for. */
   async #look(): Promise<void> {
     const round = await this.round({ verify: true });

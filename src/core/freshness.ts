@@ -1,11 +1,12 @@
 import type { PendingCommit } from "./commit-queue.ts";
 import type { Engine } from "./engine.ts";
-import type { Environment, Timer } from "./environment.ts";
+import type { Environment, MaybePromise, Timer } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import type { Emitter } from "./events.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Pacer } from "./pacer.ts";
 import { Poller } from "./poller.ts";
+import type { Round } from "./round.ts";
 import type { SyncTeller } from "./sync-teller.ts";
 import type { Watches } from "./watch.ts";
 
@@ -147,21 +148,43 @@ export class Freshness {
     void this.#poll();
   }
 
-  /** One poll. Errors become `sync` events, a lasting one only once. */
-  async #poll(): Promise<void> {
-    const { lifecycle, teller, polled } = this.#parts;
-    if (!lifecycle.isOpen) return;
+  /**
+   * One poll. In a program that does nothing else each step of it is code that has grown cold, and nearly all find nothing: then there is no promise to be
+   * waited for.
+   */
+  #poll(): MaybePromise<void> {
+    const { lifecycle } = this.#parts;
+    if (!lifecycle.isOpen) return undefined;
     const engine = lifecycle.engine();
+    const round = engine.glance();
+    return round === undefined ? this.#follow(engine) : this.#polled(engine, round);
+  }
+
+  async #follow(engine: Engine): Promise<void> {
     try {
-      const round = await engine.round({ verify: true, haste: "leave" });
-      this.#lastTimerError = undefined;
+      this.#polled(engine, await engine.round({ verify: true, haste: "leave" }));
+    } catch (error) {
+      this.#failed(engine, error);
+    }
+  }
+
+  #polled(engine: Engine, round: Round): void {
+    const { teller, polled } = this.#parts;
+    this.#lastTimerError = undefined;
+    try {
       teller.tell(engine, round);
       polled(engine);
     } catch (error) {
-      const cause = error instanceof KVError ? error.code : String(error);
-      if (lifecycle.isOpen && cause !== this.#lastTimerError) teller.tellError(engine, error);
-      this.#lastTimerError = cause;
+      this.#failed(engine, error);
     }
+  }
+
+  /** Errors become `sync` events, a lasting one only once. */
+  #failed(engine: Engine, error: unknown): void {
+    const { lifecycle, teller } = this.#parts;
+    const cause = error instanceof KVError ? error.code : String(error);
+    if (lifecycle.isOpen && cause !== this.#lastTimerError) teller.tellError(engine, error);
+    this.#lastTimerError = cause;
   }
 
   async #hinted(): Promise<void> {

@@ -354,7 +354,7 @@ export type ReopenResult =
 
 /**
  * An opened ledger: owns descriptors and caches. The engine never has two of `read`, `append`, `reopen` and `makeDurable` under way at once;
- * `readValue`, `hasNews` and `stats` may come at any time, `close` once.
+ * `readValue`, `hasNews`, `isUnchanged` and `stats` may come at any time, `close` once.
  */
 export interface LedgerSession {
   /** Current identity; changes with `reopen`. `undefined` while a read-only session waits for an empty ledger to be created. */
@@ -471,11 +471,11 @@ export interface LedgerSession {
    */
   makeDurable?(): MaybePromise<void>;
 
-  /**
-   * A cheap look without reading: false if there is certainly nothing behind `position`. Synchronous. Left out where looking costs
-   * as much as reading.
-   */
+  /** A cheap look without reading: false if there is certainly nothing behind `position`. Synchronous. Left out where looking costs as much as reading. */
   hasNews?(position: Position): boolean;
+
+  /** True if a read that verifies would find all as it was, and nothing behind `position`. Synchronous, never throws. Left out where a read costs no more. */
+  isUnchanged?(position: Position): boolean;
 
   /**
    * Calls `listener` when there may be news, until the returned function is called. A hint: never relied upon, may be spurious,

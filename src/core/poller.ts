@@ -1,4 +1,4 @@
-import type { Environment, Timer } from "./environment.ts";
+import { type Environment, isPromise, type MaybePromise, type Timer } from "./environment.ts";
 
 /** ms after which the timer that keeps the process alive for a watch is renewed. */
 const KEEP_ALIVE_MS = 2 ** 30;
@@ -7,7 +7,7 @@ export interface PollerOptions {
   readonly environment: Environment;
   readonly intervalMs: number;
   /** Follows the ledger. Never rejects. */
-  readonly poll: () => Promise<void>;
+  readonly poll: () => MaybePromise<void>;
   /** Follows the ledger because of a hint. Never rejects. */
   readonly hinted: () => Promise<void>;
 }
@@ -29,12 +29,14 @@ export class Poller {
   /** Polls every interval from now on. The interval counts from the end of one poll to the beginning of the next. */
   start(): void {
     if (this.#stopped) return;
-    this.#timer = this.#options.environment.setTimer(
-      () => void this.#options.poll().then(() => this.start()),
-      this.#options.intervalMs,
-      { ref: false },
-    );
+    this.#timer = this.#options.environment.setTimer(this.#poll, this.#options.intervalMs, { ref: false });
   }
+
+  readonly #poll = (): void => {
+    const polled = this.#options.poll();
+    if (isPromise(polled)) void polled.then(() => this.start());
+    else this.start();
+  };
 
   /** Likewise, if it has not been started before. */
   startOnce(): void {

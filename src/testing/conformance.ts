@@ -344,6 +344,18 @@ const cases: Readonly<Record<string, ConformanceCase>> = {
     assertEqual(session.hasNews(after.next), false, "nothing new again");
   },
 
+  "isUnchanged is true only where a read would find nothing": async (bench) => {
+    const session = await bench.open();
+    if (session.isUnchanged === undefined) return;
+    const other = await bench.open();
+    await bench.append(other, other.start, [bench.commit(bytes("first"))]);
+    const { next } = await bench.readAll(session, session.start);
+    assertEqual(session.isUnchanged(next), true, "at the end");
+    assertEqual(session.isUnchanged(session.start), false, "before the end");
+    await bench.append(other, next, [bench.commit(bytes("news"))]);
+    assertEqual(session.isUnchanged(next), false, "something new");
+  },
+
   "a hint arrives, and none after unsubscribing": async (bench) => {
     const session = await bench.open();
     if (session.subscribe === undefined) return;

@@ -149,6 +149,9 @@ export const brokenLedgers: readonly BrokenLedger[] = [
     },
   })),
   broken("never has news", "hasNews tells of what is behind a position", () => ({ hasNews: () => false })),
+  broken("is never changed", "isUnchanged is true only where a read would find nothing", () => ({
+    isUnchanged: () => true,
+  })),
   broken("rounds timestamps", "timestamps keep fraction, sign and size", (session) => ({
     append: (commits, position) =>
       session.append(

@@ -333,6 +333,26 @@ export class FileSession implements LedgerSession {
     return size !== this.#endSize || links === 0 || position < this.#readTo;
   }
 
+  isUnchanged(position: number): boolean {
+    const current = this.#current;
+    if (current === undefined || this.#suspect || this.#seals?.winning !== undefined) return false;
+    // It has yet to be told of.
+    if (current.generation.damagedCopy !== undefined && !this.#copyReported) return false;
+    try {
+      const { size, links } = current.file.status();
+      // A piece that may be in the writing is for a read to judge.
+      if (links === 0 || size !== position - current.generation.delta) return false;
+      if (this.#lookAtPath(current) !== "same" || !this.#lastFrameUnchanged(current.file)) return false;
+      this.#reads++;
+      this.#endSize = size;
+      this.#endOffset = size;
+      return true;
+    } catch {
+      // Whoever reads meets the same failure, and tells of it.
+      return false;
+    }
+  }
+
   /** A blank file that a read-only session looks at may have become a ledger, or something else. */
   #readBlank(file: FileHandle, verify: boolean): "born" | "end" | "moved" {
     const { size } = file.status();

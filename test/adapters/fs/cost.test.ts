@@ -1,8 +1,11 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
+import type { Environment } from "../../../src/core/environment.ts";
 import { KV } from "../../../src/index.node.ts";
+import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { CountingCalls, type Cost } from "../../support/counting.ts";
+import { openWith } from "../../support/database.ts";
 import { inFolder } from "../../support/folder.ts";
 import { fill } from "../../support/items.ts";
 
@@ -89,6 +92,28 @@ describe("a poll that finds nothing new costs", () => {
       await using db = await open();
       await db.set(["a"], 1);
       expect(await calls.of(() => db.sync())).toEqual({ stats: 1, fstats: 1, reads: 1, bytesRead: 48 });
+    }));
+
+  it("the same where the interval makes it, and is over at once", () =>
+    inFolder(async (folder) => {
+      const counting = new CountingCalls();
+      const ledger = createFsLedger(join(folder, "ledger.db"), {}, counting.calls);
+      let due: (() => void) | undefined;
+      const setTimer: Environment["setTimer"] = (callback) => {
+        due = callback;
+        return { cancel: () => undefined };
+      };
+      await using db = await openWith({ ...nodeEnvironment, setTimer }, ledger);
+      await db.set(["a"], 1);
+      const results: string[] = [];
+      db.on("sync", ({ result }) => results.push(result));
+      const { rounds } = db.stats().counts;
+      const poll = due;
+      due = undefined;
+      const cost = await counting.of(async () => poll?.());
+      expect(cost).toEqual({ stats: 1, fstats: 1, reads: 1, bytesRead: 48 });
+      // Counted, told of, and the next one is due: without a promise that somebody would have had to wait for.
+      expect([db.stats().counts.rounds, results, typeof due]).toEqual([rounds + 1, ["ready"], "function"]);
     }));
 });
 

@@ -1,10 +1,19 @@
-import { appendFileSync, copyFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
-import { FrameKind, frameBytes, writeFrame } from "../../../src/adapters/fs/frame.ts";
+import { FrameKind, frameBytes, HEADER_BYTES, MARKER, writeFrame } from "../../../src/adapters/fs/frame.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
-import type { ReadResult } from "../../../src/core/ledger.ts";
+import type { LedgerSession, ReadResult } from "../../../src/core/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
@@ -31,6 +40,73 @@ async function framesOfOthers(path: string, count: number): Promise<Uint8Array[]
   for (let i = 0; i < count; i++) await db.set(["other", i], "a value of some length");
   return frames.slice(-count);
 }
+
+describe("a look that finds nothing", () => {
+  /** A session on a file with one commit, of which all was read. */
+  async function atEnd(path: string): Promise<{ readonly session: LedgerSession; readonly end: number }> {
+    await write(path, { a: 1 });
+    const session = await openSession(path);
+    const { next } = await session.read(session.start, verified);
+    return { session, end: next };
+  }
+
+  const CHANGES: Readonly<Record<string, (path: string) => void | Promise<void>>> = {
+    "a commit behind the end": (path) => write(path, { b: 2 }),
+    "a piece that may be in the writing": (path) => appendFileSync(path, Buffer.from([0xfc, 0x66])),
+    "a file that is shorter": (path) => truncateSync(path, statSync(path).size - 1),
+    "another last frame": (path) => {
+      const bytes = readFileSync(path);
+      const last = bytes.lastIndexOf(MARKER);
+      bytes[last + HEADER_BYTES - 3] ^= 1;
+      writeFileSync(path, bytes);
+    },
+    "another file of the same bytes in its place": (path) => {
+      copyFileSync(path, `${path}-copy`);
+      renameSync(`${path}-copy`, path);
+    },
+    "no file in its place": (path) => unlinkSync(path),
+  };
+
+  it.each(Object.keys(CHANGES))("is none where there is %s", (name) =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const { session, end } = await atEnd(path);
+      expect(session.isUnchanged?.(end)).toBe(true);
+      await CHANGES[name](path);
+      expect(session.isUnchanged?.(end)).toBe(false);
+      await session.close();
+    }),
+  );
+
+  it("is one only from the end on, in a file that can be asked, and not behind a seal", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const { session, end } = await atEnd(path);
+      expect(session.isUnchanged?.(session.start)).toBe(false);
+      const next = await nextGeneration(path);
+      next.seal();
+      const { status, next: sealedAt } = await session.read(end, verified);
+      expect(status).toBe("sealed");
+      expect(session.isUnchanged?.(sealedAt)).toBe(false);
+      await session.close();
+      expect(session.isUnchanged?.(end)).toBe(false);
+    }));
+
+  it("is no reason for a poll to overlook that another ledger was copied over the file", () =>
+    inFolder(async (folder) => {
+      const [path, other] = [join(folder, "a.db"), join(folder, "b.db")];
+      await write(path, { a: 1 });
+      await write(other, { a: 2 });
+      expect(statSync(other).size).toBe(statSync(path).size);
+      await using db = await KV.open(path, { syncIntervalMs: 5 });
+      const results: string[] = [];
+      db.on("sync", ({ result }) => results.push(result));
+      await expect.poll(() => results).toContain("ready");
+      copyFileSync(other, path);
+      await expect.poll(() => results).toContain("ledgerInvalidated");
+      expect(await db.get(["a"])).toBe(2);
+    }));
+});
 
 describe("a file's path", () => {
   it("that a vacuum moves between two system calls of a look was left in order", () =>
