@@ -124,7 +124,11 @@ export class Transaction {
 
   #combine(kind: CombineKind, name: string, key: Key, operand: number | bigint, options: SetOptions | undefined): void {
     const { expireIn } = parseOptions("set", name, options);
-    this.#open().combine(kind, encodeKey(key), checkOperand(name, operand), expireIn);
+    const state = this.#open();
+    const encoded = encodeKey(key);
+    const checked = checkOperand(name, operand);
+    // It looks at what is stored.
+    void this.#reading(() => state.combine(kind, encoded, checked, expireIn));
   }
 
   #read(key: EncodedKey): MaybePromise<Row | undefined> {

@@ -2,6 +2,7 @@ import { posix } from "node:path";
 import type { FileHandle, FileSystemCalls, PathStatus } from "../../src/adapters/fs/file.ts";
 import type { ReplacingCalls, WritableFile } from "../../src/adapters/fs/replacing.ts";
 import type { Inode } from "./inode.ts";
+import { headerOf } from "./ledger-file.ts";
 import type { Process, World } from "./world.ts";
 
 /** How often the system misbehaves. */
@@ -86,7 +87,7 @@ export class System {
       syncDirectory: (path) => {
         enter();
         const succeed = disk.beginSync(path);
-        return this.sync(process, { succeed, end: () => undefined, counts: false });
+        return this.sync(process, { succeed, end: () => undefined, of: undefined });
       },
       fileSystemType: () => EXT4,
       watchDirectory: (_, tell) => {
@@ -162,14 +163,15 @@ export class System {
   /** Takes its time; then it has succeeded, or failed. */
   sync(
     process: Process,
-    sync: { readonly succeed: () => void; readonly end: () => void; readonly counts: boolean },
+    sync: { readonly succeed: () => void; readonly end: () => void; readonly of: Inode | undefined },
   ): Promise<void> {
     const slow = process.random.chance(this.faults.slowSync);
     return new Promise((resolve, reject) => {
       process.later("synced", process.random.next() * (slow ? SYNC_MS_MAX : 2), () => {
         if (process.random.chance(this.faults.syncError)) {
           this.#world.note(process.name, () => "sync fails");
-          if (sync.counts && process.strict) process.syncFailedAt = Math.min(process.syncFailedAt, this.#world.steps);
+          const nonce = sync.of && headerOf(sync.of.read(process, 0, Infinity))?.nonce;
+          if (nonce !== undefined && process.strict) process.failedSyncs.add(nonce);
           sync.end();
           reject(systemError("EIO"));
         } else {
@@ -309,8 +311,8 @@ class SimulatedFile implements FileHandle, WritableFile {
 
   syncData(): Promise<void> {
     this.#enter();
-    const counts = this.path === this.#process.ledgerPath;
-    return this.#system.sync(this.#process, { ...this.inode.beginSync(this.#process), counts });
+    const of = this.path === this.#process.ledgerPath ? this.inode : undefined;
+    return this.#system.sync(this.#process, { ...this.inode.beginSync(this.#process), of });
   }
 
   sync(): Promise<void> {

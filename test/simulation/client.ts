@@ -33,6 +33,8 @@ const LOOK_MS = 1;
 /** What a reader may see: a range of versions, and of readings of its clock. */
 interface Window {
   readonly from: number;
+  /** So many of the commits that were acknowledged first have to be seen. */
+  readonly acknowledged: number;
   readonly readings: number;
   readonly after: Write | undefined;
 }
@@ -89,7 +91,6 @@ export class Client {
   begin(): void {
     this.isOpen = true;
     const { db, log, process } = this;
-    process.syncFailedAt = Infinity;
     db.on("sync", (event) => {
       this.world.note(process.name, () => `sync event ${event.result}, ${event.applied} applied`);
       process.record(() => (log.applied += event.applied));
@@ -162,7 +163,7 @@ export class Client {
       queued: options.queued,
       calledAt: this.world.steps,
       toldAt: undefined,
-      behindFailedSync: process.syncFailedAt < this.world.steps,
+      behindFailedSyncs: [...process.failedSyncs],
       outcome: undefined,
       version: undefined,
       error: undefined,
@@ -201,7 +202,8 @@ export class Client {
       write.version = version;
       write.toldAt = toldAt;
       write.to = to;
-      if (version !== undefined) this.#journal.acknowledge(version, this.world.now);
+      const commit = version ?? (outcome === "committed" ? token : undefined);
+      if (commit !== undefined) this.#journal.acknowledge(commit, this.world.now);
     });
     return write;
   }
@@ -296,7 +298,9 @@ export class Client {
         this.version(),
         options.least ?? 0,
         options.strong === true ? Math.max(this.#journal.newest(), this.#acknowledged) : 0,
-        this.looksAtReads && options.asIs !== true ? this.#journal.acknowledgedUntil(this.world.now - LOOK_MS) : 0,
+      ),
+      acknowledged: this.#journal.acknowledgedUntil(
+        options.strong === true ? Infinity : this.looksAtReads && options.asIs !== true ? this.world.now - LOOK_MS : -1,
       ),
       readings: Math.max(0, process.clockReadings.length - 1),
       after: options.key === undefined ? undefined : this.#lastWrite.get(encodeKey(options.key)),
@@ -319,7 +323,7 @@ export class Client {
     this.world.note(process.name, () => `${what} answers, between versions ${window.from} and ${to}`);
     this.#later(what, (model) => {
       const own = window.after?.outcome === "committed" ? (window.after.version ?? 0) : 0;
-      const from = Math.max(window.from, own);
+      const from = Math.max(window.from, own, this.#journal.newestOf(window.acknowledged, model));
       if (from > to) return `read at version ${to}, though ${from} was to be seen`;
       if (model.versionsBetween(from, to).some((version) => check(result, model, version, clock))) return undefined;
       return `fits no version from ${from} to ${to}: ${JSON.stringify(result, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value)).slice(0, 300)}`;

@@ -66,7 +66,7 @@ export class Ghost implements Party {
         queued: true,
         calledAt: this.#world.steps,
         toldAt: undefined,
-        behindFailedSync: false,
+        behindFailedSyncs: [],
         outcome: isVoid ? "not committed" : undefined,
         version: isVoid ? undefined : at + file.delta,
         error: undefined,

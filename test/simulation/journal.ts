@@ -23,8 +23,8 @@ export interface Write {
   /** Steps of the world at which it was called, and at which the caller was told. */
   readonly calledAt: number;
   toldAt: number | undefined;
-  /** A sync had failed before: nothing may be committed any more. */
-  readonly behindFailedSync: boolean;
+  /** Generations, by nonce, of whose file a sync had failed before: nothing may be committed to those any more. */
+  readonly behindFailedSyncs: readonly string[];
   /** Undefined until the caller is told; for ever, if its process dies before. */
   outcome: Outcome | undefined;
   version: number | undefined;
@@ -77,8 +77,8 @@ export class Journal {
   readonly checks: { readonly who: string; readonly what: string; readonly check: Check }[] = [];
   /** The newest version that any caller was told of, by an answer or as what reads see. */
   #seen = 0;
-  /** Of those, what was answered to authors, with when that was in ms of the world: each higher than the one before. */
-  readonly #acknowledged: { readonly at: number; readonly version: number }[] = [];
+  /** What authors were told to be committed, and when that was in ms of the world: of a transaction, to whose author no version is told, its token. */
+  readonly #acknowledged: { readonly at: number; readonly commit: number | string }[] = [];
   /** A power failure may take nothing up to this version: a strict replica was told so by `sync()`. */
   synced = 0;
   /** The newest version that whoever asks now has to see. */
@@ -89,14 +89,21 @@ export class Journal {
     this.#seen = Math.max(this.#seen, version);
   }
 
-  acknowledge(version: number, at: number): void {
-    this.see(version);
-    if (version > this.acknowledgedUntil(Infinity)) this.#acknowledged.push({ at, version });
+  acknowledge(commit: number | string, at: number): void {
+    if (typeof commit === "number") this.see(commit);
+    this.#acknowledged.push({ at, commit });
   }
 
-  /** The newest version that was acknowledged until then. */
+  /** How many commits were acknowledged until then. */
   acknowledgedUntil(at: number): number {
-    return this.#acknowledged.findLast((each) => each.at <= at)?.version ?? 0;
+    return this.#acknowledged.findLastIndex((each) => each.at <= at) + 1;
+  }
+
+  /** The newest version of the first so many of them. */
+  newestOf(count: number, model: Model): number {
+    const version = (commit: number | string): number =>
+      typeof commit === "number" ? commit : (model.versionOf(commit) ?? 0);
+    return this.#acknowledged.slice(0, count).reduce((newest, { commit }) => Math.max(newest, version(commit)), 0);
   }
 
   begin(process: Process, traits: Pick<Log, "readOnly" | "indexed" | "strict">): Log {

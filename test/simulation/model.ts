@@ -64,6 +64,7 @@ export interface Difference {
 export class Model {
   readonly commits: ModelCommit[] = [];
   readonly byVersion = new Map<number, ModelCommit>();
+  readonly #versions = new Map<string, number>();
   /** Every state that a key was ever in, oldest first. */
   readonly #history = new Map<string, ModelRow[]>();
   /** What whoever opens the last file finds in it that is no frame. */
@@ -76,6 +77,8 @@ export class Model {
   readonly isSealed: boolean;
   /** What must not be in any of the files. */
   readonly bad: string[] = [];
+  /** By nonce: the address at which a generation ends. */
+  readonly #ends = new Map<string, number>();
   /** Commits are in the ledger as what they came to: void ones are not there at all. */
   readonly authorsResolve: boolean = false;
 
@@ -99,10 +102,21 @@ export class Model {
   }
 
   /** What a generation adds: the frames below the place from which on the next one has copies of its own. */
-  #file({ header, frames }: LedgerFile, until: number): void {
+  #file({ header, frames, sealedAt }: LedgerFile, until: number): void {
     if (header === undefined) return;
+    this.#ends.set(header.nonce, sealedAt ?? Infinity);
     this.bases.push(header.generation === 1 ? 0 : header.base);
     for (const frame of frames) if (frame.kind === 2 && frame.address < until) this.add(frame);
+  }
+
+  /** What lies below is in this generation's file, or in an earlier one's. */
+  endOf(nonce: string): number {
+    return this.#ends.get(nonce) ?? -Infinity;
+  }
+
+  /** Of the commit that has written this token and took effect. */
+  versionOf(token: string): number | undefined {
+    return this.#versions.get(token);
   }
 
   get lastVersion(): number {
@@ -157,6 +171,7 @@ export class Model {
     };
     this.commits.push(commit);
     this.byVersion.set(commit.version, commit);
+    if (verdict === "applied") for (const token of tokens) this.#versions.set(token, commit.version);
     for (const [key, row] of commit.changes) {
       const rows = this.#history.get(key);
       if (rows === undefined) this.#history.set(key, [row]);

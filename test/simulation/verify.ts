@@ -22,7 +22,7 @@ export function verify(journal: Journal, model: Model): string[] {
 
 /**
  * The same where somebody has replaced the file: `models` are all the files that ever lay there. Commits that a file has taken with it are
- * nobody's fault, and a new file is trusted whose predecessor could not be synced; but none may be where nobody was told of it, and what was acknowledged must be in one of them.
+ * nobody's fault; but none may be where nobody was told of it, and what was acknowledged must be in one of them.
  * `continued`: what somebody has gone on with who had not heard yet that all was gone; what is there was perhaps only left over.
  */
 export function verifyReplaced(journal: Journal, models: readonly Model[], continued: readonly Model[] = []): string[] {
@@ -33,7 +33,7 @@ export function verifyReplaced(journal: Journal, models: readonly Model[], conti
     for (const write of log.writes) {
       // By file, what is wrong if it is meant: of an acknowledged commit one file must tell nothing wrong, of others all.
       const wrong = all.map((model, i) =>
-        checkWrite({ ...write, reads: new Map(), behindFailedSync: false }, model, byToken[i], new Map()),
+        checkWrite({ ...write, reads: new Map(), behindFailedSyncs: [] }, model, byToken[i], new Map()),
       );
       const isFine = write.outcome === "committed" ? wrong.some((each) => each.length === 0) : true;
       const isVoid =
@@ -78,7 +78,6 @@ function checkWrite(
   const applied = commits.filter((commit) => commit.verdict === "applied");
   if (applied.length > 1) return [`applied ${applied.length} times`];
   const { outcome, version } = write;
-  if (outcome === "committed" && write.behindFailedSync) return ["was committed though a sync had failed before"];
   if (outcome === "committed") return checkCommitted(write, model, commits, writers);
   if (outcome === "not committed" && applied.length > 0) return [`is in the ledger at ${applied[0].version}`];
   if (outcome === "conflict" || outcome === "mismatch") {
@@ -110,6 +109,9 @@ function checkCommitted(
   if (write.token !== undefined && !commit.tokens.includes(write.token))
     return [`another commit lies at ${commit.version}`];
   const found: string[] = [];
+  // The next generation is durable as a whole before anybody writes to it.
+  if (write.behindFailedSyncs.some((nonce) => commit.version < model.endOf(nonce)))
+    found.push("was committed though a sync had failed before");
   const author = write.process.name;
   const known = writers.get(commit.writer);
   writers.set(commit.writer, author);

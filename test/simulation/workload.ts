@@ -1,6 +1,7 @@
 import type { Entry } from "../../src/core/entry.ts";
 import type { HistoryEntry } from "../../src/core/history.ts";
 import { encodeKey, type Key } from "../../src/core/key.ts";
+import type { Consistency } from "../../src/core/options.ts";
 import type { Query } from "../../src/core/query.ts";
 import type { Transaction } from "../../src/core/transaction.ts";
 import { type Client, entryFits } from "./client.ts";
@@ -311,12 +312,20 @@ function readBack(client: Client): Promise<unknown> {
 
 function many(client: Client): Promise<unknown> {
   const keys = [anyKey(client), anyKey(client), anyKey(client)];
+  const how = anyConsistency(client);
   return client.read(
-    `getMany ${keys.map((key) => key.join("/")).join(" ")}`,
-    () => client.db.getMany(keys),
+    `getMany ${keys.map((key) => key.join("/")).join(" ")} ${how.consistency}`,
+    () => client.db.getMany(keys, { consistency: how.consistency }),
     (entries, model, version, clock) =>
       entries.every((entry, i) => entryFits(entry, model, encodeKey(keys[i]), version, clock)),
+    how,
   );
+}
+
+/** Whoever reads strongly sees what anybody was told before the read began. */
+function anyConsistency(client: Client): { readonly consistency: Consistency; readonly strong: boolean } {
+  const strong = client.process.random.chance(0.3);
+  return { consistency: strong ? "strong" : "eventual", strong };
 }
 
 function anyListing(client: Client): Listing {
@@ -341,22 +350,26 @@ function anyListing(client: Client): Listing {
 function list(client: Client): Promise<unknown> {
   const listing = anyListing(client);
   const { query, ...options } = listing;
+  const how = anyConsistency(client);
   return client.read(
-    `listAll ${show(query)} ${show(options)}`,
-    () => client.db.listAll(query, options),
+    `listAll ${show(query)} ${show(options)} ${how.consistency}`,
+    () => client.db.listAll(query, { ...options, consistency: how.consistency }),
     (entries, model, version, clock) => listingFits(entries, listing, model, version, clock),
+    how,
   );
 }
 
 function count(client: Client): Promise<unknown> {
   const listing = { ...anyListing(client), limit: Infinity };
+  const how = anyConsistency(client);
   return client.read(
-    `count ${show(listing.query)}`,
-    () => client.db.count(listing.query),
+    `count ${show(listing.query)} ${how.consistency}`,
+    () => client.db.count(listing.query, { consistency: how.consistency }),
     (found, model, version, clock) => {
       const rows = rowsOf(listing, model, version, clock);
       return rows === undefined || rows.length === found;
     },
+    how,
   );
 }
 
@@ -364,14 +377,16 @@ function count(client: Client): Promise<unknown> {
 async function iterate(client: Client): Promise<void> {
   const listing = { ...anyListing(client), order: "key" as const };
   const { query, ...options } = listing;
-  const iterator = client.db.iterate(query, options);
+  const how = anyConsistency(client);
+  const iterator = client.db.iterate(query, { ...options, consistency: how.consistency });
   const entries: Entry[] = [];
   // Only when all have come can they be compared with the version that the first one was read at.
   let complete = false;
   const first = await client.read(
-    `iterate ${show(query)} ${show(options)}`,
+    `iterate ${show(query)} ${show(options)} ${how.consistency}`,
     () => iterator.next(),
     (_, model, version, clock) => !complete || listingFits(entries, listing, model, version, clock),
+    how,
   );
   if (first?.done === false) entries.push(first.value);
   for (let done = first === undefined || first.done === true; !done;) {

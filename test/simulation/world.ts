@@ -118,8 +118,8 @@ export class Process implements Party {
   /** Its replica acknowledges what is durable, and nothing else. */
   strict = false;
   ledgerPath = "";
-  /** Step in which a sync of the ledger's file failed under a strict replica. */
-  syncFailedAt = Infinity;
+  /** Nonces of generations of whose file a sync has failed under a strict replica. */
+  readonly failedSyncs = new Set<string>();
 
   constructor(world: World, name: string) {
     this.world = world;

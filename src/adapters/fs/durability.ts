@@ -1,5 +1,6 @@
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
+import type { FileHandle, FileSystemCalls } from "./file.ts";
 import type { OpenFile } from "./open-file.ts";
 import { QuickSyncs } from "./quick-syncs.ts";
 
@@ -8,10 +9,45 @@ export interface DurabilityOptions {
   readonly strict: boolean;
   /** Of the ledger, for messages. */
   readonly path: string;
-  /** Files of the ledger whose sync has failed, by device and inode: shared by all its sessions. */
-  readonly failedSyncs: Set<string>;
+  readonly failedSyncs: FailedSyncs;
   /** Makes the name of a new file durable. */
   readonly syncDirectory: () => Promise<void>;
+}
+
+/** A generation's file. */
+interface SyncedFile {
+  readonly file: Pick<FileHandle, "identity">;
+  readonly generation: { readonly header: { readonly nonce: string } };
+}
+
+/**
+ * Files whose sync has failed. The system reports that once, and a later sync, through another descriptor too, would succeed without what was lost:
+ * known to all sessions of a process, in whatever ledger they were opened.
+ */
+export class FailedSyncs {
+  static readonly #all = new WeakMap<FileSystemCalls, FailedSyncs>();
+  readonly #names = new Set<string>();
+
+  /** Those that these calls have to do with. */
+  static of(calls: FileSystemCalls): FailedSyncs {
+    const known = FailedSyncs.#all.get(calls) ?? new FailedSyncs();
+    FailedSyncs.#all.set(calls, known);
+    return known;
+  }
+
+  add(of: SyncedFile): void {
+    this.#names.add(nameOf(of));
+  }
+
+  has(of: SyncedFile): boolean {
+    return this.#names.size > 0 && this.#names.has(nameOf(of));
+  }
+}
+
+/** An inode's number is given out again, a nonce is not. */
+function nameOf({ file, generation }: SyncedFile): string {
+  const { device, inode } = file.identity();
+  return `${device}:${inode}:${generation.header.nonce}`;
 }
 
 /**
@@ -44,8 +80,8 @@ export class Durability {
   /** Writes go to this file from now on: its name may not be durable yet, and one of its syncs may have failed elsewhere. */
   enter(open: OpenFile): void {
     this.#directorySynced = false;
-    if (this.#options.failedSyncs.has(nameOf(open)))
-      this.#failure = new KVError("InputOutput", "an earlier attempt to make the file durable failed");
+    const { strict, failedSyncs } = this.#options;
+    if (strict && failedSyncs.has(open)) this.#failure = earlierFailure();
   }
 
   /**
@@ -97,22 +133,27 @@ export class Durability {
     try {
       await open.syncData();
     } catch (error) {
-      if (this.#options.strict) {
-        this.#options.failedSyncs.add(nameOf(open));
-        if (this.#failure === undefined) this.#failed(open, error);
-      }
+      const { strict, failedSyncs } = this.#options;
+      failedSyncs.add(open);
+      if (strict && this.#failure === undefined) this.#failed(open, error);
       throw error;
     }
   }
 
+  /** The same, for whoever says up to where the file is durable: fails, too, if one of its syncs has failed before, whoever made it. */
+  async syncWhole(open: OpenFile): Promise<void> {
+    await this.sync(open);
+    if (this.#options.failedSyncs.has(open)) throw earlierFailure();
+  }
+
   #failed(open: OpenFile, cause: unknown): KVError {
     const message = `${this.#options.path} could not be made durable: ${String(cause)}`;
-    this.#options.failedSyncs.add(nameOf(open));
+    this.#options.failedSyncs.add(open);
     this.#failure = new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
     return this.#failure;
   }
 }
 
-function nameOf({ device, inode }: OpenFile): string {
-  return `${device}:${inode}`;
+function earlierFailure(): KVError {
+  return new KVError("InputOutput", "an earlier attempt to make the file durable failed");
 }

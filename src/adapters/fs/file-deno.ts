@@ -31,7 +31,13 @@ interface DenoFile {
  */
 export function denoFileSystem(): FileSystemCalls | undefined {
   const deno = (globalThis as { Deno?: DenoNamespace }).Deno;
-  if (deno === undefined) return undefined;
+  return deno && (made ??= callsOf(deno));
+}
+
+/** One for all: what is known of files is known by the calls that they were opened with. */
+let made: FileSystemCalls | undefined;
+
+function callsOf(deno: DenoNamespace): FileSystemCalls {
   return {
     posix: process.platform !== "win32",
     open: (path, { write, create }) => {

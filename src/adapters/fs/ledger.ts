@@ -1,5 +1,6 @@
 import { InvalidArgumentError, KVError } from "../../core/errors.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
+import { FailedSyncs } from "./durability.ts";
 import { fromSystem } from "./errors.ts";
 import type { FileHandle, FileSystemCalls } from "./file.ts";
 import { denoFileSystem } from "./file-deno.ts";
@@ -50,18 +51,17 @@ export function createFsLedger(
     throw new InvalidArgumentError("InvalidOption", 'fsLedger: durability "strict" is not available on Windows');
   }
   const place = calls.resolve(given);
-  const failedSyncs = new Set<string>();
   return {
     name: place.path,
     ordering: "append",
-    open: (openOptions) => openFile(calls, place, { strict: durability === "strict", failedSyncs }, openOptions),
+    open: (openOptions) => openFile(calls, place, { strict: durability === "strict" }, openOptions),
   };
 }
 
 async function openFile(
   calls: FileSystemCalls,
   place: { readonly path: string; readonly directory: string; readonly name: string },
-  { strict, failedSyncs }: Pick<SessionOptions, "strict" | "failedSyncs">,
+  { strict }: Pick<SessionOptions, "strict">,
   options: LedgerOpenOptions,
 ): Promise<LedgerSession> {
   const { path } = place;
@@ -101,7 +101,6 @@ async function openFile(
       cache: options.cache,
       readOnly: options.readOnly,
       strict,
-      failedSyncs,
       path,
       realPath: real.path,
       directory: real.directory,
@@ -133,8 +132,14 @@ async function beginningOf(
     beginning = readBeginning(file, path, crc32);
     if (beginning.is === "blank")
       throw new KVError("NoSpace", `${path} took ${count} of ${pair.length} bytes: there is no room`);
-    await file.sync();
-    for (const directory of named) await calls.syncDirectory(directory);
+    try {
+      await file.sync();
+      for (const directory of named) await calls.syncDirectory(directory);
+    } catch (error) {
+      // Whoever opens it next finds it made, and does not do that again.
+      if (beginning.is === "ledger") FailedSyncs.of(calls).add({ file, generation: beginning.generation });
+      throw error;
+    }
   }
   if (beginning.is === "ledger" || (beginning.is === "blank" && readOnly)) return beginning;
   if (beginning.is === "blank") throw new KVError("LedgerMissing", `${path} is empty: there is no ledger in it`);

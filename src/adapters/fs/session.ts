@@ -19,7 +19,7 @@ import type {
   VacuumRequest,
 } from "../../core/ledger.ts";
 import { BatchWriter, type WrittenBatch } from "./batch-writer.ts";
-import { Durability } from "./durability.ts";
+import { Durability, FailedSyncs } from "./durability.ts";
 import { fromSystem } from "./errors.ts";
 import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
 import { FRAME_BYTES_MAX, FrameKind, HEADER_BYTES, headerFingerprint, PAYLOAD_BYTES_MAX } from "./frame.ts";
@@ -41,11 +41,6 @@ export interface SessionOptions {
   readonly cache: LedgerOpenOptions["cache"];
   readonly readOnly: boolean;
   readonly strict: boolean;
-  /**
-   * Files of this ledger whose sync has failed, by device and inode: shared by all its sessions, for the system reports a failed sync once,
-   * and a later one, through another descriptor too, would succeed without what was lost.
-   */
-  readonly failedSyncs: Set<string>;
   /** Left out where a file cannot be replaced. */
   readonly replacing: ReplacingCalls | undefined;
   /** The path that the user gave, absolute. */
@@ -105,12 +100,12 @@ export class FileSession implements LedgerSession {
 
   constructor(options: SessionOptions, file: FileHandle, generation: Generation | undefined) {
     this.#options = options;
-    const { environment, strict, path, failedSyncs, calls, directory, cache } = options;
+    const { environment, strict, path, calls, directory, cache } = options;
     this.#crc32 = environment.crc32;
     this.#files = new OpenFiles(path, cache);
     this.#batches = new BatchWriter(path, environment.crc32);
     const syncDirectory = (): Promise<void> => calls.syncDirectory(directory);
-    this.#durability = new Durability({ environment, strict, path, failedSyncs, syncDirectory });
+    this.#durability = new Durability({ environment, strict, path, failedSyncs: FailedSyncs.of(calls), syncDirectory });
     this.#succession = new Succession(options, {
       current: () => this.#current,
       seals: () => this.#seals as Seals,
@@ -539,7 +534,7 @@ export class FileSession implements LedgerSession {
     const current = this.#current;
     const seals = this.#seals;
     if (current === undefined || seals === undefined || replacing === undefined) return undefined;
-    const sync = (): Promise<void> => this.#durability.sync(current);
+    const sync = (): Promise<void> => this.#durability.syncWhole(current);
     return new SideIndex({ calls, replacing, environment, realPath, directory, name, open: current, seals, sync });
   }
 

@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { FileHandle, FileSystemCalls } from "../../../src/adapters/fs/file.ts";
@@ -205,6 +205,54 @@ describe("a strict ledger", () => {
       await expect(db.sync()).rejects.toMatchObject({ code: "InputOutput" });
       recorder.fail = false;
       await expect(db.set(["a"], 2)).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
+    }));
+
+  it("takes no writes to a file whose creator could not make it durable, whoever opens it in that process", () =>
+    inFolder(async (folder) => {
+      let fails = true;
+      const calls = changingFiles((file) => ({
+        sync: async () => {
+          if (fails) throw Object.assign(new Error("EIO: i/o error, fsync"), { code: "EIO" });
+          await file.sync();
+        },
+      }));
+      const path = join(folder, "a.db");
+      await expect(openStrict(path, calls)).rejects.toMatchObject({ code: "InputOutput" });
+      fails = false;
+      await using db = await openStrict(path, calls);
+      await expect(db.set(["a"], 1)).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
+      await using relaxed = await KV.open(createFsLedger(path, {}, calls), still);
+      await relaxed.set(["a"], 2);
+      // What is copied to the next generation is made durable anew.
+      await relaxed.vacuum();
+      await using again = await openStrict(path, calls);
+      await again.set(["a"], 3);
+      expect(await relaxed.get(["a"], { consistency: "strong" })).toBe(3);
+    }));
+});
+
+describe("a relaxed ledger", () => {
+  it("has no index that reaches beyond a sync that has failed, whoever saves it in that process", () =>
+    inFolder(async (folder) => {
+      const recorder = recording();
+      const path = join(folder, "a.db");
+      const fill = async (): Promise<readonly unknown[]> => {
+        const problems: unknown[] = [];
+        await using db = new KV(still).on("error", (error) => problems.push(error));
+        await db.open(createFsLedger(path, {}, recorder.calls));
+        await Promise.all(Array.from({ length: 10_000 }, (_, i) => db.set(["n", i], i)));
+        return problems;
+      };
+      recorder.fail = true;
+      expect(await fill()).toMatchObject([{ code: "InputOutput" }]);
+      recorder.fail = false;
+      expect(await fill()).toMatchObject([{ code: "InputOutput" }]);
+      expect(existsSync(`${path}.idx`)).toBe(false);
+      const last = await KV.open(createFsLedger(path, {}, recorder.calls), still);
+      await last.vacuum();
+      await last.close();
+      expect(await fill()).toEqual([]);
+      expect(existsSync(`${path}.idx`)).toBe(true);
     }));
 });
 

@@ -10,8 +10,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { KV, type KVOptions, type SyncEvent } from "../../../src/index.node.ts";
 import { temporaryFolder } from "../../support/folder.ts";
+import { changingFiles } from "../../support/generations.ts";
 import { once } from "../../support/once.ts";
 
 /** A database with two keys in a folder of its own, that follows only when it is told to unless it is given something else. */
@@ -337,4 +339,26 @@ describe("a live replica that meets damage", () => {
     await db.sync();
     expect(problems).toHaveLength(1);
   });
+});
+
+test("a sum in the function of a transaction that cannot read what is stored rejects it, not committed", async () => {
+  await using setting = await live();
+  const { db: first, path } = setting;
+  await first.vacuum();
+  let fails = false;
+  const calls = changingFiles((file) => ({
+    read: (target, position) => {
+      if (fails) throw Object.assign(new Error("EIO: i/o error, read"), { code: "EIO" });
+      return file.read(target, position);
+    },
+  }));
+  await using db = await KV.open(createFsLedger(path, {}, calls), { autoSync: false, cacheBytesMax: 0 });
+  const summing = db.transaction((tx) => {
+    fails = true;
+    tx.sum(["a"], 1);
+  });
+  await expect(summing).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
+  fails = false;
+  await db.transaction((tx) => tx.sum(["a"], 1));
+  expect(await db.get(["a"])).toBe(2);
 });
