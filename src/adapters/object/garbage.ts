@@ -29,6 +29,11 @@ const RUN_GRACE_MS = 3_600_000;
 const STEPS_OF_GRACE = 8;
 /** A pass that came to nothing is not repeated sooner. */
 const PASS_MS = 60_000;
+/**
+ * Own runs remembered whose fate is not known. A replace names the root that it replaces: what was not put into the root while so many others were uploaded
+ * is kept by the other rules, as long as that root stands, and never will be afterwards.
+ */
+const UNSETTLED_MAX = 256;
 /** Pages of a list that one pass goes through. */
 const PAGES_MAX = 4;
 
@@ -40,8 +45,8 @@ const PAGES_MAX = 4;
  */
 export class Garbage {
   readonly #state: StateSite;
-  /** Runs that were uploaded here: an answer that was lost may still put them into the root. */
-  readonly #own = new Set<string>();
+  /** Runs that were uploaded here, and of which it is not known whether a replace is still going to put them into the root. */
+  readonly #unsettled = new Set<string>();
   /** This session writes down the state, and so it also tidies up. */
   #isCollector = false;
   /** The slot up to which the floor may be raised once it is old enough, where the store tells no time; and since when it is known here. */
@@ -63,9 +68,18 @@ export class Garbage {
 
   /** A run was uploaded here. */
   uploaded(random: string): void {
-    this.#own.add(random);
+    this.#unsettled.add(random);
+    for (const oldest of this.#unsettled) {
+      if (this.#unsettled.size <= UNSETTLED_MAX) break;
+      this.#unsettled.delete(oldest);
+    }
     if (!this.#isCollector) this.#passedAt = this.#monotonic;
     this.#isCollector = true;
+  }
+
+  /** The run was put into the root, or never will be: from now on it is garbage as soon as anybody else's would be. */
+  settled(random: string): void {
+    this.#unsettled.delete(random);
   }
 
   /** Runs were replaced by a merge of this session. */
@@ -254,7 +268,7 @@ export class Garbage {
     let waiting = 0;
     const garbage = listed.filter(({ key }) => {
       const run = parseRunKey(site.nonce, key);
-      if (run === undefined || this.#own.has(run.random)) return false;
+      if (run === undefined || this.#unsettled.has(run.random)) return false;
       if (root.runs.some(({ random }) => random === run.random)) return false;
       // What is of a later epoch is being merged.
       if (run.epoch > root.epoch) return false;

@@ -56,7 +56,7 @@ export class Publisher {
             checkpointHash: last.hash,
             tailHint: Math.max(root.tailHint, position),
           };
-    const published = await this.#put(seen, continued);
+    const published = await this.#put(run, seen, continued);
     return published && { seen: published, run, made: built.bytes };
   }
 
@@ -83,26 +83,35 @@ export class Publisher {
       if (root.epoch !== epoch || at < 0 || !isSame) return undefined;
       return { ...root, runs: root.runs.toSpliced(at, count, run), epoch: epoch + 1 };
     };
-    const published = await this.#put(seen, replaced);
+    const published = await this.#put(run, seen, replaced);
     if (published === undefined) return undefined;
     this.#garbage.merged();
     return { seen: published, run, made: built.bytes };
   }
 
-  /** Replaces the root by what `change` makes of it, as often as others change something that does not matter for it. */
-  async #put(seen: SeenRoot, change: (root: Root) => Root | undefined): Promise<SeenRoot | undefined> {
+  /**
+   * Replaces the root by what `change`, which puts a new run into it, makes of it, as often as others change something that does not matter for it. What it
+   * throws leaves open whether that is still going to happen.
+   */
+  async #put(
+    { random }: RootRun,
+    seen: SeenRoot,
+    change: (root: Root) => Root | undefined,
+  ): Promise<SeenRoot | undefined> {
+    let published: SeenRoot | undefined;
     let now = seen;
-    for (let tries = 0; tries < REPLACES_MAX; tries++) {
+    for (let tries = 0; published === undefined && tries < REPLACES_MAX; tries++) {
       const next = change(now.found.root);
-      if (next === undefined) return undefined;
+      if (next === undefined) break;
       const { status, seen: after } = await replaceRoot(this.#state, now, {
         ...next,
         ...(await this.#garbage.changes(now)),
       });
-      if (status === "replaced") return after;
+      if (status === "replaced") published = after;
       now = after;
     }
-    return undefined;
+    this.#garbage.settled(random);
+    return published;
   }
 
   async #upload(
