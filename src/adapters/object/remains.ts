@@ -16,12 +16,15 @@ export interface Remains {
 }
 
 /**
- * True if there is something of a ledger below the prefix, as far as may be listed. `isWhole`: and nothing is missing, by the names. Where all was deleted,
+ * True if there is something of a ledger below the prefix, as far as the credential may list. Throws what keeps the store from telling. `isWhole`: and nothing is missing, by the names. Where all was deleted,
  * authors who had not heard of it may have left slots and runs: with gaps, as a rule.
  */
 export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isWhole: boolean }): Promise<boolean> {
   const first = await store.list("", { limit: 1 });
-  if (first.status !== "listed" || first.objects.length === 0) return false;
+  if (first.status === "denied") return false;
+  // Not knowing is no reason to begin another ledger.
+  if (first.status !== "listed") throw first.error;
+  if (first.objects.length === 0) return false;
   const [newest] = await newestRemains(store);
   if (newest === undefined || !isWhole) return newest !== undefined;
   let end = 1;

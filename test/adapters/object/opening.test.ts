@@ -100,6 +100,17 @@ describe("opening", () => {
     expect(await failure(bucket.open({ store: refusing }))).toBe(code);
   });
 
+  test("creates nothing where the store does not tell whether something is left of a ledger without a root", async () => {
+    const bucket = new Bucket();
+    const a = await bucket.open();
+    await a.append(a.commit());
+    await bucket.store.delete(["root"]);
+    bucket.faulty.fate = ({ kind }) => (kind === "list" ? { fault: { kind: "overloaded" } } : undefined);
+    expect(await failure(bucket.open())).toBe("InputOutput");
+    bucket.faulty.fate = () => undefined;
+    expect(await failure(bucket.open())).toBe("LedgerDamaged");
+  });
+
   test("fails for a credential that may do nothing", async () => {
     const bucket = new Bucket();
     const shut = { ...bucket.counting, get: async () => denied };
