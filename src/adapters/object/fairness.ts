@@ -51,7 +51,12 @@ export class Fairness {
   seen(author: Uint8Array, ageMs = 0): void {
     if (ageMs > RIVALS_MS) return;
     const now = this.#environment.monotonic();
-    for (const [rival, at] of this.#rivals) if (now - at > RIVALS_MS) this.#rivals.delete(rival);
+    for (const [rival, at] of this.#rivals) {
+      if (now - at <= RIVALS_MS) continue;
+      this.#rivals.delete(rival);
+      // Who only reads, or has long written nothing, meets ever new authors.
+      this.#hadTurn.delete(rival);
+    }
     const rival = toHex(author);
     this.#rivals.set(rival, now);
     this.#slotAt = now;

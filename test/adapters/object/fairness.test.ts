@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { countingStore } from "../../../src/adapters/object/counting-store.ts";
 import { Fairness } from "../../../src/adapters/object/fairness.ts";
@@ -131,6 +133,26 @@ describe("a writer", () => {
     await time.until(new Promise<void>((resolve) => void time.setTimer(resolve, 30_000)));
     expect(fairness.isContended).toBe(true);
   });
+});
+
+test("who only reads keeps nothing of the authors that were there once", () => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
+  let now = 0;
+  const fairness = new Fairness(Object.assign(new SimulatedTime(), { monotonic: () => now }));
+  const author = new Uint8Array(12);
+  const view = new DataView(author.buffer);
+  const seeAuthors = (from: number, to: number): number => {
+    for (let i = from; i < to; i++) {
+      view.setUint32(0, i);
+      fairness.seen(author);
+      now += 1000;
+    }
+    collectGarbage();
+    return process.memoryUsage().heapUsed;
+  };
+  const before = seeAuthors(0, 1000);
+  expect(seeAuthors(1000, 200_000) - before).toBeLessThan(5_000_000);
 });
 
 test("a writer that many others are with gives up only after as many slots lost", () => {
