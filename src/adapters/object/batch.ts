@@ -45,6 +45,7 @@ export async function buildBatch(
   const author = commits[0].writer;
   const chosen = choose(commits, site.name);
   const parts: SlotCommit[] = [];
+  stager.begin();
   for (const { commit, stage } of chosen) {
     const holes: readonly Hole[] = stage.length === 0 ? [] : await stager.stage(commit, stage, slot);
     parts.push({ counter: commit.counter, timestamp: commit.timestamp, payload: commit.payload, holes });

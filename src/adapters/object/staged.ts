@@ -59,11 +59,19 @@ interface Upload {
  */
 export class Stager {
   readonly #site: Site;
-  /** Of commits that are not in the ledger yet. */
+  /** What the slot refers to that is being made, or was made last. */
   #uploads: Upload[] = [];
+  /** Likewise of the one before, as long as it is not in the ledger: as a rule this one is made of the same commits. */
+  #before: readonly Upload[] = [];
 
   constructor(site: Site) {
     this.#site = site;
+  }
+
+  /** A slot is made: what neither the last one nor this one refers to is let go, so that commits that fail leave nothing here. */
+  begin(): void {
+    this.#before = this.#uploads;
+    this.#uploads = [];
   }
 
   /**
@@ -83,16 +91,17 @@ export class Stager {
   /** The slot is in the ledger: what it refers to is nobody's upload any more. */
   settled(): void {
     this.#uploads = [];
+    this.#before = [];
   }
 
   async #staged(bytes: Uint8Array, slot: number): Promise<StagedName> {
-    const before = this.#uploads.find(
-      ({ staged, bytes: uploaded }) => slot <= staged.slot + STAGED_SLOTS_MAX && equalBytes(uploaded, bytes),
-    );
+    const isThat = ({ staged, bytes: uploaded }: Upload): boolean =>
+      slot <= staged.slot + STAGED_SLOTS_MAX && equalBytes(uploaded, bytes);
+    const before = this.#uploads.find(isThat);
     if (before !== undefined) return before.staged;
-    const staged = await this.#upload(bytes, slot);
-    this.#uploads = [...this.#uploads.filter((each) => slot <= each.staged.slot + STAGED_SLOTS_MAX), { bytes, staged }];
-    return staged;
+    const upload = this.#before.find(isThat) ?? { bytes, staged: await this.#upload(bytes, slot) };
+    this.#uploads.push(upload);
+    return upload.staged;
   }
 
   async #upload(bytes: Uint8Array, slot: number): Promise<StagedName> {

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { partsToStage } from "../../../src/adapters/object/staged.ts";
 import { ByteWriter, equalBytes } from "../../../src/core/bytes.ts";
 import { writeDelete, writeSet } from "../../../src/core/commit.ts";
+import { KVError } from "../../../src/core/errors.ts";
 import type { CommitRecord } from "../../../src/core/ledger.ts";
 import { encodeValue } from "../../../src/core/value.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
@@ -119,6 +120,30 @@ describe("large values", () => {
     expect(uploads(bucket)).toEqual([]);
     await b.follow();
     expect(equalBytes((await b.session.complete?.(b.commits[0])) ?? EMPTY, commit.payload)).toBe(true);
+  });
+
+  test("are let go with the commit that they belong to, when that has failed", async () => {
+    const bucket = new Bucket();
+    const a = await bucket.open();
+    const denied = { status: "denied" as const, error: new KVError("AccessDenied", "no"), time: undefined };
+    const create = bucket.counting.create.bind(bucket.counting);
+    let isDenied = true;
+    const b = await bucket.open({
+      store: {
+        ...bucket.counting,
+        create: async (key, bytes) => (isDenied && key.includes("/log/") ? denied : await create(key, bytes)),
+      },
+    });
+    const [first, second] = [setting(300 * KIB), setting(400 * KIB)].map((made) => commitOf(b, made));
+    for (const commit of [first, second]) expect(await failure(b.append(commit))).toBe("AccessDenied, not committed");
+    bucket.requests.length = 0;
+    expect(await failure(b.append(second))).toBe("AccessDenied, not committed");
+    expect(uploads(bucket)).toEqual([]);
+    isDenied = false;
+    await b.write(first);
+    expect(uploads(bucket)).toHaveLength(1);
+    await a.follow();
+    expect(equalBytes((await a.session.complete?.(a.commits[0])) ?? EMPTY, first.payload)).toBe(true);
   });
 
   test("are uploaded again for a slot more than 64 behind the one that they were meant for", async () => {
