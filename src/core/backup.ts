@@ -30,7 +30,8 @@ export async function runBackup(context: BackupContext): Promise<BackupResult> {
     throw new KVError("LedgerDamaged", `${ledger.name} is damaged: repair it first`, { ranges: damage });
   // Nothing is awaited between the two: the state is that at the position.
   const snapshot = engine.freeze();
-  const { position } = engine;
+  const { position, replica } = engine;
+  const entries = replica.keys;
   try {
     const { bytes } = await engine.session.backup(path, {
       position,
@@ -38,7 +39,7 @@ export async function runBackup(context: BackupContext): Promise<BackupResult> {
       progress,
       check,
       rest: (): MaybePromise<void> => (pacer.due() ? pacer.rest() : undefined),
-      writeRun: (write, extra) => writeSnapshotRun({ ...context, ...snapshot, write, extra }),
+      writeRun: (write, extra) => writeSnapshotRun({ ...context, ...snapshot, entries, write, extra }),
     });
     return { bytes, version: snapshot.version };
   } finally {

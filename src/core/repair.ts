@@ -133,6 +133,7 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
           ...context,
           rows: replica,
           source,
+          entries: replica.keys,
           version: replica.version,
           write,
           extra,

@@ -6,8 +6,12 @@ import { RowWalk } from "./row-walk.ts";
 import { fileRunBuilder } from "./file-run.ts";
 import type { Source } from "./source.ts";
 
-/** Rows handled between two looks at the clock. */
+/**
+ * Rows handled between two looks at the clock, and how much of a value counts as one more. Not the first ones: in a program that has written no run yet
+ * each of them takes as long as many do later.
+ */
 const SLICE_ROWS = 16;
+const ROW_BYTES = 4096;
 
 export interface SnapshotRunOptions {
   readonly environment: Environment;
@@ -15,6 +19,8 @@ export interface SnapshotRunOptions {
   /** The state that is written, in which nothing changes any more, and who knows its values. */
   readonly rows: Layer;
   readonly source: Source;
+  /** About how many rows there are. */
+  readonly entries: number;
   /** Version of the last commit that the state has seen. */
   readonly version: number;
   readonly extra: Uint8Array;
@@ -29,18 +35,22 @@ const UNREADABLE = Symbol("unreadable");
 
 /** Writes a whole state as one run, values and all, deleted keys left out: what a vacuumed ledger begins with. */
 export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ readonly checksum: number }> {
-  const { environment, pacer, rows, version, extra, write, check } = options;
-  const builder = fileRunBuilder({ crc32: environment.crc32, sink: write });
+  const { environment, pacer, rows, entries, version, extra, write, check } = options;
+  const builder = fileRunBuilder({ crc32: environment.crc32, sink: write, entries });
   const walk = new RowWalk(rows);
   let count = 0;
+  let unlooked = 0;
   for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
     const { key, row } = walk;
     if (!row.deleted) {
       const read = readBytes(options, row);
       const bytes = isPromise(read) ? await read : read;
       if (bytes !== UNREADABLE) builder.add(key, row, bytes);
+      unlooked += Math.floor(row.valueLength / ROW_BYTES);
     }
-    if (++count % SLICE_ROWS !== 0 || !pacer.dueInBackground()) continue;
+    if (++count > SLICE_ROWS && ++unlooked < SLICE_ROWS) continue;
+    unlooked = 0;
+    if (!pacer.dueInBackground()) continue;
     await pacer.restInBackground();
     check();
   }

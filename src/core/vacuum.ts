@@ -36,8 +36,9 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
   const { engine } = context;
   await engine.round({ verify: true });
   const purged = await purgeExpired(context);
-  // To begin takes a few milliseconds in a program that has not done it before.
+  // To begin takes a few milliseconds in a program that has not done it before: they count from here on, not from the first look at the clock.
   await context.pacer.rest();
+  context.pacer.dueInBackground();
   const bytesBefore = bytesOf(engine);
   const done = (author: boolean): VacuumResult => {
     const generation = engine.identity?.generation ?? 0;
@@ -57,8 +58,10 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
       {
         position: basis.position,
         reload: false,
-        writeRun: (write, extra) =>
-          writeSnapshotRun({ ...context, ...basis.snapshot, version: basis.snapshot.version, write, extra }),
+        writeRun: (write, extra) => {
+          const { snapshot, entries } = basis;
+          return writeSnapshotRun({ ...context, ...snapshot, entries, version: snapshot.version, write, extra });
+        },
         progress: context.progress,
         check: context.check,
       },
@@ -81,6 +84,8 @@ interface Basis {
   readonly nonce: string | undefined;
   readonly position: number;
   readonly snapshot: Pick<Snapshot, "rows" | "source" | "version">;
+  /** About how many there are in it. */
+  readonly entries: number;
   readonly release: () => void;
 }
 
@@ -114,6 +119,7 @@ async function snapshotBasis(context: VacuumContext): Promise<Basis> {
     nonce: session.identity?.nonce,
     position: past.position,
     snapshot: frozen,
+    entries: past.replica.keys,
     release: () => {
       frozen.release();
       past.retire();
@@ -159,7 +165,8 @@ function refuseDamage({ notices = [] }: ReadResult, { ledger }: VacuumContext): 
 function present(engine: Engine): Basis {
   // Nothing is awaited between the two: the state is that at the position.
   const snapshot = engine.freeze();
-  return { nonce: engine.identity?.nonce, position: engine.position, snapshot, release: () => snapshot.release() };
+  const { identity, position, replica } = engine;
+  return { nonce: identity?.nonce, position, snapshot, entries: replica.keys, release: () => snapshot.release() };
 }
 
 /** The version of the first commit to be kept; undefined if there is none. */
