@@ -131,6 +131,6 @@ export class CommitBuilder {
   /** Asked before anything is added, when its value has been encoded: a getter in that may have sent the commit, and what was sent does not change. */
   #refuseFinished(): void {
     if (!this.#finished) return;
-    throw new InvalidArgumentError("InvalidArgument", "This commit was sent already: begin another one");
+    throw new InvalidArgumentError("InvalidArgument", "This commit was sent or dropped: begin another one");
   }
 }

@@ -3,7 +3,7 @@ import type { Checkpointer } from "./checkpointer.ts";
 import type { FileWork } from "./file-work.ts";
 import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
-import type { AddressRange, KVError } from "./errors.ts";
+import { type AddressRange, KVError } from "./errors.ts";
 import { HeldRun, openRuns } from "./held-run.ts";
 import { openKeptOrLost } from "./lost-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
@@ -202,6 +202,7 @@ export class EngineState {
       source,
       takenAt: this.#options.environment.monotonic(),
       hold: () => {
+        if (holds === 0) throw new KVError("SnapshotExpired", "It was let go of");
         holds++;
         return once();
       },

@@ -285,6 +285,7 @@ export class CoreKV {
       const { state, builder } = this.#transactions.take();
       const engine = this.#lifecycle.engine();
       if (state.size > 0) return this.#sender.send(engine, builder);
+      builder.finish();
       return Promise.resolve({ version: state.snapshot?.version ?? engine.replica.version });
     } catch (error) {
       return Promise.reject(error);
@@ -293,7 +294,8 @@ export class CoreKV {
 
   /** Drops everything that the open transaction has staged. */
   async abortTransaction(): Promise<void> {
-    this.#transactions.take();
+    // Nothing is added to it any more, not by a getter that has called this either.
+    this.#transactions.take().builder.finish();
   }
 
   /**

@@ -16,6 +16,8 @@ export interface OpenTransaction {
   beginning: Promise<void> | undefined;
   /** What it has to see. */
   readonly after: PendingCommit | undefined;
+  /** Reads that belong to it and do not hold yet what they read from. */
+  readers: number;
 }
 
 export interface TransactionSlotParts {
@@ -25,6 +27,8 @@ export interface TransactionSlotParts {
   readonly freshness: Freshness;
   readonly sender: CommitSender;
 }
+
+const NOTHING = (): void => undefined;
 
 /** The one transaction that an instance may have open. */
 export class TransactionSlot {
@@ -52,7 +56,8 @@ export class TransactionSlot {
     const after = engine.queue.last;
     const wait = freshness.beforeRead(engine, after, false);
     const builder = sender.builder(engine);
-    const transaction: OpenTransaction = { state: new StagedState(builder), builder, beginning: undefined, after };
+    const state = new StagedState(builder);
+    const transaction: OpenTransaction = { state, builder, beginning: undefined, after, readers: 0 };
     // What is written from now on belongs to it, also while it waits for what was written before.
     this.#current = transaction;
     if (wait === undefined) return this.#see(transaction);
@@ -62,10 +67,15 @@ export class TransactionSlot {
 
   /** Resolves when it is known what the transaction sees; `undefined` if it is already. */
   whenBegun(transaction: OpenTransaction): Promise<void> | undefined {
+    let begun = transaction.beginning;
+    if (begun === undefined) return undefined;
     const waits = this.#parts.lifecycle.opened?.engine.waits;
-    if (waits === undefined || transaction.beginning === undefined) return transaction.beginning;
     // Where another request has begun it, whoever is first lets it see what it has to.
-    return waits.until(() => transaction.after?.done !== false).then(() => this.#see(transaction));
+    if (waits !== undefined)
+      begun = waits.until(() => transaction.after?.done !== false).then(() => this.#see(transaction));
+    // Who waits has by then taken hold of what it reads from, or read it.
+    void begun.then(NOTHING, NOTHING).then(this.keep(transaction));
+    return begun;
   }
 
   #see(transaction: OpenTransaction): void {
@@ -74,7 +84,16 @@ export class TransactionSlot {
     const snapshot = snapshots.take(lifecycle.engine());
     transaction.state.begin(snapshot, environment.now());
     transaction.beginning = undefined;
-    if (this.#current !== transaction) snapshots.release(snapshot);
+    this.release(transaction);
+  }
+
+  /** What the transaction sees stays until the returned function is called, once, also if it ends before. */
+  keep(transaction: OpenTransaction): () => void {
+    transaction.readers++;
+    return () => {
+      transaction.readers--;
+      this.release(transaction);
+    };
   }
 
   /** Ends the transaction, whatever is to become of it. */
@@ -94,7 +113,10 @@ export class TransactionSlot {
     return transaction;
   }
 
-  release({ state }: OpenTransaction): void {
-    if (state.snapshot !== undefined) this.#parts.snapshots.release(state.snapshot);
+  /** If it has ended, and nobody is about to read in it. */
+  release(transaction: OpenTransaction): void {
+    const { snapshot } = transaction.state;
+    if (snapshot !== undefined && transaction.readers === 0 && this.#current !== transaction)
+      this.#parts.snapshots.release(snapshot);
   }
 }

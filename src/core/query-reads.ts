@@ -14,10 +14,16 @@ import type { Snapshot } from "./source.ts";
 /** Reads of what a query matches: an iterator, and what is made of one whole listing. */
 
 export function iterate<T>(context: ReadContext, query: Query, options: ListOptions | undefined): EntryIterator<T> {
-  const open: OpenIterator = { iterator: undefined, snapshot: undefined };
+  const open = openIterator(context);
   const iterator = makeIterator<T>(context, query, parseListOptions("iterate", options), open);
   context.snapshots.watchIterator(iterator, open);
   return iterator;
+}
+
+/** What it walks over in a transaction stays until it has ended, also if the transaction ends before. */
+function openIterator({ transactions }: ReadContext): OpenIterator {
+  const { current } = transactions;
+  return { iterator: undefined, snapshot: undefined, letGo: current && transactions.keep(current) };
 }
 
 function makeIterator<T>(
@@ -44,14 +50,10 @@ function makeIterator<T>(
       open.snapshot = snapshot;
       const rows = staged?.freeze() ?? snapshot.rows;
       const now = staged?.now ?? environment.now();
-      const release = staged?.snapshot?.hold();
       return {
         listing: listRows(rows, compiled, { ...parsed, after: parsed.cursor, now }),
         source: staged ?? snapshot.source,
-        release: () => {
-          snapshots.release(snapshot);
-          release?.();
-        },
+        release: () => snapshots.release(snapshot),
       };
     },
     failed: (error) => expired(context, error),
@@ -62,7 +64,7 @@ function makeIterator<T>(
 export function listAll<T>(context: ReadContext, query: Query, options: ListOptions | undefined): Promise<Entry<T>[]> {
   return whole(context, () => {
     // Walked to its end here: nobody can drop it before.
-    const open: OpenIterator = { iterator: undefined, snapshot: undefined };
+    const open = openIterator(context);
     const iterator = makeIterator<T>(context, query, parseListOptions("listAll", options), open);
     open.iterator = { deref: () => iterator };
     return iterator.collect();

@@ -10,6 +10,8 @@ export interface OpenIterator {
   iterator: Reference<{ close(error: unknown): void }> | undefined;
   /** What it walks over, once it has begun. */
   snapshot: Snapshot | undefined;
+  /** Lets go of what the transaction sees that it belongs to. */
+  readonly letGo?: (() => void) | undefined;
 }
 
 /** The frozen versions of one instance that iterators and transactions hold, and the iterators, which may have to let go of them. */
@@ -41,7 +43,7 @@ export class Snapshots {
   }
 
   removeIterator(open: OpenIterator): void {
-    this.#iterators.delete(open);
+    if (this.#iterators.delete(open)) open.letGo?.();
   }
 
   /** What `iterator` holds is released when it is dropped, too. */
@@ -82,7 +84,7 @@ export class Snapshots {
 
   /** An iterator was dropped without having ended. */
   #letGo(open: OpenIterator): void {
-    this.#iterators.delete(open);
+    this.removeIterator(open);
     if (open.snapshot !== undefined) this.release(open.snapshot);
   }
 }

@@ -164,6 +164,7 @@ export class Transaction {
   /** What is read stays there until the read has ended, also if nobody waits for it and the transaction ends. An error rejects the transaction, unless its function catches it. */
   #reading<T>(read: () => MaybePromise<T>): MaybePromise<T> {
     try {
+      this.#open();
       const reading = read();
       if (!isPromise(reading)) return reading;
       const release = this.#state.snapshot?.hold();

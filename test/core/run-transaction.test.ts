@@ -76,6 +76,18 @@ describe("its end", () => {
     expect(await db.count([])).toBe(0);
   });
 
+  test("an iterator that goes on after it is refused: what it had begun to read from is let go of", async () => {
+    await using db = await KV.open(memoryLedger());
+    for (const key of ["a", "b", "c"]) await db.set([key], key);
+    const kept = await db.transaction(async (tx) => {
+      const iterator = tx.iterate([]);
+      await iterator.next();
+      return { iterator };
+    });
+    await db.set(["b"], "later");
+    await expect(kept.iterator.next()).rejects.toMatchObject({ code: "InvalidArgument" });
+  });
+
   test("what does not fit is a mismatch, at the call or at the commit, and is not tried again", async () => {
     await using pair = await openPair();
     const { db, other } = pair;

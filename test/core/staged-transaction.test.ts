@@ -184,9 +184,11 @@ describe("a begin that waits for earlier writes", () => {
   test("can be ended before it has begun", async () => {
     const { db, release, begun, earlier } = await waiting();
     await db.delete(["earlier"]);
+    const reads = [db.count([]), db.getMany([["old"]]), db.listKeys([])];
     const ended = db.endTransaction();
     release();
     await Promise.all([begun, earlier, ended]);
+    expect(await Promise.all(reads)).toMatchObject([1, [{ value: 1 }], [["old"]]]);
     expect(await db.listKeys([])).toEqual([["old"]]);
     expect(db.stats().snapshots.count).toBe(0);
     await db.close();
@@ -254,6 +256,55 @@ describe("what does not fit", () => {
     await expect(db.get(["a"], { consistency: "weak" as never })).rejects.toMatchObject({ code: "InvalidOption" });
     expect(await db.count([])).toBe(0);
     await db.abortTransaction();
+  });
+});
+
+test.each(["endTransaction", "abortTransaction"] as const)(
+  "a set whose value calls %s in a getter, before anything is staged, is refused and not lost in silence",
+  async (end) => {
+    await using db = await KV.open(memoryLedger());
+    await db.beginTransaction();
+    let ended: Promise<unknown> | undefined;
+    const value = {
+      get a(): number {
+        ended = db[end]();
+        return 1;
+      },
+    };
+    await expect(db.set(["a"], value)).rejects.toMatchObject({ code: "InvalidArgument", outcome: "not committed" });
+    await ended;
+    expect(await db.has(["a"])).toBe(false);
+    await db.set(["a"], 2);
+    expect(await db.get(["a"])).toBe(2);
+  },
+);
+
+describe("what was called while it was open", () => {
+  test("sees what it saw, also where it is walked through only after its end", async () => {
+    await using db = await KV.open(memoryLedger());
+    for (const key of ["a", "b", "c"]) await db.set([key], key);
+    await db.beginTransaction();
+    await db.set(["d"], "staged");
+    const iterator = db.iterate([]);
+    const unused = db.iterate([]);
+    const closed = db.iterate([]);
+    await db.endTransaction();
+    await db.set(["b"], "later");
+    await db.delete(["c"]);
+    await db.set(["d"], "later");
+    const found: unknown[] = [];
+    for await (const { key, value } of iterator) found.push([key[0], value]);
+    expect(found).toEqual([
+      ["a", "a"],
+      ["b", "b"],
+      ["c", "c"],
+      ["d", "staged"],
+    ]);
+    expect(db.stats().snapshots.count).toBe(1);
+    await unused.return();
+    expect(db.stats().snapshots.count).toBe(1);
+    await closed.return();
+    expect(db.stats().snapshots.count).toBe(0);
   });
 });
 
