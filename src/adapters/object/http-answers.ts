@@ -34,7 +34,14 @@ export interface Asked {
 }
 
 /** Error codes (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html) that say more than the status that they come with. */
-const STALE_CREDENTIAL = new Set(["ExpiredToken", "InvalidToken", "TokenRefreshRequired", "ExpiredRequest"]);
+const CREDENTIAL = new Set([
+  "ExpiredToken",
+  "InvalidToken",
+  "TokenRefreshRequired",
+  "ExpiredRequest",
+  // versitygw's 404 for an access key that it does not know.
+  "XAdminUserNotFound",
+]);
 const WRONG_PLACE = new Set([
   "AuthorizationHeaderMalformed",
   "IllegalLocationConstraintException",
@@ -57,7 +64,7 @@ export function replaceAnswer(outcome: HttpOutcome, asked: Asked): ReplaceAnswer
   if (isSuccess(outcome)) return { status: "replaced", etag: outcome.header("etag"), time };
   if (outcome.status === 412) return { status: "changed", time };
   // Of an object that is not there, some say that it is not found, others that the condition does not hold.
-  if (outcome.status === 404 && outcome.code !== "NoSuchBucket") return { status: "changed", time };
+  if (isAbsent(outcome)) return { status: "changed", time };
   return writeFailure(outcome, asked);
 }
 
@@ -70,7 +77,7 @@ export function getAnswer(
   const time = timeOf(outcome, asked);
   const cached = refusedIfCached(outcome, asked);
   if (cached !== undefined) return cached;
-  if (outcome.status === 404 && outcome.code !== "NoSuchBucket") return { status: "absent", time };
+  if (isAbsent(outcome)) return { status: "absent", time };
   if (outcome.status === 416 && range !== undefined) return { status: "beyond", time };
   if (!isSuccess(outcome) || bytes === undefined) return readFailure(outcome, asked);
 
@@ -107,7 +114,7 @@ export function listAnswer(
 }
 
 export function deleteAnswer(outcome: HttpOutcome, asked: Asked): DeleteAnswer {
-  if (isSuccess(outcome) || (outcome.status === 404 && outcome.code !== "NoSuchBucket")) {
+  if (isSuccess(outcome) || isAbsent(outcome)) {
     return { status: "deleted", time: timeOf(outcome, asked) };
   }
   return readFailure(outcome, asked);
@@ -115,6 +122,14 @@ export function deleteAnswer(outcome: HttpOutcome, asked: Asked): DeleteAnswer {
 
 function isSuccess({ status, cause }: HttpOutcome): boolean {
   return status !== undefined && status >= 200 && status < 300 && cause === undefined;
+}
+
+/**
+ * The store itself says that there is no such object. A bare 404 comes from whatever stands in between as well, while it does not find the store: taken for
+ * an answer, it would be the end of the ledger, or a ledger that is not there.
+ */
+function isAbsent({ status, code }: HttpOutcome): boolean {
+  return status === 404 && code === "NoSuchKey";
 }
 
 function writeFailure(
@@ -141,6 +156,9 @@ function readFailure(outcome: HttpOutcome, asked: Asked): Unavailable | Denied |
   if (status === 501) return refusedForGood(outcome, asked);
   if (status === undefined || status < 300 || status >= 500) return unavailable(outcome, asked);
   if (status === 408 || status === 409 || status === 429) return unavailable(outcome, asked);
+  if (status === 404 && code !== "NoSuchBucket" && !CREDENTIAL.has(code)) {
+    return unavailable(outcome, asked, "a 404 that does not say NoSuchKey is no answer of S3");
+  }
   return denied(outcome, asked) ?? refusedForGood(outcome, asked);
 }
 
@@ -154,7 +172,7 @@ function unavailable(outcome: HttpOutcome, asked: Asked, why?: string): Unavaila
 
 function denied(outcome: HttpOutcome, asked: Asked): Denied | undefined {
   const { status, code } = outcome;
-  const isDenied = status === 401 || status === 403 || STALE_CREDENTIAL.has(code);
+  const isDenied = status === 401 || status === 403 || CREDENTIAL.has(code);
   if (!isDenied || WRONG_PLACE.has(code)) return undefined;
   return {
     status: "denied",
@@ -165,6 +183,7 @@ function denied(outcome: HttpOutcome, asked: Asked): Denied | undefined {
 
 const DENIALS: Readonly<Record<string, string>> = {
   InvalidAccessKeyId: "it does not know the access key",
+  XAdminUserNotFound: "it does not know the access key",
   SignatureDoesNotMatch: "the secret key is not the one of the access key",
   RequestTimeTooSkewed: "the clock of this machine is wrong",
   ExpiredToken: "the credential has expired",

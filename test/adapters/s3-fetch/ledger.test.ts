@@ -1,5 +1,7 @@
-import { afterAll, describe, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { s3FetchLedger } from "../../../src/adapters/s3-fetch/index.ts";
+import { s3Ledger } from "../../../src/adapters/s3/index.ts";
+import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { ledgerConformance } from "../../../src/testing/index.ts";
 import { freshPrefix, s3Server } from "../../support/s3-server.ts";
@@ -22,3 +24,29 @@ describe(`the ledger of s3FetchLedger, on ${server.name}`, () => {
     },
   });
 });
+
+// gofakes3 lets everybody in.
+test.skipIf(server.name === "gofakes3")(
+  "a credential that is known no more is told of, and makes no empty database and no end of one",
+  async () => {
+    const { bucket, endpoint, region, tellsTime } = server;
+    const known = { bucket, prefix: freshPrefix(), endpoint, region, tellsTime };
+    let credentials = server.credentials;
+    await using db = await KV.open(s3FetchLedger({ ...known, credentials: () => credentials }), { autoSync: false });
+    await db.set(["a"], 1);
+
+    credentials = { accessKeyId: "nobody", secretAccessKey: "nothing" };
+    const denied = { code: "AccessDenied" };
+    await expect(db.sync()).rejects.toMatchObject(denied);
+    await expect(db.get(["a"], { consistency: "strong" })).rejects.toMatchObject(denied);
+    await expect(db.set(["a"], 2)).rejects.toMatchObject({ ...denied, outcome: "not committed" });
+    for (const ledger of [s3FetchLedger({ ...known, credentials }), s3Ledger({ ...known, credentials })]) {
+      await expect(KV.open(ledger)).rejects.toMatchObject(denied);
+      await expect(KV.open(ledger, { readOnly: true })).rejects.toMatchObject(denied);
+    }
+
+    ({ credentials } = server);
+    await db.sync();
+    expect(await db.get(["a"])).toBe(1);
+  },
+);

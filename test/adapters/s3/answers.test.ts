@@ -57,6 +57,8 @@ describe.each(Object.keys(clients))("%s", (name) => {
       [401, "Unauthorized", "denied", "AccessDenied"],
       [400, "ExpiredToken", "denied", "AccessDenied"],
       [404, "NoSuchBucket", "refused", "LedgerMissing"],
+      [404, "", "refused", "InputOutput"],
+      [404, "XAdminUserNotFound", "denied", "AccessDenied"],
       [301, "PermanentRedirect", "refused", "InvalidOption"],
       [400, "AuthorizationHeaderMalformed", "refused", "InvalidOption"],
       [400, "InvalidBucketName", "refused", "InvalidOption"],
@@ -78,6 +80,8 @@ describe.each(Object.keys(clients))("%s", (name) => {
       [412, "PreconditionFailed", "changed"],
       [404, "NoSuchKey", "changed"],
       [404, "NoSuchBucket", "refused"],
+      [404, "", "refused"],
+      [404, "XAdminUserNotFound", "denied"],
       [409, "ConditionalRequestConflict", "conflict"],
       [500, "InternalError", "ambiguous"],
       [403, "AccessDenied", "denied"],
@@ -91,8 +95,10 @@ describe.each(Object.keys(clients))("%s", (name) => {
 
   describe("reads and deletes", () => {
     test.each([
-      [404, "NoSuchKey", "absent", "refused", "deleted"],
-      [404, "", "absent", "refused", "deleted"],
+      [404, "NoSuchKey", "absent", "unavailable", "deleted"],
+      [404, "", "unavailable", "unavailable", "unavailable"],
+      [404, "SomethingElse", "unavailable", "unavailable", "unavailable"],
+      [404, "XAdminUserNotFound", "denied", "denied", "denied"],
       [404, "NoSuchBucket", "refused", "refused", "refused"],
       [403, "AccessDenied", "denied", "denied", "denied"],
       [403, "RequestTimeTooSkewed", "unavailable", "unavailable", "unavailable"],
