@@ -14,8 +14,7 @@ export async function main(words: readonly string[], terminal: Terminal): Promis
     if (name === undefined) return await session(file, terminal);
     const command = commandOf(name);
     checkNumber(name, rest);
-    await withDatabase(file, command.needs, terminal, (db) => command.run(db, rest, terminal));
-    return 0;
+    return await withDatabase(file, command.needs, terminal, (db) => command.run(db, rest, terminal));
   } catch (error) {
     terminal.complain(told(error));
     return error instanceof UsageError ? 2 : 1;
@@ -25,7 +24,7 @@ export async function main(words: readonly string[], terminal: Terminal): Promis
 /** A line that goes wrong is complained of, and the next one is read. */
 async function session(file: string, terminal: Terminal): Promise<number> {
   let failed = 0;
-  await withDatabase(file, "write", terminal, async (db) => {
+  const damaged = await withDatabase(file, "write", terminal, async (db) => {
     for await (const line of terminal.lines()) {
       try {
         const [name, rest = ""] = wordsOf(line, 2);
@@ -38,7 +37,7 @@ async function session(file: string, terminal: Terminal): Promise<number> {
       }
     }
   });
-  return failed;
+  return Math.max(failed, damaged);
 }
 
 async function typed(db: KV, name: string, rest: string, terminal: Terminal): Promise<void> {
@@ -50,12 +49,13 @@ async function typed(db: KV, name: string, rest: string, terminal: Terminal): Pr
   await command.run(db, words, terminal);
 }
 
+/** Resolves with the exit code: what a damaged file gives is not all that there was. */
 async function withDatabase(
   file: string,
   needs: Command["needs"],
   { complain }: Terminal,
   work: (db: KV) => Promise<void>,
-): Promise<void> {
+): Promise<number> {
   await using db = new KV();
   db.on("error", (error) => complain(told(error)));
   const options = { readOnly: needs === "read", createIfMissing: needs === "create" };
@@ -63,11 +63,12 @@ async function withDatabase(
     await db.open(file, options);
   } catch (error) {
     // Of a file whose header is damaged there is nothing that could be opened before.
-    if (needs !== "repair" || codeOf(error) !== "LedgerDamaged") throw error;
+    if (needs !== "repair" || !["LedgerDamaged", "NotALedger"].includes(codeOf(error) ?? "")) throw error;
     await db.open(file, { ...options, repair: true });
     complain(`${told(error)}: that was done, what is whole is kept, and the original lies beside it`);
   }
   await work(db);
+  return db.stats().damage.length > 0 ? 1 : 0;
 }
 
 function commandOf(name: string): Command {

@@ -174,8 +174,29 @@ describe("commands", () => {
     const bytes = readFileSync(file);
     bytes[bytes.length - 150 - 100] ^= 1;
     writeFileSync(file, bytes);
-    expect((await tell([file, "repair"])).printed).toContain("could not be kept");
-    expect((await tell([file, "count"])).shown).toEqual([[2]]);
+    // What a damaged file gives is not all that there was.
+    for (const command of [["list"], ["keys"], ["count"], ["scan"], ["stats"], ["get", "a"]])
+      expect(await tell([file, ...command])).toMatchObject({
+        code: 1,
+        complaints: [expect.stringContaining("LedgerDamaged")],
+      });
+    expect(await tell([file], ["count"])).toMatchObject({ code: 1, shown: [[2]] });
+    const { code, printed } = await tell([file, "repair"]);
+    expect([code, printed]).toEqual([0, expect.stringContaining("could not be kept")]);
+    expect(await tell([file, "count"])).toMatchObject({ code: 0, shown: [[2]] });
+  });
+
+  test("repair makes a file of zeros a database, and no other file that is none", async () => {
+    using folder = temporaryFolder();
+    const file = folder.file("a.db");
+    writeFileSync(file, new Uint8Array(100));
+    expect((await tell([file, "count"])).code).toBe(1);
+    expect((await tell([file, "repair"])).code).toBe(0);
+    expect(await tell([file, "count"])).toMatchObject({ code: 0, shown: [[0]] });
+    const text = folder.file("a.txt");
+    writeFileSync(text, "Dear diary");
+    expect((await tell([text, "repair"])).code).toBe(1);
+    expect(readFileSync(text, "utf8")).toBe("Dear diary");
   });
 
   test("repair opens a file of which not even the header is whole", async () => {

@@ -37,6 +37,8 @@ export type Beginning =
   | { readonly is: "blank" }
   /** Begins as a ledger does, and no header in it is whole. */
   | { readonly is: "damaged" }
+  /** Nothing but zeros, or zeros in front of frames: what a power failure may leave of a ledger that was about to be made, or anybody's file. */
+  | { readonly is: "zeroed" }
   | { readonly is: "foreign"; readonly beginning: Uint8Array };
 
 /**
@@ -73,9 +75,11 @@ export function readBeginning(file: ReadableFile, name: string, crc32: Environme
     };
   }
   if (bytes.length < SEARCH_BYTES && holdsOnlyHeaderStumps(bytes, crc32, true)) return { is: "blank" };
-  return agreesWithMarker(bytes, bytes.length)
-    ? { is: "damaged" }
-    : { is: "foreign", beginning: bytes.subarray(0, 64) };
+  if (agreesWithMarker(bytes, bytes.length)) return { is: "damaged" };
+  const marker = indexOfMarker(bytes, 0);
+  const isSeen = marker >= 0 || bytes.length < SEARCH_BYTES;
+  if (isSeen && contentBytes(marker < 0 ? bytes : bytes.subarray(0, marker)) === 0) return { is: "zeroed" };
+  return { is: "foreign", beginning: bytes.subarray(0, 64) };
 }
 
 function headerFrame(

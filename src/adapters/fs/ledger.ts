@@ -84,7 +84,8 @@ async function openFile(
     const named = [...made.map((each) => calls.resolve(each).directory), real.directory];
     let restored: Restored | undefined;
     if (options.repair === true && !options.readOnly && calls.replacing !== undefined) {
-      if (readBeginning(file, path, options.environment.crc32).is === "damaged") {
+      const { is } = readBeginning(file, path, options.environment.crc32);
+      if (is === "damaged" || is === "zeroed") {
         const { environment } = options;
         const host = { calls, replacing: calls.replacing, environment, file, ...real, realPath: real.path };
         restored = await restoreHeader(host);
@@ -153,9 +154,12 @@ async function beginningOf(
     );
   throw new KVError(
     "NotALedger",
-    `${path} is not a foliokv ledger: ${guess(beginning.beginning)}; nothing was written to it`,
+    `${path} is not a foliokv ledger: ${beginning.is === "zeroed" ? ZEROED : guess(beginning.beginning)}; nothing was written to it`,
   );
 }
+
+const ZEROED =
+  "it begins with zeros, which a power failure may have left of a ledger that was about to be made; open it with repair to make it anew";
 
 /** What a file seems to be, for the message. */
 function guess(beginning: Uint8Array): string {

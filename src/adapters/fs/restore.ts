@@ -20,7 +20,7 @@ import { identityInIndex } from "./side-index.ts";
 
 /**
  * A ledger of which both copies of the header are damaged is given one again, so that it can be opened, and whatever else is damaged be
- * repaired. docs/decisions/0022 tells what it is made from.
+ * repaired. docs/decisions/0029 tells what it is made from, 0049 when nothing but zeros is left.
  */
 
 /** Where a generation's frames, or its snapshot run, begin: behind both copies of the header. */
