@@ -81,7 +81,7 @@ class KeyListing implements Listing {
       this.#goal = undefined;
       const key = cursor.key;
       if (this.#upper !== undefined && key >= this.#upper) return false;
-      const target = this.#query.singlePrefix === undefined ? this.#query.seekForward(key) : true;
+      const target = this.#query.isInterval || this.#query.seekForward(key);
       if (target === undefined) return false;
       const row = target === true ? live(cursor.value, this.#now) : undefined;
       this.#moved = false;
@@ -107,7 +107,7 @@ class KeyListing implements Listing {
       this.#started = true;
       const key = cursor.key;
       if (key < this.#lower) return false;
-      const target = this.#query.singlePrefix === undefined ? this.#query.seekBackward(key) : true;
+      const target = this.#query.isInterval || this.#query.seekBackward(key);
       if (target === undefined) return false;
       const row = target === true ? live(cursor.value, this.#now) : undefined;
       this.#moved = false;

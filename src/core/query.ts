@@ -20,8 +20,8 @@ export interface CompiledQuery {
   readonly lower: EncodedKey;
   /** No match is at or above; undefined: there is no bound. */
   readonly upper: EncodedKey | undefined;
-  /** Set if everything between the bounds matches. */
-  readonly singlePrefix: EncodedKey | undefined;
+  /** True if everything between the bounds matches. */
+  readonly isInterval: boolean;
   matches(key: EncodedKey): boolean;
   /** True if `key` matches; else the smallest key above it from which matches may come; undefined if none can. */
   seekForward(key: EncodedKey): true | EncodedKey | undefined;
@@ -117,16 +117,15 @@ function beginsWith(key: EncodedKey, prefix: EncodedKey): boolean {
 class PrefixQuery implements CompiledQuery {
   readonly lower: EncodedKey;
   readonly upper: EncodedKey | undefined;
-  readonly singlePrefix: EncodedKey;
+  readonly isInterval = true;
 
   constructor(prefix: EncodedKey) {
     this.lower = prefix;
     this.upper = prefix === "" ? undefined : prefix + BEYOND;
-    this.singlePrefix = prefix;
   }
 
   matches(key: EncodedKey): boolean {
-    return beginsWith(key, this.singlePrefix);
+    return beginsWith(key, this.lower);
   }
 
   seekForward(key: EncodedKey): true | EncodedKey | undefined {
@@ -146,14 +145,15 @@ class RangeQuery implements CompiledQuery {
   readonly #ranges: readonly PartRange[];
   readonly lower: EncodedKey;
   readonly upper: EncodedKey;
-  readonly singlePrefix: EncodedKey | undefined;
+  readonly isInterval: boolean;
 
   constructor(prefix: EncodedKey, ranges: readonly PartRange[]) {
     this.#prefix = prefix;
     this.#ranges = ranges;
     this.lower = prefix + ranges[0].from;
     this.upper = prefix + ranges[0].to;
-    this.singlePrefix = undefined;
+    // No part is the beginning of another: where keys differ from a bound, their parts do.
+    this.isInterval = ranges.length === 1;
   }
 
   matches(key: EncodedKey): boolean {
