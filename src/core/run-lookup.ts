@@ -23,6 +23,9 @@ const HASH_BITS = 16;
 /** Of a page, in the directory. */
 const FIRST_BYTES = 4;
 
+/** Of a page that was not looked at yet. */
+const UNKNOWN = 0xff;
+
 /** More equal hashes than that are left to the index. */
 export const CANDIDATES_MAX = 8;
 
@@ -133,6 +136,8 @@ export class Lookup {
   readonly #firstPage: number;
   readonly #pageBytes: number;
   readonly #firsts: Uint32Array;
+  /** By how much the hashes of each page are shifted, of those that were looked at. */
+  readonly #shifts: Uint8Array;
   /** What `find` has found. */
   readonly candidates: Float64Array = new Float64Array(CANDIDATES_MAX);
 
@@ -150,6 +155,7 @@ export class Lookup {
       throw new MalformedBytes("a directory of another length than it says");
     this.#firsts = new Uint32Array(pages);
     for (let i = 0; i < pages; i++) this.#firsts[i] = reader.u32();
+    this.#shifts = new Uint8Array(pages).fill(UNKNOWN);
   }
 
   get pages(): number {
@@ -183,21 +189,26 @@ export class Lookup {
     return found;
   }
 
+  /**
+   * Of the page, as a rule only the place where the hash stands is looked at, and its location: each other place would be one more that is in no
+   * cache of the processor.
+   */
   #findInPage(number: number, hash: number, before: number): number {
     const page = this.#loadPage(number);
     const from = PIECE_HEAD_BYTES + PAGE_HEAD_BYTES;
-    const first = readU32(page, PIECE_HEAD_BYTES);
-    const shift = page[PIECE_HEAD_BYTES + 4];
-    const count = page[PIECE_HEAD_BYTES + 5] | (page[PIECE_HEAD_BYTES + 6] << 8);
-    const last = from + (count - 1) * 2;
-    const wanted = (hash - first) >>> shift;
-    const highest = page[last] | (page[last + 1] << 8);
-    if (hash < first || wanted > highest) return before;
-    let at = from + Math.floor((wanted / (highest + 1)) * count) * 2;
-    while (at > from && (page[at - 2] | (page[at - 1] << 8)) >= wanted) at -= 2;
-    while ((page[at] | (page[at + 1] << 8)) < wanted) at += 2;
+    const firsts = this.#firsts;
+    const first = firsts[number];
+    const isLast = number + 1 === firsts.length;
+    const count = isLast ? this.#entries - number * this.#perPage : this.#perPage;
+    if (this.#shifts[number] === UNKNOWN) this.#shifts[number] = page[PIECE_HEAD_BYTES + FIRST_BYTES];
+    const wanted = (hash - first) >>> this.#shifts[number];
+    const last = from + (count - 1) * HASH_BYTES;
+    const part = (hash - first) / ((isLast ? 2 ** 32 : firsts[number + 1] + 1) - first);
+    let at = from + Math.min(Math.floor(part * count), count - 1) * HASH_BYTES;
+    while (at > from && (page[at - 2] | (page[at - 1] << 8)) >= wanted) at -= HASH_BYTES;
+    while (at <= last && (page[at] | (page[at + 1] << 8)) < wanted) at += HASH_BYTES;
     let found = before;
-    for (; at <= last && (page[at] | (page[at + 1] << 8)) === wanted; at += 2) {
+    for (; at <= last && (page[at] | (page[at + 1] << 8)) === wanted; at += HASH_BYTES) {
       if (found === CANDIDATES_MAX) return -1;
       this.candidates[found++] = this.#location(page, from + count * HASH_BYTES, (at - from) >>> 1);
     }

@@ -12,8 +12,9 @@ let at = 0;
 let end = 0;
 /** All bytes as characters, if somebody has asked for that already. */
 let characters: string | undefined;
+const NO_NODES: readonly unknown[] = [];
 /** The table of a graph while one is read. */
-let nodes: unknown[] = [];
+let nodes = NO_NODES;
 /** How a graph begins: our tag, an array of three, the number of the form. */
 const GRAPH = Uint8Array.of(0xd9, Tag.form >> 8, Tag.form & 0xff, 0x83, Form.graph);
 /** A byte order mark. */
@@ -32,7 +33,7 @@ export function decode(source: Uint8Array, from: number, to: number, names: read
   at = from;
   end = to;
   characters = undefined;
-  nodes = [];
+  nodes = NO_NODES;
   const value = names !== undefined ? readValues(names) : isNext(GRAPH) ? readGraph() : read();
   // Nothing else looks whether a number, or a part of one, lies behind the end.
   if (at !== to) throw malformed();
@@ -368,7 +369,7 @@ function readGraph(): unknown {
   const root = read();
   if (at !== tableAt) throw malformed();
   at = starts[length];
-  nodes = [];
+  nodes = NO_NODES;
   return root;
 }
 
