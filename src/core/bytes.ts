@@ -347,19 +347,45 @@ export class ByteReader {
 
 /** Some engines limit the number of arguments of one call. */
 const ARGUMENTS_MAX = 4096;
-/** Up to so many characters are put together in groups: quicker than a call with an array. */
-const GROUPED_MAX = 24;
-const character = String.fromCharCode;
+/**
+ * Makes short strings of one piece from codes of characters. One that is put together from several is cheap to make, but is made one piece when
+ * somebody compares it, which costs several times as much.
+ */
+export class TextMaker {
+  /** Up to so many characters it is quicker than anything else. */
+  static readonly lengthMax = 48;
+  /** Those of the next string, without holes: written in their order. */
+  readonly codes: number[] = [];
+  #prefix = "";
+
+  /** Begins a string with these characters, as the one before has begun as a rule. Returns how many they are. */
+  begin(prefix: string): number {
+    const { length } = prefix;
+    if (prefix !== this.#prefix) {
+      this.#prefix = prefix;
+      for (let i = 0; i < length; i++) this.codes[i] = prefix.charCodeAt(i);
+    }
+    return length;
+  }
+
+  /** The first `length` characters. */
+  end(length: number): string {
+    const { codes } = this;
+    while (codes.length > length) codes.pop();
+    return String.fromCharCode.apply(null, codes);
+  }
+}
+
+const maker = new TextMaker();
 
 /** Each byte as a character. */
 export function toBinaryString(bytes: Uint8Array, from = 0, to: number = bytes.length): string {
-  let text = "";
-  if (to - from <= GROUPED_MAX) {
-    let at = from;
-    for (; at + 4 <= to; at += 4) text += character(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
-    for (; at < to; at++) text += character(bytes[at]);
-    return text;
+  if (to - from <= TextMaker.lengthMax) {
+    const { codes } = maker;
+    for (let i = from; i < to; i++) codes[i - from] = bytes[i];
+    return maker.end(to - from);
   }
+  let text = "";
   for (let at = from; at < to; at += ARGUMENTS_MAX) {
     text += String.fromCharCode.apply(
       null,

@@ -1,4 +1,4 @@
-import { fromBinaryString, MalformedBytes, toBinaryString } from "./bytes.ts";
+import { fromBinaryString, MalformedBytes, TextMaker, toBinaryString } from "./bytes.ts";
 import { InvalidArgumentError } from "./errors.ts";
 import { show } from "./show.ts";
 
@@ -25,6 +25,8 @@ const Tag = { bytes: 1, string: 2, number: 3, bigint: 4, false: 5, true: 6 } as 
 /** The end of bytes and strings. A zero byte inside them is followed by `\xff`. */
 const END = "\0";
 const ESCAPED_ZERO = "\0\xff";
+/** Keys that come one after the other begin alike as a rule. */
+const maker = new TextMaker();
 
 export function encodeKey(key: Key): EncodedKey {
   if (!Array.isArray(key))
@@ -34,7 +36,7 @@ export function encodeKey(key: Key): EncodedKey {
   for (let i = 0; i < key.length; i++) {
     try {
       const part = key[i] as KeyPart;
-      encoded += i === 0 && typeof part === "string" ? encodeFirst(part) : encodePart(part);
+      encoded = i === 0 && typeof part === "string" ? encodeFirst(part) : encodePart(part, encoded);
     } catch (error) {
       if (!(error instanceof InvalidArgumentError)) throw error;
       throw new InvalidArgumentError("InvalidKey", `Part ${i} of the key: ${error.message}`);
@@ -61,12 +63,12 @@ function encodeFirst(part: string): string {
   return recentEncoded;
 }
 
-/** Encodes one part. Throws `InvalidKey` for what cannot be one. */
-export function encodePart(part: KeyPart): string {
-  if (typeof part === "string") return `\x02${escapeZeros(utf8(part))}${END}`;
-  if (typeof part === "number") return encodeNumber(part);
-  if (typeof part === "boolean") return part ? "\x06" : "\x05";
-  if (typeof part === "bigint") return `\x04${encodeBigint(part)}`;
+/** Encodes one part, behind what is encoded `before` it. Throws `InvalidKey` for what cannot be one. */
+export function encodePart(part: KeyPart, before = ""): string {
+  if (typeof part === "string") return encodeString(part, before);
+  if (typeof part === "number") return encodeNumber(part, before);
+  if (typeof part === "boolean") return before + (part ? "\x06" : "\x05");
+  if (typeof part === "bigint") return `${before}\x04${encodeBigint(part)}`;
   if (part instanceof Uint8Array) {
     if (part.length > keyBytesMax)
       throw new InvalidArgumentError(
@@ -74,7 +76,7 @@ export function encodePart(part: KeyPart): string {
         `${part.length} bytes are too long: a key has at most ${keyBytesMax}, encoded`,
       );
     if (part.length === 0) refuseDetached(part);
-    return `\x01${escapeZeros(toBinaryString(part))}${END}`;
+    return `${before}\x01${escapeZeros(toBinaryString(part))}${END}`;
   }
   throw new InvalidArgumentError(
     "InvalidKey",
@@ -137,7 +139,7 @@ export function partEnd(encoded: EncodedKey, offset: number): number {
   const tag = encoded.charCodeAt(offset);
   let end: number;
   if (tag === Tag.string || tag === Tag.bytes) end = terminatorAfter(encoded, offset + 1) + 1;
-  else if (tag === Tag.number) end = offset + 9;
+  else if (tag === Tag.number) end = offset + NUMBER_BYTES;
   else if (tag === Tag.bigint) end = offset + 3 + bigintLength(encoded, offset + 1);
   else if (tag === Tag.false || tag === Tag.true) end = offset + 1;
   else throw new MalformedBytes(`a key part of unknown type ${tag}`);
@@ -167,6 +169,20 @@ const escapeZeros = (text: string): string => (text.includes(END) ? text.replace
 const unescapeZeros = (text: string): string => (text.includes(END) ? text.replaceAll(ESCAPED_ZERO, END) : text);
 
 // --- strings ---------------------------------------------------------------------------------------------------------
+
+function encodeString(part: string, before: string): string {
+  const { length } = part;
+  if (before.length + length + 2 <= TextMaker.lengthMax) {
+    const { codes } = maker;
+    let at = maker.begin(before);
+    codes[at++] = Tag.string;
+    let code = 1;
+    for (let i = 0; i < length && code !== 0 && code < 0x80; i++) codes[at++] = code = part.charCodeAt(i);
+    codes[at++] = 0;
+    if (code !== 0 && code < 0x80) return maker.end(at);
+  }
+  return `${before}\x02${escapeZeros(utf8(part))}${END}`;
+}
 
 /** UTF-8 as a binary string. ASCII, which is its own, is found by looking once. */
 function utf8(text: string): string {
@@ -227,25 +243,28 @@ function wordAt(encoded: string, at: number): number {
   );
 }
 
+const NUMBER_BYTES = 9;
+
 /** The tag, and IEEE 754 big-endian; the sign bit flipped, all bits of negative numbers: byte order is numeric order. */
-function encodeNumber(value: number): string {
+function encodeNumber(value: number, before: string): string {
   if (value !== value) throw new InvalidArgumentError("InvalidKey", "NaN cannot be a key");
+  if (before.length + NUMBER_BYTES > TextMaker.lengthMax) return before + encodeNumber(value, "");
   scratch.setFloat64(0, value === 0 ? 0 : value);
   const isNegative = scratch.getInt32(0) < 0;
   const high = scratch.getInt32(0) ^ (isNegative ? -1 : 0x80000000);
   const low = scratch.getInt32(4) ^ (isNegative ? -1 : 0);
-  // In one call: each piece that is put together costs.
-  return String.fromCharCode(
-    Tag.number,
-    high >>> 24,
-    (high >>> 16) & 0xff,
-    (high >>> 8) & 0xff,
-    high & 0xff,
-    low >>> 24,
-    (low >>> 16) & 0xff,
-    (low >>> 8) & 0xff,
-    low & 0xff,
-  );
+  const { codes } = maker;
+  const at = maker.begin(before);
+  codes[at] = Tag.number;
+  codes[at + 1] = high >>> 24;
+  codes[at + 2] = (high >>> 16) & 0xff;
+  codes[at + 3] = (high >>> 8) & 0xff;
+  codes[at + 4] = high & 0xff;
+  codes[at + 5] = low >>> 24;
+  codes[at + 6] = (low >>> 16) & 0xff;
+  codes[at + 7] = (low >>> 8) & 0xff;
+  codes[at + 8] = low & 0xff;
+  return maker.end(at + NUMBER_BYTES);
 }
 
 function decodeNumber(encoded: string, from: number): number {

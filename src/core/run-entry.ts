@@ -1,4 +1,4 @@
-import { MalformedBytes, readU32, toBinaryString } from "./bytes.ts";
+import { MalformedBytes, readU32, TextMaker, toBinaryString } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import { Row, type ValueHome } from "./resolve.ts";
 import { decodeNumeric } from "./value.ts";
@@ -83,6 +83,9 @@ function readF64(bytes: Uint8Array, at: number): number {
 }
 
 // --- entries ---------------------------------------------------------------------------------------------------------
+
+/** Keys of one block begin alike. */
+const maker = new TextMaker();
 
 /** From what the versions and timestamps of a block's entries are told. */
 export interface BlockBase {
@@ -226,10 +229,18 @@ export class EntryView {
 
   /** The entry's key. `prefix` is the block's. */
   key(bytes: Uint8Array, prefix: string): EncodedKey {
-    let text = prefix;
-    if (this.shared > 0) text += toBinaryString(bytes, this.sharedFrom, this.sharedFrom + this.shared);
-    text += characters(bytes, this.suffixFrom, this.suffixFrom + this.suffixLength);
-    return this.zeros === 0 ? text : text + ZEROS[this.zeros];
+    const { shared, sharedFrom, suffixFrom, suffixLength, zeros } = this;
+    const length = prefix.length + shared + suffixLength + zeros;
+    if (length > TextMaker.lengthMax) {
+      const text = prefix + toBinaryString(bytes, sharedFrom, sharedFrom + shared);
+      return text + toBinaryString(bytes, suffixFrom, suffixFrom + suffixLength) + ZEROS[zeros];
+    }
+    const { codes } = maker;
+    let at = maker.begin(prefix);
+    for (let i = 0; i < shared; i++) codes[at++] = bytes[sharedFrom + i];
+    for (let i = 0; i < suffixLength; i++) codes[at++] = bytes[suffixFrom + i];
+    while (at < length) codes[at++] = 0;
+    return maker.end(length);
   }
 
   version(base: BlockBase): number {
@@ -275,27 +286,6 @@ export class EntryView {
       default:
         throw new MalformedBytes(`an entry of unknown kind ${flags}`);
     }
-  }
-}
-
-const character = String.fromCharCode;
-/** Up to so many characters are put together one by one: quicker than a call with an array. */
-const SHORT = 16;
-
-function characters(bytes: Uint8Array, from: number, to: number): string {
-  if (to - from > SHORT) return toBinaryString(bytes, from, to);
-  let text = "";
-  let at = from;
-  for (; at + 4 <= to; at += 4) text += character(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
-  switch (to - at) {
-    case 1:
-      return text + character(bytes[at]);
-    case 2:
-      return text + character(bytes[at], bytes[at + 1]);
-    case 3:
-      return text + character(bytes[at], bytes[at + 1], bytes[at + 2]);
-    default:
-      return text;
   }
 }
 

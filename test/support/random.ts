@@ -126,5 +126,5 @@ export function compareKeys(a: readonly KeyPart[], b: readonly KeyPart[]): numbe
 
 /** Names a part unmistakably, for sets and messages. */
 export function nameOf(key: readonly KeyPart[]): string {
-  return key.map(encodePart).join("");
+  return key.map((part) => encodePart(part)).join("");
 }
