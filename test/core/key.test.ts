@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { decodeKey, encodeKey, type Key, KeyDecoder, keyBytesMax } from "../../src/core/key.ts";
+import { decodeKey, encodeKey, encodePart, type Key, KeyDecoder, keyBytesMax } from "../../src/core/key.ts";
 import { CLOSE_PARTS, compareKeys, Draw, drawPart } from "../support/random.ts";
 
 const refused = { name: "InvalidArgumentError", code: "InvalidKey", outcome: "not committed" };
@@ -38,6 +38,23 @@ describe("the encoding of keys", () => {
       const key = [...draw.from(beginnings), ...draw.many(draw.below(3), () => drawPart(draw))];
       expect(decoder.decode(encodeKey(key))).toEqual(key);
     }
+  });
+
+  test("is that of the parts one after the other, however long they are and whatever was encoded before", () => {
+    const draw = new Draw(4);
+    const texts = ["", "a", "\0", "a\0b", "\x7f", "\x80", "é", "a\0é"];
+    let lengths = 0;
+    for (let i = 0; i < 5000; i++) {
+      const key = draw.many(1 + draw.below(3), () =>
+        draw.chance(0.3) ? drawPart(draw) : "abc".repeat(draw.below(20)) + draw.from(texts),
+      );
+      const encoded = encodeKey(key);
+      expect(encoded).toBe(key.map((part) => encodePart(part)).join(""));
+      expect(decodeKey(encoded)).toEqual(key);
+      lengths |= encoded.length === 48 ? 1 : encoded.length === 49 ? 2 : 0;
+    }
+    // Up to 48 characters a key is made in one piece.
+    expect(lengths).toBe(3);
   });
 
   test("a decoder gives everybody parts of their own", () => {
