@@ -1,6 +1,9 @@
 import type { EncodedKey } from "./key.ts";
 
-/** So many characters behind what all keys have in common, and the place of the key, are one safe integer: these are sorted as numbers. */
+/**
+ * So many characters behind what all keys have in common, and the place of the key, are one safe integer: these are sorted as numbers. Where there are
+ * many keys it is one less.
+ */
 const CHARACTERS = 5;
 const PLACES = 2 ** 12;
 
@@ -9,16 +12,19 @@ const PLACES = 2 ** 12;
  * compares more still.
  */
 export function sortedPlaces(keys: readonly EncodedKey[]): ArrayLike<number> {
-  if (keys.length > PLACES) return keys.map((_, place) => place).sort((a, b) => compare(keys[a], keys[b]));
+  const isMany = keys.length > PLACES;
+  const of = isMany ? PLACES * 256 : PLACES;
+  if (keys.length > of) return keys.map((_, place) => place).sort((a, b) => compare(keys[a], keys[b]));
   const from = commonLength(keys);
+  const to = from + CHARACTERS - (isMany ? 1 : 0);
   const numbers = new Float64Array(keys.length);
-  for (let place = 0; place < keys.length; place++) numbers[place] = charactersOf(keys[place], from) * PLACES + place;
+  for (let place = 0; place < keys.length; place++) numbers[place] = charactersOf(keys[place], from, to) * of + place;
   numbers.sort();
   const places = new Int32Array(keys.length);
   let begin = 0;
   for (let i = 0; i < numbers.length; i++) {
-    places[i] = numbers[i] % PLACES;
-    if (Math.floor(numbers[i] / PLACES) !== Math.floor(numbers[begin] / PLACES)) {
+    places[i] = numbers[i] % of;
+    if (Math.floor(numbers[i] / of) !== Math.floor(numbers[begin] / of)) {
       sortAlike(keys, places, begin, i);
       begin = i;
     }
@@ -45,9 +51,9 @@ function commonLength(keys: readonly EncodedKey[]): number {
   return length;
 }
 
-function charactersOf(key: EncodedKey, from: number): number {
+function charactersOf(key: EncodedKey, from: number, to: number): number {
   let number = 0;
-  for (let at = from; at < from + CHARACTERS; at++) number = number * 256 + (at < key.length ? key.charCodeAt(at) : 0);
+  for (let at = from; at < to; at++) number = number * 256 + (at < key.length ? key.charCodeAt(at) : 0);
   return number;
 }
 

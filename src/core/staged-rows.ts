@@ -2,6 +2,7 @@ import type { EncodedKey } from "./key.ts";
 import { KeyOrder, OrderCursor } from "./key-order.ts";
 import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { Row } from "./resolve.ts";
+import { sortedPlaces } from "./sort-keys.ts";
 
 /** A row that was replaced, which a frozen state may see. */
 interface OlderRow {
@@ -17,8 +18,11 @@ interface OlderRow {
  */
 export class StagedRows implements OrderedView<Row> {
   readonly #order = new KeyOrder();
+  /** The last keys, which nobody has asked for in order yet: sorted at once, many take a part of the time. */
+  #unordered: EncodedKey[] = [];
   readonly #numbers = new Map<EncodedKey, number>();
-  /** By the number of the key: its newest row, and how many states had been frozen before. */
+  /** By the number of the key: whether its state depends on nothing that was there before, its newest row, and how many states had been frozen before that. */
+  readonly #overwritten: boolean[] = [];
   readonly #rows: Row[] = [];
   readonly #since: number[] = [];
   readonly #older = new Map<number, OlderRow>();
@@ -37,17 +41,26 @@ export class StagedRows implements OrderedView<Row> {
     return this.#cursorAt(this.#frozen);
   }
 
-  set(key: EncodedKey, row: Row): void {
+  /** `overwrites`: it does not depend on what was there before. */
+  set(key: EncodedKey, row: Row, overwrites = false): void {
     let number = this.#numbers.get(key);
     if (number === undefined) {
       number = this.#rows.length;
-      this.#order.add(key, number);
+      this.#unordered.push(key);
       this.#numbers.set(key, number);
+      this.#overwritten.push(overwrites);
     } else if (this.#since[number] < this.#frozen) {
       this.#older.set(number, { since: this.#since[number], row: this.#rows[number], older: this.#older.get(number) });
     }
     this.#rows[number] = row;
     this.#since[number] = this.#frozen;
+    if (overwrites) this.#overwritten[number] = true;
+  }
+
+  /** True if the state of this key has once not depended on what was there before. */
+  overwrote(key: EncodedKey): boolean {
+    const number = this.#numbers.get(key);
+    return number !== undefined && this.#overwritten[number];
   }
 
   /** The present rows, for ever. */
@@ -70,6 +83,16 @@ export class StagedRows implements OrderedView<Row> {
   }
 
   #cursorAt(state: number): OrderedCursor<Row> {
+    const keys = this.#unordered;
+    if (keys.length > 0) {
+      const places = Array.from(sortedPlaces(keys));
+      const first = this.#rows.length - keys.length;
+      this.#unordered = [];
+      this.#order.addAll(
+        places.map((place) => keys[place]),
+        places.map((place) => first + place),
+      );
+    }
     return new StagedCursor(new OrderCursor(this.#order), (number) => this.#rowOf(number, state));
   }
 }

@@ -34,8 +34,6 @@ export class StagedState implements ValueSource {
   readonly #builder: CommitBuilder;
   /** Operations looked at: the place of the next one within the commit. */
   #seen = 0;
-  /** Keys whose staged state does not depend on what was there before. */
-  readonly #overwritten = new Set<EncodedKey>();
 
   constructor(builder: CommitBuilder) {
     this.#builder = builder;
@@ -108,13 +106,13 @@ export class StagedState implements ValueSource {
     }
     this.#builder.combine(kind, key, operand, expireIn);
     this.#seen += 1;
-    this.#apply(changes);
+    this.#apply(changes, false);
   }
 
   /** True if what the transaction sees under `key` is its own doing alone. */
   overwrote(key: EncodedKey): boolean {
     if (this.#unseen.length > 0) this.#see();
-    return this.#overwritten.has(key);
+    return this.#own.overwrote(key);
   }
 
   value(row: Row): MaybePromise<unknown> {
@@ -132,8 +130,7 @@ export class StagedState implements ValueSource {
       const changes = this.#changes(operations);
       this.#unseen = this.#unseen.slice(count);
       this.#seen += count;
-      this.#apply(changes);
-      if (sum !== 0) for (const { key } of operations) this.#overwritten.add(key);
+      this.#apply(changes, sum !== 0);
     }
   }
 
@@ -145,8 +142,8 @@ export class StagedState implements ValueSource {
     return resolution.changes;
   }
 
-  #apply(changes: readonly Change[]): void {
-    for (const { key, row } of changes) this.#own.set(key, row);
+  #apply(changes: readonly Change[], overwrite: boolean): void {
+    for (const { key, row } of changes) this.#own.set(key, row, overwrite);
   }
 
   #begun(): Base {

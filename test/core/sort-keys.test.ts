@@ -17,7 +17,7 @@ function drawKeys(draw: Draw, count: number): string[] {
 }
 
 describe("keys", () => {
-  it.each([0, 1, 2, 100, 4096, 5000])("are sorted as strings are, %d of them", (count) => {
+  it.each([0, 1, 2, 100, 4096, 4097, 20_000])("are sorted as strings are, %d of them", (count) => {
     const draw = new Draw(count + 1);
     for (let round = 0; round < 8; round++) {
       const keys = drawKeys(draw, count);
