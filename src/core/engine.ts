@@ -59,8 +59,8 @@ export class Engine {
     pacer: Pacer,
   ) {
     const context = new EngineContext({ ledger, environment, options, listener, pacer }, session, {
-      // A failure is met, and told of, by the next poll.
-      look: () => void this.#look().catch(() => undefined),
+      // A failure is met, and told of, by the next poll, and ends what waits for a seal.
+      look: () => void this.#look().catch((error: unknown) => context.sealWait?.lookFailed(error)),
       rebuild: () => void this.rebuild().catch(() => undefined),
     });
     const notices = new Notices(context);

@@ -72,6 +72,13 @@ export class SealWait {
     if (this.#environment.monotonic() - this.#since > WAIT_MS || this.#isLost) this.#expire();
   }
 
+  /** It cannot be told any more what follows the seal; where the ledger is gone, nothing does. */
+  lookFailed(error: unknown): void {
+    if (this.#since === undefined) return;
+    const gone = error instanceof KVError && error.code === "LedgerMissing" ? error : undefined;
+    if (gone !== undefined || this.#environment.monotonic() - this.#since > WAIT_MS) this.#expire(gone);
+  }
+
   /** Commits have begun to wait: from now on it is looked at often, and the process stays alive for them. */
   commitsWait(): void {
     this.#lookOften();
@@ -100,10 +107,10 @@ export class SealWait {
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
-  #expire(): void {
+  #expire(gone?: KVError): void {
     const why = this.#failure === undefined ? "nobody has completed it" : this.#failure.message;
-    const message = `${this.#name} is sealed by a vacuum, and ${why}`;
-    const code = this.#isLost ? "LedgerDamaged" : "LedgerSealed";
+    const message = gone?.message ?? `${this.#name} is sealed by a vacuum, and ${why}`;
+    const code = gone?.code ?? (this.#isLost ? "LedgerDamaged" : "LedgerSealed");
     const { ranges } = this.#failure instanceof KVError ? this.#failure : {};
     const about = ranges === undefined ? {} : { ranges };
     const error = new KVError(code, message, { outcome: "not committed", cause: this.#failure, ...about });

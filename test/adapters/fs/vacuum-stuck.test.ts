@@ -52,6 +52,23 @@ describe("a sibling deleted by hand behind its seal", () => {
     }));
 });
 
+describe("a file deleted by hand behind its seal", () => {
+  it("is missing, at once, for whoever waits for the next generation; reads go on", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await using db = await KV.open(path, still);
+      await db.set(["a"], 1);
+      (await nextGeneration(path)).seal();
+      await db.sync();
+      unlinkSync(path);
+      for (const error of await Promise.all([db.set(["a"], 2), db.set(["a"], 3)].map(reason)))
+        expect(error).toMatchObject({ code: "LedgerMissing", outcome: "not committed" });
+      expect(await reason(db.set(["a"], 4))).toMatchObject({ code: "LedgerMissing", outcome: "not committed" });
+      expect(await reason(db.vacuum())).toMatchObject({ code: "LedgerMissing" });
+      expect(await db.get(["a"])).toBe(1);
+    }));
+});
+
 describe.skipIf(process.getuid?.() !== 0)("a writer without the right to rename in the folder", () => {
   it("is told what has to take the ledger's place, reads on, and goes on once somebody has done it", () =>
     inFolder(async (folder) => {
