@@ -1,4 +1,4 @@
-import type { BucketLeaning } from "./bucket-profile.ts";
+import type { BucketLeaning, NetworkFaults } from "./bucket-profile.ts";
 import type { Change } from "./sources.ts";
 
 /** Defects that the simulation over a bucket has to find; see `defects.ts`. */
@@ -27,21 +27,53 @@ const sleepy: BucketLeaning = {
   network: { delayMsMax: 20, parked: 0.03 },
 };
 
-/** Many who write much, and slow ways between them and the store; now and then an hour goes by. */
+/** Nothing goes wrong on the ways to the store and back. */
+const reliable: Partial<NetworkFaults> = {
+  unsent: 0,
+  answerLost: 0,
+  late: 0,
+  conflict: 0,
+  twice: 0,
+  truncated: 0,
+  storm: 0,
+  parked: 0,
+  crash: 0,
+};
+
+/** Some who write much, on slow ways; now and then an hour goes by. */
 const crowded: BucketLeaning = {
-  leap: 0.002,
+  leap: 0.004,
   freeze: 0,
   kill: 0,
   clear: 0,
-  processes: 4,
-  actions: 60,
+  clock: 0,
+  readOnly: 0,
+  processes: 3,
+  actions: 100,
   compaction: 1,
   tellsTime: true,
-  network: { delayMsMax: 3000 },
+  network: { ...reliable, delayMsMax: 1000 },
+};
+
+/** The same with fewer on quick ways: an hour goes by between one checkpoint and the next. */
+const growing: BucketLeaning = { ...crowded, vacuum: 0, processes: 2, network: { ...reliable, delayMsMax: 20 } };
+
+/** Much waits behind requests of which nobody knows whether they have arrived, or will. */
+const doubtful: BucketLeaning = {
+  leap: 0,
+  freeze: 0,
+  kill: 0,
+  close: 0,
+  clear: 0,
+  clock: 0,
+  readOnly: 0,
+  processes: 2,
+  actions: 60,
+  network: { ...reliable, answerLost: 0.1, late: 0.3, storm: 0.03, parked: 0.1, delayMsMax: 3000 },
 };
 
 export const bucketDefects: readonly BucketDefect[] = [
-  defect("a slot that exists is taken for another's", {
+  rare("a slot that exists is taken for another's", doubtful, {
     file: SETTLE,
     find: "const isMine = equalBytes(found.bytes, batch.bytes);",
     replace: `const isMine = otherwise.status !== "contradicted" && equalBytes(found.bytes, batch.bytes);`,
@@ -94,7 +126,7 @@ export const bucketDefects: readonly BucketDefect[] = [
     find: "return staged !== undefined && staged.slot + STAGED_SLOTS_MAX < floor;",
     replace: "return staged !== undefined && floor > 0;",
   }),
-  rare("a conflict is answered before its slot is settled", crowded, {
+  rare("a conflict is answered before its slot is settled", doubtful, {
     file: "core/flush-resolved.ts",
     find: "ownCommits.noteUnwritten(outcomes);",
     replace:
@@ -105,8 +137,9 @@ export const bucketDefects: readonly BucketDefect[] = [
     find: 'const again = await this.#ask(slot);\n    if (again.status !== "absent") return again;',
     replace: "",
   }),
-  defect(
+  rare(
     "a batch is sent anew while it may still arrive",
+    doubtful,
     {
       file: SETTLE,
       find: `if (attempt.status === "done") return attempt.fate;`,
@@ -118,7 +151,7 @@ export const bucketDefects: readonly BucketDefect[] = [
       replace: `if (fate.status === "moved") return { status: "behind" };`,
     },
   ),
-  defect("what may still arrive is said not to be committed", {
+  rare("what may still arrive is said not to be committed", doubtful, {
     file: SETTLE,
     find: "if (batch.ambiguous) {",
     replace: "if (false) {",
@@ -128,7 +161,7 @@ export const bucketDefects: readonly BucketDefect[] = [
     find: `{ status: "done", fate: standing === "final" ? fate : { status: "moved" } }`,
     replace: `{ status: "done", fate: standing === "final" || fate.status === "mine" ? fate : { status: "moved" } }`,
   }),
-  rare("the floor is raised above young slots", crowded, {
+  rare("the floor is raised above young slots", growing, {
     file: GARBAGE,
     find: `return typeof written === "number" && at - written >= this.#state.graceMs;`,
     replace: `return typeof written === "number" && at - written >= 0;`,
@@ -153,7 +186,7 @@ export const bucketDefects: readonly BucketDefect[] = [
     find: "const whole = commit.isPartial === true && !context.listener.isIdle()",
     replace: "const whole = commit.isPartial === true && context.listener.isIdle()",
   }),
-  defect("commits are not resolved against those before them in the batch", {
+  rare("commits are not resolved against those before them in the batch", doubtful, {
     file: "core/outcomes.ts",
     find: "if (outcome.failure === undefined) state.apply(resolution.changes);",
     replace: "",

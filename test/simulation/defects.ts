@@ -72,6 +72,57 @@ const powerFailures: Leaning = {
   sideIndex: 1,
 };
 
+/** Index after index is saved while nobody else has anything durable, and the power fails. */
+const undurable: Leaning = {
+  ...calm,
+  losses: [200, 200, 200, 200],
+  unordered: false,
+  strict: 0,
+  vacuum: 0,
+  processes: 2,
+  actions: 30,
+  sideIndex: 1,
+  system: { ...calm.system, slowSync: 0 },
+};
+
+/** Most writes are torn, many of them within their first bytes. */
+const torn: Leaning = {
+  ...calm,
+  vacuum: 0,
+  tear: 0.5,
+  ghost: 0.1,
+  processes: 2,
+  processesMax: 8,
+  actions: 20,
+  system: { ...calm.system, slowWrite: 1 },
+};
+
+/** Writes and syncs fail while others wait behind them. */
+const failures: Leaning = {
+  ...calm,
+  vacuum: 0,
+  strict: 0.7,
+  asynchronous: 0.5,
+  processes: 4,
+  actions: 30,
+  system: { ...calm.system, writeError: 0.2, syncError: 0.1, slowSync: 0.5 },
+};
+
+/** Most only read, and hear of vacuums by nothing but their reads. */
+const unaware: Leaning = {
+  ...calm,
+  vacuum: 0.3,
+  abort: 0,
+  keepHistory: 0,
+  readOnly: 0.6,
+  pollsMs: [1000],
+  asynchronous: 0,
+  processes: 6,
+  actions: 30,
+  cleanUp: false,
+  system: { ...calm.system, slowWrite: 0, slowSync: 0, hintLost: 1 },
+};
+
 /** Others come in between, wherever something is awaited. */
 const interleaved: Leaning = {
   ...calm,
@@ -96,7 +147,7 @@ export const defects: readonly Defect[] = [
     find: "const marker = indexOfMarker(bytes, at === offset ? 1 : 0);",
     replace: "const marker = indexOfMarker(bytes, at === offset ? HEADER_BYTES : 0);",
   }),
-  defect("a stump that ends in the beginning of a marker is not cut before it", {
+  rare("a stump that ends in the beginning of a marker is not cut before it", torn, {
     file: SCANNER,
     find: "if (cut === 0) return { verdict, end };",
     replace: "return { verdict, end };",
@@ -166,13 +217,14 @@ export const defects: readonly Defect[] = [
     find: "for (const commit of commits) {",
     replace: "for (const commit of commits.length > 3 ? commits.slice(0, -1) : commits) {",
   }),
-  defect("what is queued behind a failed write goes on", {
+  rare("what is queued behind a failed write goes on", failures, {
     file: OWN_COMMITS,
     find: "queue.reject(batch, error);\n    queue.rejectWaiting(error);",
     replace: "queue.reject(batch, error);",
   }),
-  defect(
+  rare(
     "a failed sync is forgotten",
+    failures,
     { file: SESSION, find: "if (failure !== undefined) {", replace: "if (failure !== undefined && false) {" },
     {
       file: DURABILITY,
@@ -190,7 +242,7 @@ export const defects: readonly Defect[] = [
     find: "if (budget.verify || this.#suspect) {",
     replace: "if (false) {",
   }),
-  rare("whoever meets a seal leaves it to polls to look where the path leads", vacuums, {
+  rare("whoever meets a seal leaves it to polls to look where the path leads", unaware, {
     file: SESSION,
     find: `this.#pathMoved = this.#lookAtPath(current) === "other";`,
     replace: "",
@@ -261,8 +313,9 @@ export const defects: readonly Defect[] = [
     find: "if (round === 0) await host.syncDirectory(host.directory);",
     replace: "",
   }),
-  defect(
+  rare(
     "an index reaches further than what is durable of its ledger",
+    undurable,
     { file: "adapters/fs/side-index.ts", find: "= this.#syncAhead();", replace: "= Promise.resolve();" },
     { file: "adapters/fs/side-index.ts", find: "await this.#makeDurable(checkpoint.position);", replace: "" },
   ),

@@ -33,6 +33,9 @@ export interface Profile {
   /** Whether a power failure may keep what was written later and lose what was written before. */
   readonly unordered: boolean;
   readonly sideIndex: number;
+  readonly readOnly: number;
+  /** How often replicas poll, in ms: one of these for each. */
+  readonly pollsMs: readonly number[];
   /** Before all is looked at for the last time, somebody vacuums twice, and nothing must lie about any more. */
   readonly cleanUp: boolean;
 }
@@ -88,6 +91,8 @@ function draw(random: Random): Profile {
     losses: Array.from({ length: losses }, () => random.between(5, random.pick([30, 300, 2500]))),
     unordered: random.chance(0.5),
     sideIndex: random.pick([0, 0.8, 1]),
+    readOnly: 0.1,
+    pollsMs: [5, 50, 1000],
     cleanUp: random.chance(0.5),
   };
 }

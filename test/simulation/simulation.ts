@@ -210,11 +210,11 @@ class Run {
     const process = new Process(this.#world, `p${++this.#started}`);
     process.wallOffset = random.chance(0.3) ? random.between(-1, 1) * random.next() * 3_600_000 : random.next() * 10;
     const strict = random.chance(this.#profile.strict);
-    const readOnly = random.chance(0.1);
+    const readOnly = random.chance(this.#profile.readOnly);
     const options: ReplicaOptions = {
       kv: {
         autoSync: random.chance(0.85),
-        syncIntervalMs: random.pick([5, 50, 1000]),
+        syncIntervalMs: random.pick(this.#profile.pollsMs),
         disableIndex: random.chance(0.06) && !readOnly,
         sideIndex: random.chance(this.#profile.sideIndex),
         cacheBytesMax: random.pick([0, 3000, 32 * 1024 * 1024]),
