@@ -1,8 +1,10 @@
 import { build } from "esbuild";
 import { Miniflare } from "miniflare";
 
-/** A Worker in workerd, without Node's compatibility, with one R2 bucket as `BUCKET`. */
-export async function startWorker(entry: string, compatibilityDate = "2026-01-01"): Promise<Miniflare> {
+/** What was bundled already, by entry. */
+const bundles = new Map<string, Promise<string>>();
+
+async function bundle(entry: string): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [entry],
     bundle: true,
@@ -13,9 +15,16 @@ export async function startWorker(entry: string, compatibilityDate = "2026-01-01
     legalComments: "none",
     logLevel: "silent",
   });
+  return outputFiles[0].text;
+}
+
+/** A Worker in workerd, without Node's compatibility, with one R2 bucket as `BUCKET`. */
+export async function startWorker(entry: string, compatibilityDate = "2026-01-01"): Promise<Miniflare> {
+  const script = bundles.get(entry) ?? bundle(entry);
+  bundles.set(entry, script);
   const miniflare = new Miniflare({
     modules: true,
-    script: outputFiles[0].text,
+    script: await script,
     compatibilityDate,
     compatibilityFlags: [],
     r2Buckets: ["BUCKET"],
