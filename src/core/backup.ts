@@ -5,6 +5,7 @@ import type { Ledger } from "./ledger.ts";
 import type { BackupResult } from "./maintenance.ts";
 import type { VacuumProgress } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
+import { walkThrough } from "./row-walk.ts";
 import { writeSnapshotRun } from "./snapshot-run.ts";
 
 export interface BackupContext {
@@ -39,7 +40,11 @@ export async function runBackup(context: BackupContext): Promise<BackupResult> {
       progress,
       check,
       rest: (): MaybePromise<void> => (pacer.due() ? pacer.rest() : undefined),
-      writeRun: (write, extra) => writeSnapshotRun({ ...context, ...snapshot, entries, write, extra }),
+      writeRun: async (write, extra) => {
+        const { rows, source, version } = snapshot;
+        const walk = await walkThrough(rows, context);
+        return writeSnapshotRun({ ...context, walk, source, entries, version, write, extra });
+      },
     });
     return { bytes, version: snapshot.version };
   } finally {

@@ -67,13 +67,14 @@ export class Overlay implements OrderedView<Row> {
   #entries = 0;
   #size = 0;
   #keyBytes = 0;
-  #isReadInOrder: boolean;
+  /** Somebody has asked for an order, and may again: new keys are put in order as they come. */
+  isReadInOrder: boolean;
 
   constructor(options: OverlayOptions) {
     this.#covers = options.covers;
     this.#table = new KeyTable((id) => this.#slab.key(id), options.expected);
     // What is removed without having been in order is given up only when that is made.
-    this.#isReadInOrder = options.isReadInOrder === true || !options.covers;
+    this.isReadInOrder = options.isReadInOrder === true || !options.covers;
     this.#seed = options.seed | 0;
   }
 
@@ -107,11 +108,6 @@ export class Overlay implements OrderedView<Row> {
     if (this.#entries === 0) return undefined;
     const id = this.#table.find(key, hashKey(key, this.#seed));
     return id < 0 ? undefined : this.#slab.read(id);
-  }
-
-  /** Somebody has asked for an order. */
-  get isReadInOrder(): boolean {
-    return this.#isReadInOrder;
   }
 
   /** A cursor over the newest rows. They must not change while it is in use. */
@@ -166,7 +162,7 @@ export class Overlay implements OrderedView<Row> {
   }
 
   #add(key: EncodedKey, hash: number, deleted: boolean): number {
-    if (this.#isReadInOrder && this.#unordered.length >= PORTION) this.#putInOrder();
+    if (this.isReadInOrder && this.#unordered.length >= PORTION) this.sortSome();
     const id = this.#slab.allocate(key);
     this.#table.add(hash, id);
     this.#entries++;
@@ -195,13 +191,12 @@ export class Overlay implements OrderedView<Row> {
    */
   toBeSorted(Sorted: typeof SortedRows): { sortSome(): boolean; cursor(): OrderedCursor<Row> } {
     // Nobody has read in order, and nobody has to learn of it.
-    if (!this.#isReadInOrder && this.#unordered.length === this.#entries)
-      return new Sorted(this.#slab, this.#unordered);
-    return { sortSome: () => this.#putInOrder(), cursor: () => this.cursor() };
+    if (!this.isReadInOrder && this.#unordered.length === this.#entries) return new Sorted(this.#slab, this.#unordered);
+    return { sortSome: () => this.sortSome(), cursor: () => this.cursor() };
   }
 
-  /** Puts new keys in order, a portion of them. False if there are none left. */
-  #putInOrder(): boolean {
+  /** Puts new keys in order, a portion of them. False if there are none left: then a cursor is made at once. */
+  sortSome(): boolean {
     const slab = this.#slab;
     if (this.#unordered.length === 0) return false;
     const unordered = this.#unordered.splice(0, PORTION);
@@ -247,8 +242,8 @@ export class Overlay implements OrderedView<Row> {
   }
 
   #cursorAt(version: number): OrderedCursor<Row> {
-    this.#isReadInOrder = true;
-    while (this.#putInOrder());
+    this.isReadInOrder = true;
+    while (this.sortSome());
     return new OverlayCursor(this.#order, version, this.#slab, (id) => this.#rowAt(id, version));
   }
 

@@ -2,7 +2,7 @@ import type { Engine } from "./engine.ts";
 import { type Environment, isPromise } from "./environment.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Pacer } from "./pacer.ts";
-import { RowWalk } from "./row-walk.ts";
+import { walkThrough } from "./row-walk.ts";
 
 export interface PurgeContext {
   readonly engine: Engine;
@@ -27,7 +27,7 @@ export async function purgeExpired(context: PurgeContext): Promise<number> {
   let purged = 0;
   try {
     let entries: { key: EncodedKey; version: number }[] = [];
-    const walk = new RowWalk(snapshot.rows);
+    const walk = await walkThrough(snapshot.rows, context);
     let count = 0;
     for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
       const { deleted, expiresAt, version } = walk.row;

@@ -131,7 +131,7 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
       writeRun: (write: (bytes: Uint8Array) => void, extra: Uint8Array) =>
         writeSnapshotRun({
           ...context,
-          rows: replica,
+          walk: new RowWalk(replica),
           source,
           entries: replica.keys,
           version: replica.version,

@@ -266,6 +266,23 @@ export class FrozenReplica implements Layer {
     return this.#view.cursor();
   }
 
+  /** Puts some of what came last in order. False if nothing is left: then a cursor is made at once. */
+  sortSome(): boolean {
+    return this.#overlays.some((overlay) => overlay.sortSome());
+  }
+
+  /**
+   * A cursor for whoever passes through once, while others write. Whoever asks for an order otherwise will do so again, by all appearances, and has all
+   * later keys put in order as they come: a vacuum would leave that behind, for every write of its author.
+   */
+  passing(): OrderedCursor<Row> {
+    const [newest] = this.#overlays;
+    const { isReadInOrder } = newest;
+    const cursor = this.cursor();
+    newest.isReadInOrder = isReadInOrder;
+    return cursor;
+  }
+
   /** What of it lies in memory, and in no run: all that has changed since the newest of them, and perhaps more. */
   get changes(): Layer {
     const [, ...closed] = this.#overlays;

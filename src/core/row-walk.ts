@@ -3,6 +3,8 @@ import type { MaybePromise } from "./environment.ts";
 import type { EncodedKey } from "./key.ts";
 import type { Layer } from "./layers.ts";
 import type { OrderedCursor } from "./ordered-view.ts";
+import type { Pacer } from "./pacer.ts";
+import type { FrozenReplica } from "./replica.ts";
 import type { Row } from "./resolve.ts";
 
 /** Walks through all rows of a layer in key order, deleted ones too, and waits for those that have yet to arrive. Nothing in the layer may change. */
@@ -40,4 +42,17 @@ export class RowWalk {
     this.#moved = false;
     return true;
   };
+}
+
+/** Puts what came last in order, a little at a time, for a walk through all of it while others write. `check` throws if there is no sense in going on. */
+export async function walkThrough(
+  rows: FrozenReplica,
+  { pacer, check }: { readonly pacer: Pacer; readonly check: () => void },
+): Promise<RowWalk> {
+  while (rows.sortSome()) {
+    if (!pacer.dueInBackground()) continue;
+    await pacer.restInBackground();
+    check();
+  }
+  return new RowWalk({ cursor: () => rows.passing() });
 }

@@ -1,8 +1,7 @@
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
-import type { Layer } from "./layers.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Row } from "./resolve.ts";
-import { RowWalk } from "./row-walk.ts";
+import type { RowWalk } from "./row-walk.ts";
 import { fileRunBuilder } from "./file-run.ts";
 import type { Source } from "./source.ts";
 
@@ -16,8 +15,8 @@ const ROW_BYTES = 4096;
 export interface SnapshotRunOptions {
   readonly environment: Environment;
   readonly pacer: Pacer;
-  /** The state that is written, in which nothing changes any more, and who knows its values. */
-  readonly rows: Layer;
+  /** Through the state that is written, in which nothing changes any more, and who knows its values. */
+  readonly walk: RowWalk;
   readonly source: Source;
   /** About how many rows there are. */
   readonly entries: number;
@@ -35,9 +34,8 @@ const UNREADABLE = Symbol("unreadable");
 
 /** Writes a whole state as one run, values and all, deleted keys left out: what a vacuumed ledger begins with. */
 export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ readonly checksum: number }> {
-  const { environment, pacer, rows, entries, version, extra, write, check } = options;
+  const { environment, pacer, walk, entries, version, extra, write, check } = options;
   const builder = fileRunBuilder({ crc32: environment.crc32, sink: write, entries });
-  const walk = new RowWalk(rows);
   let count = 0;
   let unlooked = 0;
   for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {

@@ -7,6 +7,7 @@ import type { Ledger, LedgerCommit, LedgerSession, ReadResult } from "./ledger.t
 import type { KeepHistory, VacuumProgress } from "./options.ts";
 import { type PurgeContext, purgeExpired } from "./purge.ts";
 import { resolveLoaded } from "./resolve-loaded.ts";
+import { walkThrough } from "./row-walk.ts";
 import { writeSnapshotRun } from "./snapshot-run.ts";
 import type { Snapshot } from "./source.ts";
 
@@ -58,9 +59,10 @@ export async function runVacuum(context: VacuumContext): Promise<VacuumResult> {
       {
         position: basis.position,
         reload: false,
-        writeRun: (write, extra) => {
-          const { snapshot, entries } = basis;
-          return writeSnapshotRun({ ...context, ...snapshot, entries, version: snapshot.version, write, extra });
+        writeRun: async (write, extra) => {
+          const { rows, source, version } = basis.snapshot;
+          const walk = await walkThrough(rows, context);
+          return writeSnapshotRun({ ...context, walk, source, entries: basis.entries, version, write, extra });
         },
         progress: context.progress,
         check: context.check,
