@@ -1,7 +1,7 @@
 import type { Engine } from "./engine.ts";
 import type { Environment } from "./environment.ts";
 import { KVError } from "./errors.ts";
-import type { Ledger } from "./ledger.ts";
+import type { Ledger, LedgerSession } from "./ledger.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { Waits } from "./waits.ts";
 
@@ -11,6 +11,8 @@ export interface Opened {
   readonly maintenance: Maintenance;
   readonly ledger: Ledger;
   readonly allowNetworkFileSystem: boolean;
+  /** What had to be done before it could be opened. The session that has done it may be gone by now. */
+  readonly restored: LedgerSession["restored"];
 }
 
 export interface LifecycleOptions {

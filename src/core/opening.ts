@@ -58,7 +58,7 @@ export async function openLedger(
     });
     if (!(await catchUp(engine, parsed)))
       await maintenance.repair(parseOptions("repair", "open", undefined), { reports: false });
-    return { engine, maintenance, ledger, allowNetworkFileSystem };
+    return { engine, maintenance, ledger, allowNetworkFileSystem, restored: session.restored };
   } catch (error) {
     await engine?.stop();
     throw error;

@@ -32,12 +32,12 @@ export interface KVStats {
   readonly counts: Readonly<Record<string, number>>;
   readonly damage: readonly AddressRange[];
   readonly vacuum: VacuumStats;
-  /** What the adapter tells. */
+  /** What the adapter tells; `header` and `damagedCopy`, if \`open\` had to make a header, or a bucket's root, anew. */
   readonly session: Readonly<Record<string, number | string | boolean>>;
 }
 
 export function statsOf(
-  { engine, ledger, maintenance }: Opened,
+  { engine, ledger, maintenance, restored }: Opened,
   rest: Pick<KVStats, "snapshots" | "watches">,
 ): KVStats {
   return {
@@ -53,6 +53,12 @@ export function statsOf(
     counts: { ...engine.counts },
     damage: [...engine.damage],
     vacuum: maintenance.stats,
-    session: engine.session.stats?.() ?? {},
+    session: { ...engine.session.stats?.(), ...restoredStats(restored) },
   };
+}
+
+function restoredStats(restored: Opened["restored"]): KVStats["session"] {
+  if (restored === undefined) return {};
+  const { isSame, copy } = restored;
+  return { header: isSame ? "restored" : "new", ...(copy !== undefined && { damagedCopy: copy }) };
 }

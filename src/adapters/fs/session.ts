@@ -596,14 +596,12 @@ export class FileSession implements LedgerSession {
 
   stats(): Readonly<Record<string, number | string | boolean>> {
     const current = this.#current;
-    const { restored } = this.#options;
     return {
       path: this.#options.path,
       bytes: current === undefined ? 0 : current.file.status().size,
       durability: this.#options.strict ? "strict" : "relaxed",
       sealed: this.#seals?.winning !== undefined,
       networkFileSystemChecked: this.#options.networkFileSystemChecked,
-      ...(restored === undefined ? {} : { header: restored.isSame ? "restored" : "new", damagedCopy: restored.copy }),
       reads: this.#reads,
       ...this.#batches.counts,
       syncs: this.#durability.count,

@@ -74,6 +74,10 @@ describe("a ledger of which both headers are damaged", () => {
       expect(await db.count(["item"])).toBe(COUNT - 1);
       expect(db.stats().ledgerId).not.toBe(identity?.ledgerId);
       expect(db.stats().damage).toEqual([]);
+      const { header, damagedCopy } = db.stats().session;
+      expect(header).toBe("new");
+      // The repair of the rest has kept one too.
+      expect(copiesIn(folder).map((copy) => join(folder, copy))).toContain(damagedCopy);
       await db.set(["item", "new"], 1);
       expect((await db.repair()).header).toBe("whole");
     }));

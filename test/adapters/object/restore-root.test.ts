@@ -61,6 +61,8 @@ describe.each([
     expect(ledgerId).not.toBe(before.ledgerId);
     const copies = await bucket.store.list("root.damaged-");
     expect(copies).toMatchObject({ objects: lose === spoilRoot ? [{}] : [] });
+    expect(db.stats().session).toMatchObject({ header: "new" });
+    expect(db.stats().session.damagedCopy !== undefined).toBe(lose === spoilRoot);
     await isWhole(bucket, db, count);
     // Who was there before goes on.
     await setKeys(bucket, writer, count + 20, count + 22);
@@ -169,6 +171,18 @@ describe.each([
     db.on("error", (error) => told.push(error));
     expect(await keysOf(bucket, db)).toEqual([]);
     expect(told).toMatchObject([{ code: "LedgerDamaged" }]);
+  });
+
+  test("and with it a slot: both are repaired, and what became of the root is told afterwards too", async () => {
+    const bucket = new Bucket();
+    await setKeys(bucket, await openDatabase(bucket), 0, 10);
+    const { nonce } = await bucket.root();
+    await bucket.store.delete([slotKey(nonce, 8)]);
+    await bucket.store.create(slotKey(nonce, 8), new Uint8Array(100));
+    await lose(bucket);
+    const db = await opening(bucket, { repair: true });
+    expect(db.stats()).toMatchObject({ generation: 2, damage: [], session: { header: "new" } });
+    expect(await keysOf(bucket, db)).toEqual(upTo(7));
   });
 
   test("is made anew by repair() as well, which says so", async () => {
