@@ -19,7 +19,6 @@ import { checksBytesMin, partsToStage, type Stager } from "./staged.ts";
 
 /** A batch, and what its commits are called once it is in the ledger. */
 export interface BuiltBatch extends Batch {
-  readonly author: Uint8Array;
   readonly versions: readonly Version[];
   readonly places: readonly Place[];
 }
@@ -59,7 +58,6 @@ export async function buildBatch(
     bytes,
     hash: await environment.sha256(bytes),
     batchId,
-    author,
     versions: parts.map((_, i) => versionOf(slot, i)),
     places: placesOf(slot, placed),
     ambiguous: false,

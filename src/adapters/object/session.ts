@@ -170,7 +170,7 @@ export class ObjectSession implements LedgerSession {
       if (isOwn) this.#state.wrote(slot.slot);
       else this.#fairness.seen(slot.author, ageOf(read));
       this.#figures.slotsRead++;
-      this.#remember(slot.slot, { ...read, batchId: slot.batchId, author: slot.author, count: slot.commits.length });
+      this.#remember(slot.slot, { ...read, batchId: slot.batchId, count: slot.commits.length });
     }
     const places = placesOf(slot.slot, slot.commits);
     // What is handed up is the receiver's own, and the slot itself may be kept.
@@ -190,14 +190,14 @@ export class ObjectSession implements LedgerSession {
 
   #remember(
     slot: number,
-    facts: Pick<BuiltBatch, "bytes" | "hash" | "batchId" | "author"> & {
+    facts: Pick<BuiltBatch, "bytes" | "hash" | "batchId"> & {
       readonly count: number;
       readonly lastModified: number | undefined;
     },
   ): void {
-    const { bytes, hash, batchId, author, count, lastModified } = facts;
+    const { bytes, hash, batchId, count, lastModified } = facts;
     const lastVersion = versionOf(slot, count - 1);
-    this.#tail.add({ slot, hash, batchId, author, bytes: bytes.length, lastVersion, lastModified });
+    this.#tail.add({ slot, hash, batchId, bytes: bytes.length, lastVersion, lastModified });
     this.#values.keep(slot, bytes);
   }
 

@@ -16,7 +16,7 @@ export const LARGE_SLOT_BYTES_MAX: number = 8 * 1024 * 1024;
 export const SLOT_COMMITS_MAX: number = SLOT_VERSIONS;
 export const BATCH_ID_BYTES = 16;
 export const AUTHOR_BYTES = 12;
-const HASH_BYTES = 32;
+export const HASH_BYTES = 32;
 
 /** "folioslt" */
 const MAGIC = Uint8Array.of(0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x73, 0x6c, 0x74);
