@@ -128,6 +128,8 @@ export class Garbage {
     const changed = isSweeping ? { swept: await this.#deleteBelowFloor(root) } : await this.changes(seen);
     if (isSweeping || (this.#runsDue !== undefined && this.#monotonic >= this.#runsDue)) await this.#deleteRuns(root);
     const next = { ...root, ...changed };
+    // Where one pass may do little, the next commit goes on: else those with large values would be written faster than they are deleted.
+    if (isSweeping && next.swept < floor && this.#isIsolated) this.#passedAt = -Infinity;
     if (next.swept === root.swept && next.floor === root.floor && next.floorAt === root.floorAt) return;
     await replaceRoot(this.#state, seen, next);
   }
@@ -201,10 +203,13 @@ export class Garbage {
   // --- deleting ----------------------------------------------------------------------------------------------------
 
   #deletesMax(part: keyof typeof PARTS): number {
-    const { environment, store } = this.#state.site;
-    const { deleteKeysMax } = store.capabilities;
-    const isolated = environment.isolated === true ? ISOLATED_REQUESTS_MAX * deleteKeysMax : DELETES_MAX;
+    const { deleteKeysMax } = this.#state.site.store.capabilities;
+    const isolated = this.#isIsolated ? ISOLATED_REQUESTS_MAX * deleteKeysMax : DELETES_MAX;
     return Math.ceil(Math.min(DELETES_MAX, isolated) * PARTS[part]);
+  }
+
+  get #isIsolated(): boolean {
+    return this.#state.site.environment.isolated === true;
   }
 
   /** Deletes slots and large values below the floor, as many as one pass may. Returns up to where all of it is gone. */
