@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,8 +8,8 @@ import { markdownTable } from "./report.ts";
 import { median } from "./runner.ts";
 
 /**
- * What a request costs in real workerd: processor time of its process, and what it allocates on the heap of the Worker's isolate. R2 is Miniflare's, which runs in the same
- * process: requests that ask it for one object without the library tell what that costs.
+ * What a request costs in real workerd: processor time of its process, what it allocates on the heap of the Worker's isolate, what of that stays there, and by how much the
+ * process grows. R2 is Miniflare's, which runs in the same process: requests that ask it for one object without the library tell what that costs.
  */
 
 const KEYS = 10_000;
@@ -17,6 +17,9 @@ const REQUESTS = 200;
 /** So many before anything is measured: workerd compiles what runs often. */
 const WARM_UP = 200;
 const ROUNDS = 3;
+/** Memory grows by leaps: what stays is that of so many. */
+const KEPT_REQUESTS = 1000;
+const AT_ONCE = 50;
 const COLD_STARTS = 5;
 const SAMPLING_BYTES = 4096;
 
@@ -39,18 +42,24 @@ export async function measureWorkerd(): Promise<string> {
   const script = await bundled();
   const warm = await measureWarm(script);
   const cold = await measureCold(script);
+  const atOnce = await measureAtOnce(script);
   const head = [
     "one request after the other",
     "processor time, us",
     "the same, without that of the request itself",
     "allocated, kB",
+    "of that kept, B",
+    "process grows by, kB",
   ];
   const lines = ROWS.map((name) => {
-    const { us, allocated } = warm[name];
-    return [LABELS[name], us.toFixed(0), (us - warm.nothing.us).toFixed(0), (allocated / 1000).toFixed(1)];
+    const { us, allocated, kept, resident } = warm[name];
+    const withoutIt = (us - warm.nothing.us).toFixed(0);
+    const memory = [(allocated / 1000).toFixed(1), kept.toFixed(0), (resident / 1000).toFixed(1)];
+    return [LABELS[name], us.toFixed(0), withoutIt, ...memory];
   });
   const coldHead = ["first request of a process", "processor time, ms"];
-  return `${markdownTable(head, lines)}\n${markdownTable(coldHead, cold)}`;
+  const onceHead = [`${AT_ONCE} requests at once`, "processor time, us", "allocated, kB", "at most resident, kB"];
+  return [markdownTable(head, lines), markdownTable(onceHead, atOnce), markdownTable(coldHead, cold)].join("\n");
 }
 
 async function bundled(): Promise<string> {
@@ -98,6 +107,21 @@ class Workerd {
     const response = await this.#miniflare.dispatchFetch(`http://worker/${encodeURIComponent(name)}?number=${number}`);
     const text = await response.text();
     if (!response.ok) throw new Error(`${name}: ${text}`);
+  }
+
+  /** As many requests as `AT_ONCE`, all under way together. */
+  async requestAtOnce(name: string, number: number): Promise<void> {
+    await Promise.all(Array.from({ length: AT_ONCE }, (_, i) => this.request(name, number + i)));
+  }
+
+  /** Memory of the process, in bytes: now, or at most since `forgetPeak`. */
+  resident(which: "VmRSS" | "VmHWM" = "VmRSS"): number {
+    const status = readFileSync(`/proc/${this.#pid}/status`, "utf8");
+    return 1024 * Number(new RegExp(`^${which}:\\s+(\\d+)`, "m").exec(status)?.[1]);
+  }
+
+  forgetPeak(): void {
+    writeFileSync(`/proc/${this.#pid}/clear_refs`, "5");
   }
 
   /** Processor time of all threads so far, in microseconds. */
@@ -175,6 +199,27 @@ class Inspector {
     return sizeOf(profile.head);
   }
 
+  /**
+   * Bytes of the isolate that are in use when the garbage is collected, those of buffers too. What is asked is done when a request comes: `request` makes one.
+   */
+  async liveBytes(request: () => Promise<void>): Promise<number> {
+    await this.#ask("HeapProfiler.enable");
+    // What only weak references held goes with the second one.
+    for (let i = 0; i < 2; i++) await this.#during(this.#ask("HeapProfiler.collectGarbage"), request);
+    const usage = await this.#during(
+      this.#ask<{ usedSize: number; backingStorageSize: number }>("Runtime.getHeapUsage"),
+      request,
+    );
+    return usage.usedSize + usage.backingStorageSize;
+  }
+
+  async #during<T>(answer: Promise<T>, request: () => Promise<void>): Promise<T> {
+    let isThere = false;
+    const there = answer.finally(() => (isThere = true));
+    while (!isThere) await request();
+    return await there;
+  }
+
   close(): void {
     this.#socket.close();
   }
@@ -192,6 +237,10 @@ function sizeOf({ selfSize, children }: SampledNode): number {
 interface Warm {
   readonly us: number;
   readonly allocated: number;
+  /** Of the isolate, in bytes. */
+  readonly kept: number;
+  /** Of the process, in bytes. */
+  readonly resident: number;
 }
 
 async function measureWarm(script: string): Promise<Readonly<Record<RowName, Warm>>> {
@@ -217,11 +266,51 @@ async function measureWarm(script: string): Promise<Readonly<Record<RowName, War
     const inspector = await worker.inspector();
     const figures: [RowName, Warm][] = [];
     for (const name of ROWS) {
-      const allocated = await inspector.allocatedBytes(() => requests(name, REQUESTS));
-      figures.push([name, { us: median(times.get(name) ?? []), allocated: allocated / REQUESTS }]);
+      const allocated = (await inspector.allocatedBytes(() => requests(name, REQUESTS))) / REQUESTS;
+      const before = [await inspector.liveBytes(() => worker.request("nothing")), worker.resident()];
+      await requests(name, KEPT_REQUESTS);
+      const after = [worker.resident(), await inspector.liveBytes(() => worker.request("nothing"))];
+      const kept = (after[1] - before[0]) / KEPT_REQUESTS;
+      const resident = (after[0] - before[1]) / KEPT_REQUESTS;
+      figures.push([name, { us: median(times.get(name) ?? []), allocated, kept, resident }]);
     }
     inspector.close();
     return Object.fromEntries(figures) as Record<RowName, Warm>;
+  } finally {
+    await worker.stop();
+  }
+}
+
+/** Many requests under way together, which share the instance. */
+async function measureAtOnce(script: string): Promise<string[][]> {
+  const worker = await Workerd.start(script);
+  try {
+    await worker.request("raw put");
+    await worker.request("fill", KEYS);
+    let number = 0;
+    const requests = async (name: RowName, rounds: number): Promise<void> => {
+      for (let i = 0; i < rounds; i++) await worker.requestAtOnce(name, (number += AT_ONCE) % (KEYS - 2 * AT_ONCE));
+    };
+    for (const name of ROWS) await requests(name, WARM_UP / AT_ONCE);
+    const inspector = await worker.inspector();
+    const lines: string[][] = [];
+    for (const name of ROWS) {
+      const count = REQUESTS / AT_ONCE;
+      const times: number[] = [];
+      const peaks: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        const before = { us: worker.processorUs, bytes: worker.resident() };
+        worker.forgetPeak();
+        await requests(name, count);
+        times.push((worker.processorUs - before.us) / REQUESTS);
+        peaks.push((worker.resident("VmHWM") - before.bytes) / AT_ONCE);
+      }
+      const allocated = (await inspector.allocatedBytes(() => requests(name, count))) / REQUESTS;
+      const memory = [(allocated / 1000).toFixed(1), (median(peaks) / 1000).toFixed(0)];
+      lines.push([LABELS[name], median(times).toFixed(0), ...memory]);
+    }
+    inspector.close();
+    return lines;
   } finally {
     await worker.stop();
   }
