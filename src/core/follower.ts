@@ -70,14 +70,12 @@ export class Follower {
 
   /** Does what `follow` with `verify` would where there is nothing to follow, and says whether that is so. Between two steps only. */
   isAtEnd(): boolean {
-    const { session, state, environment, stopped, isSealed } = this.#context;
+    const { session, state, stopped, isSealed } = this.#context;
     const { reopening } = this.#parts;
     if (session.isUnchanged === undefined || this.isAstray || stopped !== undefined || isSealed) return false;
     if (reopening.isMoved || reopening.isIndexDamaged || reopening.first !== undefined) return false;
-    const asked = environment.monotonic();
     if (!session.isUnchanged(state.position)) return false;
     this.#leftBehind = 0;
-    this.#lastLook = asked;
     return true;
   }
 

@@ -76,9 +76,10 @@ export class System {
       },
       stat: (path): PathStatus | undefined => {
         enter();
-        if (disk.isDirectory(path)) return { device: DEVICE, inode: 0n, kind: "directory" };
+        if (disk.isDirectory(path)) return { device: DEVICE, inode: 0n, kind: "directory", size: 0 };
         const inode = disk.lookup(path);
-        return inode === undefined ? undefined : { device: DEVICE, inode: inode.number, kind: "file" };
+        if (inode === undefined) return undefined;
+        return { device: DEVICE, inode: inode.number, kind: "file", size: inode.size(process) };
       },
       makeDirectories: (path) => {
         enter();

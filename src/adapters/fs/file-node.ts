@@ -38,7 +38,7 @@ export const nodeFileSystem: FileSystemCalls = {
 
 export function toStatus(stats: fs.BigIntStats): PathStatus {
   const kind = stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other";
-  return { device: stats.dev, inode: stats.ino, kind };
+  return { device: stats.dev, inode: stats.ino, kind, size: Number(stats.size) };
 }
 
 export function makeDirectories(directory: string): readonly string[] {

@@ -32,6 +32,8 @@ export interface PathStatus {
   readonly device: bigint;
   readonly inode: bigint;
   readonly kind: "file" | "directory" | "other";
+  /** Of a file, in bytes. */
+  readonly size: number;
 }
 
 /** A file that is open for reading at least. */

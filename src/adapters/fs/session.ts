@@ -85,6 +85,8 @@ export class FileSession implements LedgerSession {
   /** The path has to be looked at before anything else is believed. */
   #suspect = false;
   #missing = false;
+  /** Size of the file when the path was looked at last and led to it. */
+  #sizeAtPath = -1;
   #pathMoved = false;
   #seals: Seals | undefined;
   /** Where a seal that replaces the winning one is looked for: behind it. */
@@ -334,10 +336,11 @@ export class FileSession implements LedgerSession {
     // It has yet to be told of.
     if (current.generation.damagedCopy !== undefined && !this.#copyReported) return false;
     try {
-      const { size, links } = current.file.status();
+      // One look for both: what the path leads to, if it is this file, is as large as this file is.
+      if (this.#lookAtPath(current) !== "same") return false;
+      const size = this.#sizeAtPath;
       // A piece that may be in the writing is for a read to judge.
-      if (links === 0 || size !== position - current.generation.delta) return false;
-      if (this.#lookAtPath(current) !== "same" || !this.#lastFrameUnchanged(current.file)) return false;
+      if (size !== position - current.generation.delta || !this.#lastFrameUnchanged(current.file)) return false;
       this.#reads++;
       this.#endSize = size;
       this.#endOffset = size;
@@ -385,6 +388,7 @@ export class FileSession implements LedgerSession {
     const same = status !== undefined && status.device === current.device && status.inode === current.inode;
     // A file that lost this name and has another one is suspect no more: it was looked at.
     this.#suspect = !same;
+    this.#sizeAtPath = same ? status.size : -1;
     return same ? "same" : status === undefined ? "missing" : "other";
   }
 
