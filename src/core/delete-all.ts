@@ -34,6 +34,8 @@ export function deleteAll(
     const engine = lifecycle.indexed();
     const { atomic } = parseOptions("deleteAll", "deleteAll", options);
     const compiled = compileQuery(query);
+    const news = newsFor(context, engine);
+    if (news !== undefined) return deleteAllLate(context, engine, compiled, atomic, news);
     let keys: EncodedKey[];
     try {
       keys = keysNow(context, engine, compiled);
@@ -47,23 +49,40 @@ export function deleteAll(
       staged.deleteEach(keys);
       return Promise.resolve(keys.length);
     }
-    if (keys.length === 0) return Promise.resolve(0);
+    if (keys.length === 0) {
+      const pending = engine.queue.touchingRange(compiled);
+      // That nothing is left is true once that is in the ledger.
+      if (pending !== undefined) return deleteAllLate(context, engine, compiled, atomic, engine.whenDone(pending));
+      return Promise.resolve(0);
+    }
     return deleteKeys(context, engine, keys, atomic);
   } catch (error) {
     return Promise.reject(error);
   }
 }
 
-/** As `deleteAll`, of rows that have yet to arrive: of what was frozen when it was called, and of what was pending then. */
+/** What there is to be followed first, as before a read. Where no place can be kept meanwhile, what is visible is deleted. */
+function newsFor({ transactions, freshness }: DeleteContext, engine: Engine): Promise<void> | undefined {
+  if (transactions.current !== undefined || engine.waits !== undefined || engine.refusal() !== undefined)
+    return undefined;
+  return freshness.news(engine);
+}
+
+/**
+ * As `deleteAll`, of rows that have yet to arrive: of what was frozen when it was called, and of what was pending then. With `news`, once that is there,
+ * of what is visible then.
+ */
 async function deleteAllLate(
   context: DeleteContext,
   engine: Engine,
   query: CompiledQuery,
   atomic: boolean,
+  news?: Promise<void>,
 ): Promise<number> {
   const transaction = context.transactions.current;
   if (transaction !== undefined) return stageDeletesLate(context, engine, query, transaction);
-  const pending = pendingNow(context, engine);
+  const { last } = engine.queue;
+  const pending = news === undefined ? pendingNow(context, engine) : [];
   // Where another request may have to take over, nobody may be made wait for one that is gone.
   const keepsPlace = engine.waits === undefined;
   let failure: unknown;
@@ -76,7 +95,10 @@ async function deleteAllLate(
   let builders: CommitBuilder[] = [];
   let count = 0;
   try {
-    const keys = await keysLate(context, undefined, query);
+    if (news !== undefined) await news;
+    // What came before it has taken effect then, and what comes behind waits for the place.
+    if (news !== undefined && last !== undefined) await engine.whenDone(last);
+    const keys = await keysLate(context, engine, undefined, query);
     for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
     count = keys.size;
     if (count > 0) builders = deletes(context, engine, keys, atomic);
@@ -114,7 +136,7 @@ async function stageDeletesLate(
   const { state, builder, beginning } = transaction;
   const pending = beginning === undefined ? [] : pendingNow(context, engine);
   const { size } = builder;
-  const keys = await keysLate(context, beginning === undefined ? state : undefined, query);
+  const keys = await keysLate(context, engine, beginning === undefined ? state : undefined, query);
   for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
   if (context.transactions.current !== transaction) {
     const message = "The transaction ended before it was known what there was to delete: await deleteAll";
@@ -129,13 +151,15 @@ async function stageDeletesLate(
 
 async function keysLate(
   context: DeleteContext,
+  engine: Engine,
   staged: StagedState | undefined,
   query: CompiledQuery,
 ): Promise<Set<EncodedKey>> {
   const keys = new Set<EncodedKey>();
-  const view = viewOf(context, staged);
+  // Of an engine that was asked before, also if the database is closing.
+  const view = staged === undefined ? engine.freeze() : viewOf(context, staged);
   try {
-    const listing = listRows(view.rows, query, { ...ALL, now: view.now });
+    const listing = listRows(view.rows, query, { ...ALL, now: nowOf(context, staged) });
     const step = (): boolean => listing.next();
     for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) keys.add(listing.key);
   } finally {

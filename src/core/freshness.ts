@@ -87,11 +87,11 @@ export class Freshness {
     if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
     const { environment, pacer } = this.#parts;
     const now = environment.monotonic();
-    return this.#news(engine, now) ?? (pacer.due(now) ? pacer.rest() : undefined);
+    return this.news(engine, now) ?? (pacer.due(now) ? pacer.rest() : undefined);
   }
 
-  /** Where a look shows that there is something new: follows it. */
-  #news(engine: Engine, now: number): Promise<void> | undefined {
+  /** Where a look shows that there is something new: follows it. `now`: on the monotonic clock. */
+  news(engine: Engine, now = this.#parts.environment.monotonic()): Promise<void> | undefined {
     const { autoSync, syncIntervalMs } = this.#parts;
     if (!autoSync || !engine.isBehind(now, syncIntervalMs)) return undefined;
     // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
@@ -109,11 +109,11 @@ export class Freshness {
   }
 
   async #readAfter(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> {
-    const { environment, lifecycle } = this.#parts;
+    const { lifecycle } = this.#parts;
     if (pending !== undefined) await engine.whenDone(pending);
     if (strong) await this.followUntold(engine, { verify: true });
     // Others may have come behind the own commit before this read began.
-    else await this.#news(lifecycle.engine(), environment.monotonic());
+    else await this.news(lifecycle.engine());
     lifecycle.engine();
   }
 

@@ -47,6 +47,38 @@ onEachLedger((make) => {
     expect(await Promise.all(reads)).toEqual([2]);
   });
 
+  test("deleteAll deletes what others have committed before, and stays in the order of calls", async () => {
+    using made = make();
+    const clock = new TestClock();
+    await using db = await clock.open(made.ledger, rarely, { monotonic: () => clock.elapsed });
+    await using other = await KV.open(made.ledger);
+    await other.set(["a", 1], 1);
+    clock.elapsed += 2;
+    const calls = [
+      db.set(["a", 2], 2),
+      db.deleteAll(["a"]),
+      db.set(["a", 3], 3),
+      db.get(["a", 3]),
+      db.deleteAll(["b"]),
+    ];
+    expect(await Promise.all(calls)).toMatchObject([{}, 2, {}, 3, 0]);
+    expect(await other.listKeys([], { consistency: "strong" })).toEqual([["a", 3]]);
+    await other.set(["b"], 1);
+    clock.elapsed += 2;
+    const again = [db.deleteAll(["b"]), db.set(["b"], 2), db.deleteAll(["b"]), db.set(["b", 1], 1)];
+    expect(await Promise.all(again)).toMatchObject([1, {}, 1, {}]);
+    expect(await db.listKeys([])).toEqual([
+      ["a", 3],
+      ["b", 1],
+    ]);
+    await other.delete(["a", 3]);
+    clock.elapsed += 2;
+    const last = db.deleteAll([]);
+    await db.close();
+    expect(await last).toBe(1);
+    expect(await other.count([], { consistency: "strong" })).toBe(0);
+  });
+
   test("a read that waits for an own commit sees what others have committed behind it", async () => {
     using made = make();
     const answer = signal();

@@ -150,6 +150,20 @@ describe("reading one's own writes", () => {
 });
 
 describe("deleteAll", () => {
+  test("says that nothing is left only when that is in the ledger", async () => {
+    const { ledger, hold, release } = observed(memoryLedger());
+    await using db = await KV.open(ledger);
+    await db.set(["k"], 1);
+    hold();
+    const deleted = db.delete(["k"]);
+    expect(await db.deleteAll(["x"])).toBe(0);
+    const calls = [deleted, db.deleteAll(["k"]), db.set(["k"], 2)];
+    expect(await settles(calls[1])).toBe(false);
+    release();
+    expect(await Promise.all(calls)).toMatchObject([{}, 0, {}]);
+    expect(await db.get(["k"])).toBe(2);
+  });
+
   onEachOrdering((make) => {
     test("deletes what its query matches, in one commit, and tells how many keys", async () => {
       using made = make();

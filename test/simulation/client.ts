@@ -208,6 +208,33 @@ export class Client {
     return write;
   }
 
+  /** As `write`, for what deletes the keys that `matching` finds in a state: of those that were there for long enough, none stays as it was. */
+  async deleteAll(
+    what: string,
+    run: () => Promise<number>,
+    matching: (model: Model, version: number) => readonly string[],
+  ): Promise<void> {
+    const known = this.looksAtReads && !this.inTransaction ? this.#knownUntil(LOOK_MS) : 0;
+    const { outcome } = await this.write(what, undefined, [], run);
+    if (!this.isOpen || (outcome !== "committed" && outcome !== "nothing")) return;
+    const to = this.version();
+    this.#later(what, (model) => {
+      const from = this.#journal.newestOf(known, model);
+      const left = matching(model, from).filter((key) => {
+        const row = model.at(key, from);
+        return row?.expiresAt === 0 && row.version === model.at(key, to)?.version;
+      });
+      return left.length === 0
+        ? undefined
+        : `at version ${to} there still is what was there at ${from}: ${left.join(", ")}`;
+    });
+  }
+
+  /** How many commits were acknowledged so long ago. */
+  #knownUntil(ms: number): number {
+    return this.#journal.acknowledgedUntil(this.world.now - ms);
+  }
+
   #outcomeOf(write: Write, error: unknown): Outcome {
     const { what } = write;
     const { code, outcome } = error as { code?: string; outcome?: string };

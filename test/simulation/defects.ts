@@ -345,6 +345,11 @@ export const defects: readonly Defect[] = [
     find: "if (row.version >= this.#below)",
     replace: "if (row.version >= this.#below && !(row.deleted && this.#below === 0))",
   }),
+  defect("deleteAll looks for no news", {
+    file: "core/delete-all.ts",
+    find: "if (news !== undefined) return deleteAllLate",
+    replace: "if (news !== undefined && false) return deleteAllLate",
+  }),
   defect("strong listings and counts do not follow", {
     file: "core/query-reads.ts",
     find: 'parseListOptions("listAll", options)',

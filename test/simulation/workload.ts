@@ -270,7 +270,12 @@ async function staged(client: Client): Promise<unknown> {
 
 function removeAll(client: Client): Promise<unknown> {
   const query = client.process.random.pick<Query>([["k", {}, "below"], ["k", { from: 2, to: 3 }], ["e"]]);
-  return client.write(`deleteAll ${show(query)}`, undefined, [], () => client.db.deleteAll(query));
+  const listing = { query, limit: Infinity, reverse: false, order: "key" } as const;
+  return client.deleteAll(
+    `deleteAll ${show(query)}`,
+    () => client.db.deleteAll(query),
+    (model, version) => rowsOf(listing, model, version, { from: 0, to: 0 })?.map(({ key }) => key) ?? [],
+  );
 }
 
 // --- reads -------------------------------------------------------------------------------------------------------------
