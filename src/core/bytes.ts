@@ -256,8 +256,6 @@ export class ByteWriter {
   }
 }
 
-const double = new DataView(new ArrayBuffer(8));
-
 /** Reads what `ByteWriter` wrote. Throws `MalformedBytes` rather than read beyond the end. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
@@ -300,9 +298,7 @@ export class ByteReader {
 
   f64(): number {
     const at = this.#advance(8);
-    double.setUint32(0, readU32(this.#bytes, at), true);
-    double.setUint32(4, readU32(this.#bytes, at + 4), true);
-    return double.getFloat64(0, true);
+    return readF64(this.#bytes, at);
   }
 
   varint(): number {
@@ -347,6 +343,12 @@ export class ByteReader {
 
 /** Some engines limit the number of arguments of one call. */
 const ARGUMENTS_MAX = 4096;
+/** The same eight bytes as two words and as a number: quicker than a `DataView`, above all while code is not compiled. */
+export const asWords = new Int32Array(2);
+export const asNumber = new Float64Array(asWords.buffer);
+/** Where the word of the higher bits is: this depends on the processor. */
+export const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0];
+
 /**
  * Makes short strings of one piece from codes of characters. One that is put together from several is cheap to make, but is made one piece when
  * somebody compares it, which costs several times as much.
@@ -404,6 +406,13 @@ export function fromBinaryString(text: string): Uint8Array {
 
 export function readU32(bytes: Uint8Array, at: number): number {
   return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+}
+
+/** A number as it lies in memory, its lowest byte first. */
+export function readF64(bytes: Uint8Array, at: number): number {
+  asWords[1 - HIGH] = readU32(bytes, at);
+  asWords[HIGH] = readU32(bytes, at + 4);
+  return asNumber[0];
 }
 
 export function toHex(bytes: Uint8Array): string {

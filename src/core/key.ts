@@ -1,4 +1,4 @@
-import { fromBinaryString, MalformedBytes, TextMaker, toBinaryString } from "./bytes.ts";
+import { asNumber, asWords, fromBinaryString, HIGH, MalformedBytes, TextMaker, toBinaryString } from "./bytes.ts";
 import { InvalidArgumentError } from "./errors.ts";
 import { show } from "./show.ts";
 
@@ -231,8 +231,6 @@ function fromUtf8(bytes: string): string {
 
 // --- numbers ---------------------------------------------------------------------------------------------------------
 
-const scratch = new DataView(new ArrayBuffer(8));
-
 /** Four bytes, as 32 bits with a sign. */
 function wordAt(encoded: string, at: number): number {
   return (
@@ -249,10 +247,10 @@ const NUMBER_BYTES = 9;
 function encodeNumber(value: number, before: string): string {
   if (value !== value) throw new InvalidArgumentError("InvalidKey", "NaN cannot be a key");
   if (before.length + NUMBER_BYTES > TextMaker.lengthMax) return before + encodeNumber(value, "");
-  scratch.setFloat64(0, value === 0 ? 0 : value);
-  const isNegative = scratch.getInt32(0) < 0;
-  const high = scratch.getInt32(0) ^ (isNegative ? -1 : 0x80000000);
-  const low = scratch.getInt32(4) ^ (isNegative ? -1 : 0);
+  asNumber[0] = value === 0 ? 0 : value;
+  const isNegative = asWords[HIGH] < 0;
+  const high = asWords[HIGH] ^ (isNegative ? -1 : 0x80000000);
+  const low = asWords[1 - HIGH] ^ (isNegative ? -1 : 0);
   const { codes } = maker;
   const at = maker.begin(before);
   codes[at] = Tag.number;
@@ -271,9 +269,9 @@ function decodeNumber(encoded: string, from: number): number {
   const high = wordAt(encoded, from);
   const low = wordAt(encoded, from + 4);
   // The sign bit is set for what is not negative.
-  scratch.setInt32(0, high < 0 ? high ^ 0x80000000 : ~high);
-  scratch.setInt32(4, high < 0 ? low : ~low);
-  return scratch.getFloat64(0);
+  asWords[HIGH] = high < 0 ? high ^ 0x80000000 : ~high;
+  asWords[1 - HIGH] = high < 0 ? low : ~low;
+  return asNumber[0];
 }
 
 // --- bigints ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-import { MalformedBytes, readU32, TextMaker, toBinaryString } from "./bytes.ts";
+import { MalformedBytes, readF64, readU32, TextMaker, toBinaryString } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import { Row, type ValueHome } from "./resolve.ts";
 import { decodeNumeric } from "./value.ts";
@@ -73,13 +73,6 @@ export function readCompact(bytes: Uint8Array, at: number): number {
   for (let i = length; i > 0; i--) value = value * 0x100 + bytes[at + i];
   next = at + 1 + length;
   return value;
-}
-
-const float = new DataView(new ArrayBuffer(8));
-
-function readF64(bytes: Uint8Array, at: number): number {
-  for (let i = 0; i < 8; i++) float.setUint8(i, bytes[at + i]);
-  return float.getFloat64(0, true);
 }
 
 // --- entries ---------------------------------------------------------------------------------------------------------

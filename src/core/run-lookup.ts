@@ -128,7 +128,8 @@ export interface LookupOptions {
 
 /** Looks hashes up. `loadPage` gives an opened page by its number. */
 export class Lookup {
-  readonly offsetBits: number;
+  /** A location is a block's number times this, plus the offset in it. */
+  readonly offsets: number;
   readonly #loadPage: (page: number) => Uint8Array;
   readonly #entries: number;
   readonly #perPage: number;
@@ -147,7 +148,7 @@ export class Lookup {
     this.#entries = reader.varint();
     this.#perPage = reader.varint();
     this.#locationBytes = reader.varint();
-    this.offsetBits = reader.varint();
+    this.offsets = 2 ** reader.varint();
     this.#firstPage = reader.varint();
     this.#pageBytes = reader.varint();
     const pages = reader.varint();

@@ -56,8 +56,7 @@ export class PointReads {
     const lookup = (this.#lookup ??= this.#open());
     const found = lookup.find(hash);
     if (found < 0) return null;
-    const { candidates, offsetBits } = lookup;
-    const offsets = 2 ** offsetBits;
+    const { candidates, offsets } = lookup;
     for (let i = 0; i < found; i++) {
       const number = Math.floor(candidates[i] / offsets);
       const row = this.#getAt(key, number, candidates[i] - number * offsets);

@@ -1,4 +1,4 @@
-import { MalformedBytes, toHex } from "./bytes.ts";
+import { asNumber, asWords, HIGH, MalformedBytes, toHex } from "./bytes.ts";
 import { itemEnd } from "./cbor-items.ts";
 import { type NamePlace, nameOf, objectStart } from "./property-names.ts";
 import { fillError, makeError } from "./value-errors.ts";
@@ -19,7 +19,7 @@ let nodes = NO_NODES;
 const GRAPH = Uint8Array.of(0xd9, Tag.form >> 8, Tag.form & 0xff, 0x83, Form.graph);
 /** A byte order mark. */
 const MARK = "\ufeff";
-const float = new DataView(new ArrayBuffer(8));
+const asBigint = new BigUint64Array(asWords.buffer);
 
 const VIEWS = new Map<number, (typeof TYPED_ARRAYS)[number][1]>(TYPED_ARRAYS);
 
@@ -108,7 +108,7 @@ function readSimple(first: number): unknown {
       return undefined;
     case 0xfb:
       readEight();
-      return float.getFloat64(0);
+      return asNumber[0];
     default:
       throw malformed();
   }
@@ -116,14 +116,14 @@ function readSimple(first: number): unknown {
 
 function readBigint(): bigint {
   readEight();
-  return float.getBigUint64(0);
+  return asBigint[0];
 }
 
 function readEight(): void {
   const from = at;
   at += 8;
-  float.setInt32(0, (bytes[from] << 24) | (bytes[from + 1] << 16) | (bytes[from + 2] << 8) | bytes[from + 3]);
-  float.setInt32(4, (bytes[from + 4] << 24) | (bytes[from + 5] << 16) | (bytes[from + 6] << 8) | bytes[from + 7]);
+  asWords[HIGH] = (bytes[from] << 24) | (bytes[from + 1] << 16) | (bytes[from + 2] << 8) | bytes[from + 3];
+  asWords[1 - HIGH] = (bytes[from + 4] << 24) | (bytes[from + 5] << 16) | (bytes[from + 6] << 8) | bytes[from + 7];
 }
 
 /** The next bytes, in a buffer of their own. */

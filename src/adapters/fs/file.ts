@@ -94,7 +94,8 @@ export function readAt(
   length: number,
   target?: Uint8Array,
 ): Uint8Array {
-  const bytes = target === undefined ? new Uint8Array(length) : target.subarray(0, length);
+  const bytes =
+    target === undefined ? new Uint8Array(length) : target.length === length ? target : target.subarray(0, length);
   let filled = 0;
   while (filled < length) {
     const count = file.read(filled === 0 ? bytes : bytes.subarray(filled), position + filled);
