@@ -7,6 +7,9 @@ const MARKS_AT = PAGE_BYTES;
 const LENGTH_AT = MARKS_AT + PAGE_BYTES / 4 / 8;
 const KEPT_BYTES = LENGTH_AT + 2;
 const NOTHING = new Uint8Array(0);
+/** From so many pages in a row on, reading is a scan: what is not worth being kept is read so much at once. */
+const SCAN_PAGES = 8;
+const AHEAD_BYTES = 64 * 1024;
 
 /**
  * Reads values of one file by pages, which stay in the engine's cache as long as there is room: what was written together is often read
@@ -24,6 +27,12 @@ export class ValuePages {
   #length = 0;
   /** Where in this page what was read last begins; -1 if it does not lie in it as a whole. */
   #given = -1;
+  /** The page that was asked for last, and how many came in a row. */
+  #asked = -1;
+  #inRow = 0;
+  /** What a scan has read ahead, and where it lies. */
+  #ahead: Uint8Array = NOTHING;
+  #aheadAt = 0;
   /** Values that lie in two pages are put together here. */
   readonly #joined: Uint8Array;
 
@@ -47,7 +56,8 @@ export class ValuePages {
       if (to > PAGE_BYTES) return this.#across(number, from, to, settledUpTo) ?? readAt(this.#file, offset, length);
       if (!this.#turnTo(number, to, settledUpTo)) return readAt(this.#file, offset, length);
     }
-    this.#given = from;
+    // What was read ahead has no room for marks: a scan does not come again.
+    if (this.#page.length > PAGE_BYTES) this.#given = from;
     return this.#page.subarray(from, to);
   }
 
@@ -78,10 +88,19 @@ export class ValuePages {
   #turnTo(number: number, to: number, settledUpTo: number): boolean {
     const cache = this.#cache;
     if (cache === undefined) return false;
+    if (number !== this.#asked) {
+      this.#inRow = number === this.#asked + 1 ? this.#inRow + 1 : 0;
+      this.#asked = number;
+    }
+    if (this.#turnAhead(number, to)) return true;
     let page = cache.get(number);
     let length = page === undefined ? 0 : page[LENGTH_AT] | (page[LENGTH_AT + 1] << 8);
     if (page === undefined || length < to) {
-      if (page === undefined && !cache.admits(number, PAGE_BYTES)) return false;
+      if (page === undefined && !cache.admits(number, PAGE_BYTES)) {
+        if (this.#inRow < SCAN_PAGES) return false;
+        this.#readAhead(number, settledUpTo);
+        return this.#turnAhead(number, to);
+      }
       const begin = number * PAGE_BYTES;
       page = cache.buffer(KEPT_BYTES);
       length = readAt(this.#file, begin, Math.min(PAGE_BYTES, settledUpTo - begin), page).length;
@@ -97,6 +116,27 @@ export class ValuePages {
     return true;
   }
 
+  /** Reads what begins with this page, for a scan. The cache is left to those who come again. */
+  #readAhead(number: number, settledUpTo: number): void {
+    const buffer = this.#ahead.length === 0 ? new ArrayBuffer(AHEAD_BYTES) : this.#ahead.buffer;
+    // The recent page may lie there.
+    this.#letGo();
+    this.#ahead = NOTHING;
+    this.#aheadAt = number * PAGE_BYTES;
+    const length = Math.min(AHEAD_BYTES, settledUpTo - this.#aheadAt);
+    this.#ahead = readAt(this.#file, this.#aheadAt, length, new Uint8Array(buffer));
+  }
+
+  /** Makes a page of what was read ahead the recent one, if it lies there. */
+  #turnAhead(number: number, to: number): boolean {
+    const from = number * PAGE_BYTES - this.#aheadAt;
+    if (from < 0 || from + to > this.#ahead.length) return false;
+    this.#recent = number;
+    this.#page = this.#ahead.subarray(from, from + PAGE_BYTES);
+    this.#length = this.#page.length;
+    return true;
+  }
+
   #letGo(): void {
     this.#recent = -1;
     this.#given = -1;
@@ -105,6 +145,7 @@ export class ValuePages {
   /** What was kept of these bytes is read anew when it is asked for. */
   forget(offset: number, length: number): void {
     this.#letGo();
+    this.#ahead = NOTHING;
     for (let number = Math.floor(offset / PAGE_BYTES); number * PAGE_BYTES < offset + length; number++)
       if (this.#cache?.get(number) !== undefined) this.#cache.set(number, NOTHING, 0);
   }
@@ -113,5 +154,6 @@ export class ValuePages {
   release(): void {
     this.#cache?.clear();
     this.#letGo();
+    this.#ahead = NOTHING;
   }
 }

@@ -67,6 +67,69 @@ describe("values of a file", () => {
     expect(file.bytesRead).toBeLessThan(1000 * 1024);
   });
 
+  it.each([undefined, 0, 20_000, 80_000, 1e6])(
+    "are read right one behind the other with %s bytes of cache",
+    (cacheBytes) => {
+      const { file, pages } = pagesOf(cacheBytes);
+      const random = new Draw(7);
+      for (let walk = 0; walk < 20; walk++) {
+        const settledUpTo = random.from([SIZE, Infinity, random.below(SIZE)]);
+        for (let offset = random.below(SIZE), steps = random.below(800); offset < SIZE && steps > 0; steps--) {
+          if (random.chance(0.003)) {
+            file.bytes[offset] ^= 1;
+            pages.forget(offset, LENGTH);
+          }
+          expect(pages.read(offset, LENGTH, settledUpTo)).toEqual(file.bytes.slice(offset, offset + LENGTH));
+          if (random.chance(0.1)) pages.mark();
+          offset += random.chance(0.1) ? LENGTH + random.below(5000) : LENGTH;
+        }
+      }
+    },
+  );
+
+  it("are read ahead by a scan of what is not worth being kept, but not beyond where the file may still change", () => {
+    const file = new CountingFile(16 * SIZE);
+    const { pages } = pagesOf(20_000, file);
+    const settledUpTo = 15 * SIZE;
+    for (let offset = 0; offset + LENGTH <= settledUpTo; offset += LENGTH) {
+      expect(pages.read(offset, LENGTH, settledUpTo)).toEqual(file.bytes.slice(offset, offset + LENGTH));
+      // What is read ahead is never marked.
+      pages.mark();
+    }
+    expect(file.reads).toBeLessThan(settledUpTo / 4096 / 10);
+    expect(file.bytesRead).toBeLessThan(settledUpTo + 200_000);
+    pages.read(settledUpTo - LENGTH, LENGTH, settledUpTo);
+    expect(pages.isMarked).toBe(false);
+    file.bytes.fill(0, settledUpTo);
+    const last = 15 * SIZE - 10;
+    expect(pages.read(last, LENGTH, 16 * SIZE)).toEqual(file.bytes.slice(last, last + LENGTH));
+  });
+
+  it("that were read ahead are not believed when a later read fails in their place", () => {
+    const file = new CountingFile(16 * SIZE);
+    const { pages } = pagesOf(20_000, file);
+    let offset = 0;
+    for (; offset < 400_000; offset += LENGTH) pages.read(offset, LENGTH, Infinity);
+    const { reads } = file;
+    const { read } = CountingFile.prototype;
+    file.read = (target, position) => {
+      read.call(file, target.fill(0), position + 1);
+      throw new Error("a bad sector");
+    };
+    let failed = -1;
+    for (let at = offset; failed < 0; at += LENGTH) {
+      try {
+        pages.read(at, LENGTH, Infinity);
+      } catch {
+        failed = at;
+      }
+    }
+    file.read = read;
+    expect(file.reads).toBe(reads + 1);
+    for (let at = failed - LENGTH; at < failed + 100_000; at += LENGTH)
+      expect(pages.read(at, LENGTH, Infinity)).toEqual(file.bytes.slice(at, at + LENGTH));
+  });
+
   it("are not kept beyond where the file may still change", () => {
     const { file, pages } = pagesOf(1e6);
     const settledUpTo = 1000;
