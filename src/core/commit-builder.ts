@@ -27,14 +27,21 @@ const DELETE_OVERHEAD = 4;
 export class CommitBuilder {
   readonly #crc32: Environment["crc32"];
   readonly #bytesMax: number;
-  readonly #body = new ByteWriter();
+  readonly #body: ByteWriter;
   readonly #operations: Operation[] = [];
   #checks: Check[] = [];
   #finished = false;
 
-  constructor(environment: Environment, bytesMax: number) {
+  /** `expected`: about how many bytes there will be, if that is known. */
+  constructor(environment: Environment, bytesMax: number, expected?: number) {
     this.#crc32 = environment.crc32;
     this.#bytesMax = bytesMax;
+    this.#body = new ByteWriter(expected);
+  }
+
+  /** Bytes of all operations so far. */
+  get bytes(): number {
+    return this.#body.length;
   }
 
   /** Number of operations so far. */

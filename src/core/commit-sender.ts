@@ -55,8 +55,9 @@ export class CommitSender {
     });
   }
 
-  builder(engine: Engine): CommitBuilder {
-    return new CommitBuilder(this.#environment, engine.session.payloadBytesMax);
+  /** `expected`: about how many bytes its operations will have, if that is known. */
+  builder(engine: Engine, expected?: number): CommitBuilder {
+    return new CommitBuilder(this.#environment, engine.session.payloadBytesMax, expected);
   }
 
   /** Sends what has no condition. */

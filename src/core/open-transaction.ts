@@ -30,10 +30,15 @@ export interface TransactionSlotParts {
 
 const NOTHING = (): void => undefined;
 
+/** Nobody takes more memory than that for what may turn out small. */
+const EXPECTED_BYTES_MAX = 512 * 1024;
+
 /** The one transaction that an instance may have open. */
 export class TransactionSlot {
   readonly #parts: TransactionSlotParts;
   #current: OpenTransaction | undefined;
+  /** As many bytes as the last one had, and some more: transactions of one program are often alike, and a buffer that grows is copied again and again. */
+  #expectedBytes = 0;
 
   constructor(parts: TransactionSlotParts) {
     this.#parts = parts;
@@ -55,7 +60,7 @@ export class TransactionSlot {
       throw new KVError("TransactionOpen", "A transaction is open on this instance already");
     const after = engine.queue.last;
     const wait = freshness.beforeRead(engine, after, false);
-    const builder = sender.builder(engine);
+    const builder = sender.builder(engine, this.#expectedBytes);
     const state = new StagedState(builder);
     const transaction: OpenTransaction = { state, builder, beginning: undefined, after, readers: 0 };
     // What is written from now on belongs to it, also while it waits for what was written before.
@@ -102,6 +107,8 @@ export class TransactionSlot {
     const transaction = this.#current;
     if (transaction === undefined) throw new KVError("NoTransaction", "No transaction is open on this instance");
     this.#current = undefined;
+    const { bytes } = transaction.builder;
+    this.#expectedBytes = Math.min(bytes + (bytes >>> 3), EXPECTED_BYTES_MAX);
     this.release(transaction);
     return transaction;
   }
