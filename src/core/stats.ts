@@ -32,7 +32,7 @@ export interface KVStats {
   readonly counts: Readonly<Record<string, number>>;
   readonly damage: readonly AddressRange[];
   readonly vacuum: VacuumStats;
-  /** What the adapter tells; `header` and `damagedCopy`, if \`open\` had to make a header, or a bucket's root, anew. */
+  /** What the adapter tells; `header` and `damagedCopy`, if `open` had to make a header, or a bucket's root, anew. */
   readonly session: Readonly<Record<string, number | string | boolean>>;
 }
 
