@@ -234,8 +234,8 @@ export const defects: readonly Defect[] = [
   ),
   rare("a creator that could not make its file durable forgets it", failingSyncs, {
     file: "adapters/fs/ledger.ts",
-    find: 'if (beginning.is === "ledger") FailedSyncs',
-    replace: 'if (beginning.is === "blank") FailedSyncs',
+    find: "FailedSyncs.of(calls).add(",
+    replace: "new FailedSyncs().add(",
   }),
   defect("nobody looks where the path leads", {
     file: SESSION,

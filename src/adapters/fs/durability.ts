@@ -1,6 +1,6 @@
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
-import type { FileHandle, FileSystemCalls } from "./file.ts";
+import type { FileSystemCalls } from "./file.ts";
 import type { OpenFile } from "./open-file.ts";
 import { QuickSyncs } from "./quick-syncs.ts";
 
@@ -16,7 +16,8 @@ export interface DurabilityOptions {
 
 /** A generation's file. */
 interface SyncedFile {
-  readonly file: Pick<FileHandle, "identity">;
+  readonly device: bigint;
+  readonly inode: bigint;
   readonly generation: { readonly header: { readonly nonce: string } };
 }
 
@@ -45,8 +46,7 @@ export class FailedSyncs {
 }
 
 /** An inode's number is given out again, a nonce is not. */
-function nameOf({ file, generation }: SyncedFile): string {
-  const { device, inode } = file.identity();
+function nameOf({ device, inode, generation }: SyncedFile): string {
   return `${device}:${inode}:${generation.header.nonce}`;
 }
 
@@ -93,8 +93,8 @@ export class Durability {
   atOnce(open: OpenFile): boolean {
     const { file } = open;
     if (file.syncDataNow === undefined || !this.#quickSyncs.isExpected || !this.#directorySynced) return false;
-    if (!open.isSyncingNothing || this.#failure !== undefined) return false;
-    const { environment } = this.#options;
+    const { environment, failedSyncs } = this.#options;
+    if (!open.isSyncingNothing || this.#failure !== undefined || failedSyncs.has(open)) return false;
     const began = environment.monotonic();
     this.#count++;
     try {
@@ -115,7 +115,8 @@ export class Durability {
     const { environment } = this.#options;
     const began = environment.monotonic();
     try {
-      await this.sync(open);
+      // Another session's may have failed, which the system has told of there.
+      await this.syncWhole(open);
       this.#quickSyncs.took(environment.monotonic() - began);
       // Another one may have failed meanwhile, and was told in the stead of this one.
       if (this.#failure !== undefined) throw this.#failure;

@@ -138,7 +138,8 @@ async function beginningOf(
       for (const directory of named) await calls.syncDirectory(directory);
     } catch (error) {
       // Whoever opens it next finds it made, and does not do that again.
-      if (beginning.is === "ledger") FailedSyncs.of(calls).add({ file, generation: beginning.generation });
+      if (beginning.is === "ledger")
+        FailedSyncs.of(calls).add({ ...file.identity(), generation: beginning.generation });
       throw error;
     }
   }

@@ -196,6 +196,20 @@ describe("a strict ledger", () => {
       await expect(db.set(["a"], 2)).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
     }));
 
+  it("takes no more writes after a sync that has failed for somebody else in the same process, whoever the system has told", () =>
+    inFolder(async (folder) => {
+      const recorder = recording();
+      const path = join(folder, "a.db");
+      await using db = await openStrict(path, recorder.calls);
+      await using other = await openStrict(path, recorder.calls);
+      await db.set(["a"], 1);
+      recorder.fail = true;
+      await expect(other.set(["a"], 2)).rejects.toMatchObject({ code: "CommitOutcomeUnknown" });
+      recorder.fail = false;
+      await expect(db.set(["a"], 3)).rejects.toMatchObject({ code: "CommitOutcomeUnknown" });
+      await expect(db.set(["a"], 4)).rejects.toMatchObject({ code: "InputOutput", outcome: "not committed" });
+    }));
+
   it("takes no more writes after a failed sync() either", () =>
     inFolder(async (folder) => {
       const recorder = recording();
