@@ -68,14 +68,6 @@ export class EngineLoop {
     });
   }
 
-  /** A round that finds nothing, without the way through a step. Undefined if it takes one. */
-  glance(): Round | undefined {
-    const { counts, waits } = this.#context;
-    if (this.#running || this.#hasWork || waits !== undefined || !this.#parts.follower.isAtEnd()) return undefined;
-    counts.rounds++;
-    return { invalidated: false };
-  }
-
   /** Makes durable what was followed so far, where the ledger was asked for that. Waits for its turn, as everything that uses the session. */
   makeDurable(): Promise<void> {
     return this.#context.promise((resolve, reject) => {
@@ -129,6 +121,11 @@ export class EngineLoop {
     this.#running = false;
     this.run();
   };
+
+  /** True between two steps, if there is nothing to do. */
+  get isIdle(): boolean {
+    return !this.#running && !this.#hasWork;
+  }
 
   /** Resolves when no step is under way. */
   whenIdle(): Promise<void> {

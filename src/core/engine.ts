@@ -261,7 +261,11 @@ export class Engine {
 
   /** What a round that verifies finds, if that is nothing and was seen at once; undefined if it takes a round. */
   glance(): Round | undefined {
-    return this.#loop.glance();
+    const { options, counts } = this.#context;
+    if (!this.#loop.isIdle || options.fileWork?.isAtEnd(this.#context, this.#follower, this.#reopening) !== true)
+      return undefined;
+    counts.rounds++;
+    return { invalidated: false };
   }
 
   /** A round that nobody asked for. */

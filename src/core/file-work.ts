@@ -1,3 +1,4 @@
+import { isAtEnd } from "./at-end.ts";
 import { AutoVacuum } from "./auto-vacuum.ts";
 import { runBackup } from "./backup.ts";
 import { NextGeneration } from "./next-generation.ts";
@@ -11,7 +12,7 @@ import { runVacuum } from "./vacuum.ts";
 
 /**
  * The work that only ledgers in files ask for: beginning a file anew, waiting behind its seal, keeping an index beside it, reading by point lookups,
- * passing commits while they are read, copying it; and the mending of those in buckets, which no Worker does. Entries for files hand it to `CoreKV`;
+ * passing commits while they are read, polls that find nothing, copying it; and the mending of those in buckets, which no Worker does. Entries for files hand it to `CoreKV`;
  * bundles for the edge, where every kilobyte counts, do not carry it.
  */
 export const fileWork = {
@@ -20,6 +21,7 @@ export const fileWork = {
   PointReads,
   SealWait,
   backup: runBackup,
+  isAtEnd,
   loadSaved,
   repair: runRepair,
   repairKept,

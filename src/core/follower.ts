@@ -68,17 +68,6 @@ export class Follower {
     return hasNews;
   }
 
-  /** Does what `follow` with `verify` would where there is nothing to follow, and says whether that is so. Between two steps only. */
-  isAtEnd(): boolean {
-    const { session, state, stopped, isSealed } = this.#context;
-    const { reopening } = this.#parts;
-    if (session.isUnchanged === undefined || this.isAstray || stopped !== undefined || isSealed) return false;
-    if (reopening.isMoved || reopening.isIndexDamaged || reopening.first !== undefined) return false;
-    if (!session.isUnchanged(state.position)) return false;
-    this.#leftBehind = 0;
-    return true;
-  }
-
   /** Applies everything up to the present end of the ledger, or as much as the round asks for. */
   async follow(verify: boolean, round: FollowState): Promise<void> {
     try {
