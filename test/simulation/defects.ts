@@ -231,6 +231,7 @@ export const defects: readonly Defect[] = [
       find: "if (this.#failure !== undefined) throw this.#failure;",
       replace: "",
     },
+    { file: DURABILITY, find: "if (this.#options.failedSyncs.has(open)) throw earlierFailure();", replace: "" },
   ),
   rare("a creator that could not make its file durable forgets it", failingSyncs, {
     file: "adapters/fs/ledger.ts",
