@@ -2,7 +2,7 @@ import { asNumber, asWords, HIGH, MalformedBytes, toHex } from "./bytes.ts";
 import { itemEnd } from "./cbor-items.ts";
 import { type NamePlace, nameOf, objectStart } from "./property-names.ts";
 import { fillError, makeError } from "./value-errors.ts";
-import { Form, inLittleEndian, NodeKind, Tag, TYPED_ARRAYS } from "./value-forms.ts";
+import { Form, inLittleEndian, millisecondsOf, NodeKind, Tag, TYPED_ARRAYS } from "./value-forms.ts";
 
 /** CBOR to values: what `value-encoder.ts` writes, and what older versions have written. */
 
@@ -234,7 +234,7 @@ function readTagged(first: number): unknown {
     case Tag.form:
       return readForm();
     case Tag.date:
-      return new Date(Math.round(readAs("number") * 1000));
+      return new Date(millisecondsOf(readAs("number")));
     case Tag.positiveBigint:
       return readMagnitude();
     case Tag.negativeBigint:

@@ -254,6 +254,8 @@ class ValueEncoder {
       (key) => !["name", "message", "stack", "cause"].includes(key) && !(isAggregate && key === "errors"),
     );
     if (extra !== undefined) throw new Refusal(error, "a property added to an Error cannot be stored", `.${extra}`);
+    if (Object.getOwnPropertySymbols(error).length > 0)
+      throw new Refusal(error, "an Error with symbol keys cannot be stored");
     const hasCause = Object.hasOwn(error, "cause");
     const length = hasCause ? 7 : 6;
     if (depth === IN_TABLE) this.#list(NodeKind.error, length);

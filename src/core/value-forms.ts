@@ -76,3 +76,11 @@ export function isRecord(value: object): value is Record<string, unknown> {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
+
+/** The ms that were divided by 1000: some 140,000 years from now a product can come out next to them. */
+export function millisecondsOf(seconds: number): number {
+  const ms = Math.round(seconds * 1000);
+  if (ms / 1000 === seconds) return ms;
+  if ((ms - 1) / 1000 === seconds) return ms - 1;
+  return (ms + 1) / 1000 === seconds ? ms + 1 : ms;
+}

@@ -30,6 +30,7 @@ describe("values that are kept", () => {
     ["booleans, null and undefined", [true, false, null, undefined, { a: undefined }]],
     ["bigints", [0n, 1n, -1n, 2n ** 63n, 2n ** 64n, -(2n ** 63n) - 1n, -(2n ** 64n) - 1n, 10n ** 300n, -(10n ** 300n)]],
     ["Dates", [new Date(0), new Date(1_700_000_000_123), new Date(-1), new Date(8.64e15), new Date(-8.64e15)]],
+    ["Dates far from now", [new Date(4_431_058_852_500_275), new Date(-4_431_058_852_500_275), new Date(8.64e15 - 1)]],
     ["an invalid Date", new Date(NaN)],
     [
       "Maps",
@@ -261,6 +262,7 @@ describe("values that are refused, with the path to them", () => {
     [".a", { a: transferred((buffer) => Buffer.from(buffer)) }],
     [".a.code", { a: Object.assign(new Error("x"), { code: "E" }) }],
     [".a.errors", { a: Object.assign(new Error("x"), { errors: [1] }) }],
+    [".a", { a: Object.assign(new Error("x"), { [Symbol("s")]: 1 }) }],
     [".a.message", { a: new Error("\ud800") }],
     [".a.name", { a: Object.defineProperty(new Error("x"), "name", { value: null }) }],
     [".a", { a: { [Symbol("s")]: 1 } }],

@@ -627,7 +627,7 @@ class Cbor {
     const TypedArray = TYPED_ARRAYS.get(tag);
     // Elements are little-endian, as they are in the memory of the machines that this test runs on.
     if (TypedArray !== undefined) return new TypedArray((content as Uint8Array).buffer as ArrayBuffer);
-    if (tag === 1) return new Date(Math.round((content as number) * 1000));
+    if (tag === 1) return new Date(millisecondsOf(content as number));
     if (tag === 2) return bigEndian(content as Uint8Array);
     if (tag === 3) return -1n - bigEndian(content as Uint8Array);
     if (tag === 27) return new RegExp((content as string[])[1], (content as string[])[2]);
@@ -689,6 +689,11 @@ function viewOf(bytes: Uint8Array): DataView {
 
 function u64(view: DataView, at: number): number {
   return Number(view.getBigUint64(at, true));
+}
+
+function millisecondsOf(seconds: number): number {
+  const ms = Math.round(seconds * 1000);
+  return [ms, ms - 1, ms + 1].find((each) => each / 1000 === seconds) ?? ms;
 }
 
 function bigEndian(bytes: Uint8Array): bigint {
