@@ -75,7 +75,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
   }
 
   /** Overlapping calls wait for each other, whether they fail or not. */
-  #inTurn(work: () => Promise<IteratorResult<Entry<T>, undefined>>): Promise<IteratorResult<Entry<T>, undefined>> {
+  #inTurn<R>(work: () => Promise<R>): Promise<R> {
     const result = this.#turn === undefined ? work() : this.#turn.then(work);
     const turn: Promise<void> = result.then(
       () => this.#endTurn(turn),
@@ -112,15 +112,21 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
   }
 
   /** All remaining entries in an array; quicker than a loop over `next`. */
-  async collect(): Promise<Entry<T>[]> {
+  collect(): Promise<Entry<T>[]> {
+    return this.#inTurn(() => this.#collect());
+  }
+
+  async #collect(): Promise<Entry<T>[]> {
     const entries: Entry<T>[] = [];
     try {
-      const base = await this.#begin();
+      if (this.#isOver()) return entries;
+      const base = this.#base ?? (await this.#begin());
       for (;;) {
         const wait = this.#collectReady(base, entries);
         if (wait === undefined || (await wait()) === false) break;
       }
       this.#throwFailure();
+      if (entries.length > 0) this.#last = entries[entries.length - 1];
       return entries;
     } catch (error) {
       throw this.#options.failed(error);
@@ -158,6 +164,7 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
 
   async #next(): Promise<IteratorResult<Entry<T>, undefined>> {
     try {
+      if (this.#isOver()) return { done: true, value: undefined };
       const base = this.#base ?? (await this.#begin());
       if (this.#options.pacer.due()) await this.#options.pacer.rest();
       const found = whenLoaded(this.#step);
@@ -178,7 +185,6 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
   }
 
   async #begin(): Promise<IteratorBase> {
-    this.#throwFailure();
     const base = await this.#options.begin();
     // It may have been ended while it was beginning.
     if (this.#ended) base.release();
@@ -188,6 +194,12 @@ export class EntryIterator<T> implements AsyncIterableIterator<Entry<T>> {
 
   #entry(key: EncodedKey, row: Row, value: T): Entry<T> {
     return makeListedEntry(this.#keys, key, row, value, this.#options.order);
+  }
+
+  /** True at the end, whatever has become of the database since. Throws what has ended it from outside. */
+  #isOver(): boolean {
+    this.#throwFailure();
+    return this.#ended;
   }
 
   #throwFailure(): void {

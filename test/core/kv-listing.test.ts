@@ -5,6 +5,7 @@ import type { KeyPart } from "../../src/core/key.ts";
 import type { ListOptions } from "../../src/core/options.ts";
 import { KV } from "../../src/index.node.ts";
 import { onEachOrdering, openPair } from "../support/database.ts";
+import { temporaryFolder } from "../support/folder.ts";
 import { compareKeys, Draw, drawPart, nameOf } from "../support/random.ts";
 
 const keysOf = (entries: readonly Entry[]): KeyPart[][] => entries.map(({ key }) => key);
@@ -285,6 +286,37 @@ describe("one frozen version", () => {
     await db.close();
     await expect(left.next()).rejects.toMatchObject({ code: "Closed" });
     await expect(fresh.next()).rejects.toMatchObject({ code: "Closed" });
+  });
+
+  test("an iterator at its end stays there, also when the database is closed", async () => {
+    using folder = temporaryFolder();
+    const db = await KV.open(folder.file("ledger.db"));
+    await db.set(["a"], 1);
+    const passed = db.iterate([]);
+    for await (const _ of passed);
+    const left = db.iterate([]);
+    for await (const _ of left) break;
+    const collected = db.iterate([]);
+    await collected.collect();
+    await db.close();
+    for (const iterator of [passed, left, collected]) {
+      expect(await iterator.next()).toEqual({ done: true, value: undefined });
+      expect(await iterator.collect()).toEqual([]);
+    }
+  });
+
+  test("collect gives what is left, in its turn, and its cursor is that of the last entry", async () => {
+    await using db = await filled(["a"], ["b"], ["c"], ["d"]);
+    const iterator = db.iterate([]);
+    const [first, rest, end] = await Promise.all([iterator.next(), iterator.collect(), iterator.next()]);
+    expect(first.value?.key).toEqual(["a"]);
+    expect(keysOf(rest)).toEqual([["b"], ["c"], ["d"]]);
+    expect(end.done).toBe(true);
+    expect(iterator.cursor).toBe(rest[2].cursor);
+    const begun = db.iterate([]);
+    await begun.next();
+    expect(keysOf(await begun.collect())).toEqual([["b"], ["c"], ["d"]]);
+    expect(db.stats().snapshots.count).toBe(0);
   });
 
   test("calls of next that overlap are answered in order", async () => {
