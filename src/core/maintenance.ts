@@ -151,13 +151,22 @@ export class Maintenance {
   ): Promise<T> {
     const now = (): number => this.#context.environment.monotonic();
     const own = { progressAt: now() };
+    let ended: { readonly by: unknown } | undefined;
+    const end = (by: unknown): never => {
+      ended = { by };
+      throw by;
+    };
     const progress = (progressed: VacuumProgress): void => {
       this.#progress = progressed;
-      onProgress?.(progressed);
+      try {
+        onProgress?.(progressed);
+      } catch (error) {
+        end(error);
+      }
     };
     const check = (): void => {
       own.progressAt = now();
-      if (signal?.aborted === true) throw signal.reason;
+      if (signal?.aborted === true) end(signal.reason);
       this.#context.check();
     };
     const result = this.idle().then(async () => {
@@ -166,6 +175,8 @@ export class Maintenance {
       try {
         return await work({ progress, check });
       } catch (error) {
+        // What the caller has ended it with is passed on as it is, whatever was made of it on the way.
+        if (ended !== undefined && error instanceof KVError && error.cause === ended.by) throw ended.by;
         const isIndexDamaged = error instanceof IndexDamaged || (error as Error).cause instanceof IndexDamaged;
         if (!isIndexDamaged) throw error;
       }
@@ -175,11 +186,11 @@ export class Maintenance {
       return work({ progress, check });
     });
     // Whoever comes next waits for the end, whatever it is; and how far this one came is no news any more.
-    const ended = (): void => {
+    const over = (): void => {
       this.#progress = undefined;
       if (this.#shared === own) this.#shared = undefined;
     };
-    this.#running = result.then(ended, ended);
+    this.#running = result.then(over, over);
     return result;
   }
 }

@@ -59,7 +59,7 @@ export async function writeBackup(host: BackupHost, target: string, request: Bac
     await calls.syncDirectory(directory);
     return bytes;
   } catch (error) {
-    replacing.unlink(temporary);
+    if (file !== undefined) replacing.unlink(temporary);
     throw fromSystem(error, `The backup ${path} could not be written`);
   } finally {
     file?.close();

@@ -220,7 +220,17 @@ describe("a backup", () => {
       expect(readFileSync(join(folder, "taken"), "utf8")).toBe("something");
       const control = new AbortController();
       const given = db.backup(join(folder, "b.db"), { signal: control.signal, onProgress: () => control.abort() });
-      await expect(given).rejects.toThrow();
+      expect(await given.catch((error: unknown) => error)).toBe(control.signal.reason);
+      const thrown = new Error("from onProgress");
+      const onProgress = (): never => {
+        throw thrown;
+      };
+      await expect(db.backup(join(folder, "b.db"), { onProgress })).rejects.toBe(thrown);
+      for (const impossible of ["x".repeat(300), join("taken", "b.db")])
+        await expect(db.backup(join(folder, impossible))).rejects.toMatchObject({
+          name: "KVError",
+          code: "InputOutput",
+        });
       expect(readdirSync(folder).sort()).toEqual(["a.db", "taken", "taken too"]);
     }));
 

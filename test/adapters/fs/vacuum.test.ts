@@ -235,7 +235,15 @@ describe("a vacuum", () => {
       const control = new AbortController();
       const given = db.vacuum({ signal: control.signal });
       control.abort();
-      await expect(given).rejects.toThrow();
+      await expect(given).rejects.toBe(control.signal.reason);
+      const late = new AbortController();
+      const ended = db.vacuum({ signal: late.signal, onProgress: () => late.abort("enough") });
+      await expect(ended).rejects.toBe("enough");
+      const thrown = new Error("from onProgress");
+      const onProgress = (): never => {
+        throw thrown;
+      };
+      await expect(db.vacuum({ onProgress })).rejects.toBe(thrown);
       const closing = db.vacuum();
       const closed = db.close();
       await expect(closing).rejects.toMatchObject({ code: "Closed" });
