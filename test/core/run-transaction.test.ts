@@ -220,6 +220,40 @@ describe("a signal", () => {
     await slow.close();
   });
 
+  test("given while the commit is on its way, ends the wait that follows when it was void", async () => {
+    const ledger = memoryLedger();
+    await using other = await KV.open(ledger);
+    const controller = new AbortController();
+    let timers = 0;
+    const clock = new TestClock();
+    const slow = await clock.open(
+      ledger,
+      { autoSync: false },
+      {
+        random: () => 1,
+        // None of them is over before the test is.
+        setTimer: () => {
+          timers++;
+          return { cancel: () => timers-- };
+        },
+      },
+    );
+    // It is told of others' commits on the way to its own.
+    slow.watch(["a"], () => controller.abort(), { ref: false });
+    const aborted = slow.transaction(
+      async (tx) => {
+        await tx.get(["a"]);
+        await other.set(["a"], 1);
+        clock.elapsed += 10_000;
+        tx.set(["b"], 2);
+      },
+      { signal: controller.signal, timeoutMs: 1e9 },
+    );
+    await expect(aborted).rejects.toMatchObject({ name: "AbortError" });
+    expect(timers).toBe(0);
+    await slow.close();
+  });
+
   test("ends the wait for own earlier writes", async () => {
     const { ledger, hold, release } = observed(memoryLedger());
     await using db = await KV.open(ledger);
