@@ -123,6 +123,17 @@ export class InvalidArgumentError extends TypeError {
   }
 }
 
+/** What a getter or a Proxy throws while an argument is read. What is wrong with the argument itself was said already. */
+export function thrownByArgument(
+  code: InvalidArgumentError["code"],
+  what: string,
+  error: unknown,
+): InvalidArgumentError {
+  if (error instanceof InvalidArgumentError) return error;
+  const message = `${what}: reading it throws ${error instanceof Error ? error.message : typeof error}`;
+  return new InvalidArgumentError(code, message, { cause: error });
+}
+
 /** True if `error` is one of this library's errors with the given code (across copies of the library and realms too). */
 export function hasCode(error: unknown, code: KVErrorCode): boolean {
   return typeof error === "object" && error !== null && (error as { code?: unknown }).code === code;

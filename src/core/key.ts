@@ -1,5 +1,5 @@
 import { asNumber, asWords, fromBinaryString, HIGH, MalformedBytes, TextMaker, toBinaryString } from "./bytes.ts";
-import { InvalidArgumentError } from "./errors.ts";
+import { InvalidArgumentError, thrownByArgument } from "./errors.ts";
 import { show } from "./show.ts";
 
 /** One part of a key. Parts of different types are different keys: `1`, `1n` and `"1"` are three. */
@@ -29,6 +29,14 @@ const ESCAPED_ZERO = "\0\xff";
 const maker = new TextMaker();
 
 export function encodeKey(key: Key): EncodedKey {
+  try {
+    return encodeParts(key);
+  } catch (error) {
+    throw thrownByArgument("InvalidKey", "The key", error);
+  }
+}
+
+function encodeParts(key: Key): EncodedKey {
   if (!Array.isArray(key))
     throw new InvalidArgumentError("InvalidKey", `A key is an array of parts; received ${show(key)}`);
   if (key.length === 0) throw new InvalidArgumentError("InvalidKey", "A key has at least one part");

@@ -102,7 +102,9 @@ export async function getMany<T>(
   const engine = context.lifecycle.indexed();
   if (!Array.isArray(keys))
     throw new InvalidArgumentError("InvalidArgument", `getMany takes an array of keys; received ${show(keys)}`);
-  const encoded = keys.map((key) => encodeKey(key));
+  const encoded: EncodedKey[] = [];
+  // Holes too, which are no keys.
+  for (const key of keys) encoded.push(encodeKey(key));
   let pending: PendingCommit | undefined;
   for (const key of encoded) {
     const touching = engine.queue.touching(key);

@@ -79,7 +79,9 @@ export class Lifecycle {
   indexed(): Engine {
     const { engine } = this.whileOpen();
     if (this.keepsKeys) return engine;
-    throw new KVError("IndexDisabled", "This instance was made with disableIndex: only set, delete and scan work");
+    throw new KVError("IndexDisabled", "This instance was made with disableIndex: only set, delete and scan work", {
+      outcome: "not committed",
+    });
   }
 
   /** Throws where `open` cannot be called any more. */

@@ -57,7 +57,9 @@ export class TransactionSlot {
     const { lifecycle, freshness, sender } = this.#parts;
     const engine = lifecycle.indexed();
     if (this.#current !== undefined)
-      throw new KVError("TransactionOpen", "A transaction is open on this instance already");
+      throw new KVError("TransactionOpen", "A transaction is open on this instance already", {
+        outcome: "not committed",
+      });
     const after = engine.queue.last;
     const wait = freshness.beforeRead(engine, after, false);
     const builder = sender.builder(engine, this.#expectedBytes);
@@ -105,7 +107,8 @@ export class TransactionSlot {
   take(): OpenTransaction {
     this.#parts.lifecycle.engine();
     const transaction = this.#current;
-    if (transaction === undefined) throw new KVError("NoTransaction", "No transaction is open on this instance");
+    if (transaction === undefined)
+      throw new KVError("NoTransaction", "No transaction is open on this instance", { outcome: "not committed" });
     this.#current = undefined;
     const { bytes } = transaction.builder;
     this.#expectedBytes = Math.min(bytes + (bytes >>> 3), EXPECTED_BYTES_MAX);

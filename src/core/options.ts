@@ -1,5 +1,5 @@
 import { type CursorPlace, type EntryOrder, parseCursor } from "./entry.ts";
-import { InvalidArgumentError } from "./errors.ts";
+import { InvalidArgumentError, thrownByArgument } from "./errors.ts";
 import { show } from "./show.ts";
 
 /** Options of `new KV(...)`. */
@@ -354,9 +354,17 @@ export function splitOptions(given: unknown): [KVOptions, OpenOptions] {
 
 function optionsIn(given: unknown, known: readonly string[], context: string): [name: string, value: unknown][] {
   if (given === undefined) return [];
-  if (typeof given === "object" && given !== null && !Array.isArray(given)) return Object.entries(given);
+  if (typeof given === "object" && given !== null && !Array.isArray(given)) return entriesOf(given, context);
   const message = `${context}: options are an object with ${known.join(", ")}; received ${show(given)}`;
   throw new InvalidArgumentError("InvalidOption", message);
+}
+
+function entriesOf(given: object, context: string): [name: string, value: unknown][] {
+  try {
+    return Object.entries(given);
+  } catch (error) {
+    throw thrownByArgument("InvalidOption", `${context}: an option`, error);
+  }
 }
 
 function unknownOption(name: string, known: readonly string[], context: string): InvalidArgumentError {

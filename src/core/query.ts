@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "./errors.ts";
+import { InvalidArgumentError, thrownByArgument } from "./errors.ts";
 import { type EncodedKey, encodePart, type KeyPart, keyBytesMax, partEnd } from "./key.ts";
 import { show } from "./show.ts";
 
@@ -44,6 +44,14 @@ interface PartRange {
 
 /** @throws InvalidArgumentError `InvalidQuery` */
 export function compileQuery(query: Query): CompiledQuery {
+  try {
+    return compileParts(query);
+  } catch (error) {
+    throw thrownByArgument("InvalidQuery", "The query", error);
+  }
+}
+
+function compileParts(query: Query): CompiledQuery {
   if (!Array.isArray(query))
     throw new InvalidArgumentError(
       "InvalidQuery",

@@ -1,5 +1,5 @@
 import { VALUE_HEADER_BYTES } from "./commit.ts";
-import { InvalidArgumentError, KVError } from "./errors.ts";
+import { KVError } from "./errors.ts";
 import { decodeKey, type EncodedKey, encodePart, type KeyPart } from "./key.ts";
 import type { CommitRecord } from "./ledger.ts";
 import type { AbortSignalLike } from "./options.ts";
@@ -106,6 +106,7 @@ export class Watches {
 
   /** Ends the watches with this query and callback. True if there were any. */
   remove(query: Query, callback: WatchCallback): boolean {
+    compileQuery(query);
     const identity = identify(query);
     let found = false;
     for (const watcher of [...this.#watchers]) {
@@ -258,10 +259,8 @@ export function valueIn(payload: Uint8Array, row: Row): unknown {
   return decodeValue(payload.subarray(from, from + row.valueLength));
 }
 
-/** Equal for queries that are written alike. */
+/** Equal for queries that are written alike. They have been compiled, and are queries. */
 function identify(query: Query): string {
-  if (!Array.isArray(query))
-    throw new InvalidArgumentError("InvalidQuery", "A query is an array of key parts and ranges");
   return query
     .map((part) => {
       if (typeof part !== "object" || part instanceof Uint8Array) return encodePart(part);

@@ -119,8 +119,14 @@ describe("the encoding of keys", () => {
     ["a lone surrogate at the end", ["a\ud800"]],
     ["a lone surrogate at the beginning", ["\udc00a"]],
     ["a hole", [, "a"]], // oxlint-disable-line no-sparse-arrays
+    ["a part that cannot be read", Object.defineProperty(["a"], 0, { get: throwing })],
+    ["parts that cannot be read", new Proxy(["a"], { get: throwing })],
   ])("refuses %s", (_, key) => {
     expect(() => encodeKey(key as unknown as Key)).toThrow(expect.objectContaining(refused));
     expect(() => encodeKey(key as unknown as Key)).toThrow(TypeError);
   });
 });
+
+function throwing(): never {
+  throw new Error("It throws when it is read");
+}

@@ -150,6 +150,7 @@ test("reads refuse what they cannot use, at the call", async () => {
   await expect(db.getEntry([NaN])).rejects.toMatchObject(key);
   await expect(db.has([{} as never])).rejects.toMatchObject(key);
   await expect(db.getMany([["a"], []])).rejects.toMatchObject(key);
+  await expect(db.getMany([, ["a"]] as never)).rejects.toMatchObject(key); // oxlint-disable-line no-sparse-arrays
   await expect(db.getMany("a" as never)).rejects.toMatchObject({ code: "InvalidArgument" });
   const query = { code: "InvalidQuery" };
   await expect(db.listAll("a" as never)).rejects.toMatchObject(query);

@@ -77,6 +77,7 @@ onEachOrdering((make) => {
       db.set(["a"], 1, { expireIn: 0 }),
       db.delete([NaN]),
       db.deleteAll([null as never]),
+      db.deleteAll(new Proxy(["a"], { get: throwing })),
     ];
     const fine = db.set(["b"], 1);
     const codes = await Promise.all(refused.map((each) => each.catch((error: { code: string }) => error.code)));
@@ -86,6 +87,7 @@ onEachOrdering((make) => {
       "InvalidValue",
       "InvalidOption",
       "InvalidKey",
+      "InvalidQuery",
       "InvalidQuery",
     ]);
     await fine;
@@ -308,3 +310,7 @@ test("other instances see a commit once it is in the ledger", async () => {
   const { version } = await db.set(["a"], 1);
   expect(await other.getEntry(["a"], { consistency: "strong" })).toMatchObject({ value: 1, version });
 });
+
+function throwing(): never {
+  throw new Error("It throws when it is read");
+}

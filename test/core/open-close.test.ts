@@ -401,6 +401,7 @@ describe("disableIndex", () => {
       db.history(["a"]).next(),
     ];
     expect(await codes(refused)).toEqual(new Set(["IndexDisabled"]));
+    for (const each of refused) await expect(each).rejects.toMatchObject({ outcome: "not committed" });
     for (const call of [() => db.iterate([]), () => db.watch([]), () => db.atomic()]) {
       expect(call).toThrow(expect.objectContaining({ code: "IndexDisabled" }));
     }

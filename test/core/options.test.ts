@@ -105,6 +105,16 @@ describe("names that nobody knows", () => {
   });
 });
 
+test("options that cannot be read are refused", () => {
+  const thrown = new Error("It throws when it is read");
+  const options = {
+    get expireIn(): number {
+      throw thrown;
+    },
+  };
+  expect(() => parseOptions("set", "set", options)).toThrow(expect.objectContaining({ ...refused, cause: thrown }));
+});
+
 describe("options of KV.open", () => {
   test("are those of new KV and of open, in an object", async () => {
     for (const options of [5, true, null, "autoSync", [], { limit: 1 }] as never[])

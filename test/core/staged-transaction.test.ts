@@ -130,10 +130,11 @@ test("atomic commits and transaction(fn) never join it", async () => {
 describe("calls out of order", () => {
   test("a second begin, an end or abort without a begin, are typed errors", async () => {
     await using db = await KV.open(memoryLedger());
-    await expect(db.endTransaction()).rejects.toMatchObject({ code: "NoTransaction" });
-    await expect(db.abortTransaction()).rejects.toMatchObject({ code: "NoTransaction" });
+    const none = { code: "NoTransaction", outcome: "not committed" };
+    await expect(db.endTransaction()).rejects.toMatchObject(none);
+    await expect(db.abortTransaction()).rejects.toMatchObject(none);
     await db.beginTransaction();
-    await expect(db.beginTransaction()).rejects.toMatchObject({ code: "TransactionOpen" });
+    await expect(db.beginTransaction()).rejects.toMatchObject({ code: "TransactionOpen", outcome: "not committed" });
     await db.endTransaction();
     await db.beginTransaction();
     await db.abortTransaction();

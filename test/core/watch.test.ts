@@ -132,6 +132,8 @@ describe("ending a watch", () => {
     await db.set(["k", 1], 1);
     expect(db.unwatch(["k"], callbacks[1])).toBe(false);
     expect(() => db.unwatch(["k"], 5 as never)).toThrow(expect.objectContaining({ code: "InvalidArgument" }));
+    for (const query of ["k", [null], [new Date()]] as never[])
+      expect(() => db.unwatch(query, callbacks[1])).toThrow(expect.objectContaining({ code: "InvalidQuery" }));
     expect(db.unwatch(["k", { from: 1 }], callbacks[1])).toBe(true);
     expect(db.unwatch(["k", { from: 1 }], callbacks[1])).toBe(false);
     await db.set(["k", 1], 1);
