@@ -41,6 +41,8 @@ for (; rounds < 500; rounds++) {
 const { count } = db.stats().snapshots;
 const rest: unknown[] = [];
 for await (const { value } of kept) rest.push(value);
+// By its end, not by the garbage collector: in a moment.
+for (let round = 0; round < 500 && openFilesBelow(folder) !== files; round++) await setImmediate();
 report({
   length,
   count,
