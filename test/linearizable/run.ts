@@ -170,7 +170,7 @@ class World {
       seed: seed * 100 + number,
       history,
     };
-    const program = new Program("../../linearizable/worker.ts", task);
+    const program = new Program("../../linearizable/worker.ts", task, { asSources: true });
     this.#programs.push(program);
     this.#histories.push(history);
     this.#ends.push(this.#ended(program, number));

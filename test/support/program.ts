@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { bundled } from "./bundled.ts";
 
 /** What a program tells, a line each: see `report` in programs/report.ts. */
 export interface Message {
@@ -11,6 +12,8 @@ export interface Message {
 export interface ProgramOptions {
   /** Command and arguments to run Node by: `["bash", "-c", "ulimit -f 100; exec \"$@\"", "bash"]`. */
   readonly through?: readonly string[];
+  /** Its sources are loaded one by one, for a program that changes them while they are. */
+  readonly asSources?: boolean;
 }
 
 export interface Exit {
@@ -35,7 +38,9 @@ export class Program implements AsyncDisposable {
   /** `argument` reaches the program as JSON. */
   constructor(name: string, argument: unknown, options: ProgramOptions = {}) {
     const [command, ...before] = [...(options.through ?? []), process.execPath];
-    const args = [...before, "--disable-warning=ExperimentalWarning", join(programs, name), JSON.stringify(argument)];
+    const source = join(programs, name);
+    const program = options.asSources === true ? source : bundled(source);
+    const args = [...before, "--disable-warning=ExperimentalWarning", program, JSON.stringify(argument)];
     this.#child = spawn(command, args, {
       stdio: ["pipe", "pipe", "pipe"],
       // Programs start three times as fast when they need not be compiled each time.
