@@ -41,7 +41,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",
-    maxWorkers: 2,
+    // Two processors are kept busy by three: many tests wait for timers and for processes and servers that they have started.
+    maxWorkers: 3,
     // What a file imports is loaded and compiled once for all that use it, not once for each.
     isolate: false,
     sequence: { sequencer: LongFirst },
