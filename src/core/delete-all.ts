@@ -98,7 +98,10 @@ async function deleteAllLate(
     if (news !== undefined) await news;
     // What came before it has taken effect then, and what comes behind waits for the place.
     if (news !== undefined && last !== undefined) await engine.whenDone(last);
-    const keys = await keysLate(context, engine, undefined, query);
+    const list = (): Promise<Set<EncodedKey>> => keysLate(context, engine, undefined, query);
+    const keys = await (news === undefined
+      ? list()
+      : list().catch((error: unknown) => again(context, error, undefined, list)));
     for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
     count = keys.size;
     if (count > 0) builders = deletes(context, engine, keys, atomic);

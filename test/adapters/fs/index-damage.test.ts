@@ -46,6 +46,19 @@ describe("a state built anew because its saved index is damaged", () => {
       expect(events).toMatchObject([{ result: "ready", applied: 0 }]);
     }));
 
+  it("is what deleteAll lists, also where it follows what others have committed first", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await indexed(path);
+      await using db = await KV.open(path, { syncIntervalMs: 1_000_000 });
+      await using other = await KV.open(path, { sideIndex: false });
+      await other.set(["late"], 1);
+      damageRuns(folder);
+      const calls = [db.deleteAll([]), db.set(["item", 1], "later")];
+      expect(await Promise.all(calls)).toMatchObject([MANY + 1, {}]);
+      expect(await db.listKeys([])).toEqual([["item", 1]]);
+    }));
+
   it("is the one in use before a commit that has met the damage is acknowledged", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
