@@ -1,7 +1,7 @@
 import type { MaybePromise } from "./environment.ts";
 import { hasCode } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
-import type { Layer } from "./layers.ts";
+import type { KeyBounds, Layer } from "./layers.ts";
 import type { StoredRun } from "./ledger.ts";
 import type { OrderedCursor } from "./ordered-view.ts";
 import type { Row } from "./resolve.ts";
@@ -14,7 +14,8 @@ export class IndexDamaged extends Error {
 
 /** What is asked of a run that is held. */
 export interface ReadableRun extends Pick<Run, "get" | "voidVersions" | "release"> {
-  readonly info: Pick<Run["info"], "entries" | "tombstones" | "upto">;
+  readonly info: Pick<Run["info"], "entries" | "tombstones" | "upto"> &
+    Partial<Pick<Run["info"], "smallestKey" | "largestKey">>;
   /** See `Run.cursor`. */
   cursor(told?: (error: unknown) => unknown): OrderedCursor<Row>;
 }
@@ -44,6 +45,13 @@ export class HeldRun implements Layer {
 
   cursor(): OrderedCursor<Row> {
     return this.run.cursor(this.#rebuildable ? told : undefined);
+  }
+
+  reaches({ lower, upper }: KeyBounds): boolean {
+    const { smallestKey, largestKey } = this.run.info;
+    // Of a run that is lost nobody knows what it held.
+    if (smallestKey === undefined || largestKey === undefined) return true;
+    return largestKey >= lower && (upper === undefined || smallestKey < upper);
   }
 
   /** Versions of the void commits that the run covers. */

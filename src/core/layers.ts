@@ -6,9 +6,19 @@ import type { Row } from "./resolve.ts";
  * A part of the state: the changes of some span of commits, or everything below a version. All calls are synchronous; where bytes have
  * to be waited for they throw `NotLoaded` and have changed nothing: the same call is made again later.
  */
-export interface Layer extends Pick<OrderedView<Row>, "get" | "cursor"> {
+export interface Layer extends Pick<OrderedView<Row>, "get"> {
+  /** A cursor that stands before the first key. What lies outside of `bounds` it may show or leave out. */
+  cursor(bounds?: KeyBounds): OrderedCursor<Row>;
   /** True if there is nothing in it, not even what hides something else. */
   readonly isEmpty?: boolean;
+  /** False if there is nothing in it within these bounds. Left out where that is not known. */
+  reaches?(bounds: KeyBounds): boolean;
+}
+
+/** Keys from `lower` on and below `upper`; undefined: there is no upper bound. */
+export interface KeyBounds {
+  readonly lower: EncodedKey;
+  readonly upper: EncodedKey | undefined;
 }
 
 /**
@@ -39,18 +49,21 @@ export class LayeredView implements Layer {
     return this.#base?.get(key);
   }
 
-  cursor(): OrderedCursor<Row> {
+  cursor(bounds?: KeyBounds): OrderedCursor<Row> {
     const cursors: OrderedCursor<Row>[] = [];
-    for (const layer of this.#layers) if (layer.isEmpty !== true) cursors.push(layer.cursor());
-    if (this.#base !== undefined) cursors.push(this.#base.cursor());
+    for (const layer of this.#layers) {
+      if (layer.isEmpty === true || (bounds !== undefined && layer.reaches?.(bounds) === false)) continue;
+      cursors.push(layer.cursor(bounds));
+    }
+    if (this.#base !== undefined) cursors.push(this.#base.cursor(bounds));
     // Without any layer there is nothing to be seen, which the first one can tell.
-    if (cursors.length === 0) return this.#layers[0].cursor();
+    if (cursors.length === 0) return this.#layers[0].cursor(bounds);
     return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, this.#base, this.#baseBelow);
   }
 }
 
 /** One cursor through all of these, newest first. */
-export function mergedCursor(layers: readonly Pick<Layer, "cursor">[]): OrderedCursor<Row> {
+export function mergedCursor(layers: readonly { cursor(): OrderedCursor<Row> }[]): OrderedCursor<Row> {
   const cursors = layers.map((layer) => layer.cursor());
   return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, undefined, 0);
 }

@@ -45,7 +45,6 @@ class KeyListing implements Listing {
   #row: Row | undefined;
 
   constructor(rows: Layer, query: CompiledQuery, options: ListingOptions) {
-    this.#cursor = rows.cursor();
     this.#query = query;
     this.#reverse = options.reverse;
     this.#now = options.now;
@@ -60,6 +59,7 @@ class KeyListing implements Listing {
       if (next > this.#lower) this.#lower = next;
     }
     this.#goal = options.reverse ? this.#upper : this.#lower;
+    this.#cursor = rows.cursor({ lower: this.#lower, upper: this.#upper });
   }
 
   get row(): Row {

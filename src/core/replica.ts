@@ -2,7 +2,7 @@ import { whenLoaded } from "./bytes-at.ts";
 import { type Commit, isPlain, type Operation } from "./commit.ts";
 import type { HeldRun } from "./held-run.ts";
 import type { EncodedKey } from "./key.ts";
-import { type Layer, LayeredView } from "./layers.ts";
+import { type KeyBounds, type Layer, LayeredView } from "./layers.ts";
 import type { OrderedCursor } from "./ordered-view.ts";
 import { type FrozenOverlay, Overlay } from "./overlay.ts";
 import type { Change, CommitPlace, Row } from "./resolve.ts";
@@ -50,8 +50,8 @@ export class Replica implements Layer {
   }
 
   /** The state must not change while the cursor is in use. */
-  cursor(): OrderedCursor<Row> {
-    return this.#view.cursor();
+  cursor(bounds?: KeyBounds): OrderedCursor<Row> {
+    return this.#view.cursor(bounds);
   }
 
   apply(version: number, changes: readonly Change[]): void {
@@ -262,8 +262,8 @@ export class FrozenReplica implements Layer {
     return this.#view.get(key);
   }
 
-  cursor(): OrderedCursor<Row> {
-    return this.#view.cursor();
+  cursor(bounds?: KeyBounds): OrderedCursor<Row> {
+    return this.#view.cursor(bounds);
   }
 
   /** Puts some of what came last in order. False if nothing is left: then a cursor is made at once. */

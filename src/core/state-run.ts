@@ -1,7 +1,7 @@
 import { whenLoaded } from "./bytes-at.ts";
 import { BlockCache } from "./block-cache.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
-import { type Layer, LayeredView } from "./layers.ts";
+import { type Layer, mergedCursor } from "./layers.ts";
 import type { BuiltState, MergeOptions, StoredRun } from "./ledger.ts";
 import { concatenated } from "./bytes.ts";
 import type { Pacer } from "./pacer.ts";
@@ -91,7 +91,7 @@ export async function buildMerged(
       }),
     );
     const covered = { base: opened[opened.length - 1].info.base, upto: opened[0].info.upto };
-    const rows = new LayeredView(opened, undefined);
+    const rows = { cursor: () => mergedCursor(opened) };
     return await build(context, rows, covered, { keeps: (row) => !(lowest && row.deleted), progress });
   } finally {
     for (const run of stored) run.close();

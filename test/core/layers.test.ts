@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type Layer, LayeredView } from "../../src/core/layers.ts";
+import { HeldRun } from "../../src/core/held-run.ts";
+import { type KeyBounds, type Layer, LayeredView } from "../../src/core/layers.ts";
 import type { OrderedCursor } from "../../src/core/ordered-view.ts";
 import { Row } from "../../src/core/resolve.ts";
 
@@ -9,6 +10,7 @@ const rowOf = (version: number, deleted = false): Row => new Row(version, 0, 0, 
 class PlainLayer implements Layer {
   readonly rows: readonly (readonly [string, Row])[];
   readonly #failing: (() => boolean) | undefined;
+  cursors = 0;
 
   constructor(rows: ReadonlyMap<string, Row>, failing?: () => boolean) {
     this.rows = [...rows].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -19,8 +21,13 @@ class PlainLayer implements Layer {
     return this.rows.find(([each]) => each === key)?.[1];
   }
 
+  reaches({ lower, upper }: KeyBounds): boolean {
+    return this.rows.some(([key]) => key >= lower && (upper === undefined || key < upper));
+  }
+
   cursor(): OrderedCursor<Row> {
     const { rows } = this;
+    this.cursors++;
     let at = -1;
     const move = (to: number): boolean => {
       if (this.#failing?.() === true) throw new Error("not yet");
@@ -125,6 +132,26 @@ describe("layers seen as one", () => {
     }
   });
 
+  it("give what lies within bounds without a look at layers that do not reach there", () => {
+    for (let seed = 0; seed < 400; seed++) {
+      const random = seeded(seed);
+      const { view, model } = makeCase(random);
+      const lower = String.fromCharCode(97 + random(13));
+      const upper = random(4) === 0 ? undefined : String.fromCharCode(lower.charCodeAt(0) + random(4));
+      const isWithin = ([key]: readonly [string, unknown]): boolean =>
+        key >= lower && (upper === undefined || key < upper);
+      const expected = versionsOf(model).filter(isWithin);
+      const cursor = (): OrderedCursor<Row> => view.cursor({ lower, upper });
+      expect(walk(cursor(), lower, 1).filter(isWithin)).toEqual(expected);
+      expect(walk(cursor(), upper, -1).filter(isWithin)).toEqual(expected.toReversed());
+    }
+    const layers = ["a", "b", "c"].map((key) => new PlainLayer(new Map([[key, rowOf(1)]])));
+    const base = new PlainLayer(new Map([["d", rowOf(1)]]));
+    walk(new LayeredView(layers, { layer: base, below: 1 }).cursor({ lower: "b", upper: "c" }), "b", 1);
+    // The base tells what of others does not count any more.
+    expect([...layers, base].map(({ cursors }) => cursors)).toEqual([0, 1, 0, 1]);
+  });
+
   it("go on where they were when a call is made again after it had to wait", () => {
     for (let seed = 0; seed < 400; seed++) {
       const random = seeded(seed);
@@ -134,5 +161,31 @@ describe("layers seen as one", () => {
       expect(walk(view.cursor(), undefined, 1)).toEqual(rows);
       expect(walk(view.cursor(), undefined, -1)).toEqual(rows.toReversed());
     }
+  });
+});
+
+describe("a run as a layer", () => {
+  const never = (): never => expect.fail();
+  const heldRun = (keys: { readonly smallestKey?: string; readonly largestKey?: string }): HeldRun => {
+    const info = { entries: 2, tombstones: 0, upto: 1, ...keys };
+    const stored = { id: "run", length: 1, read: never, close: never };
+    return new HeldRun({ info, get: never, cursor: never, voidVersions: never, release: never }, stored, {
+      rebuildable: false,
+    });
+  };
+
+  it.each([
+    ["a", "b", false],
+    ["a", "b\0", true],
+    ["a", undefined, true],
+    ["c", "c\0", true],
+    ["d", undefined, true],
+    ["d", "e", true],
+    ["d\0", "e", false],
+    ["d\0", undefined, false],
+  ])("of keys from b to d, within %j and %j: %s", (lower, upper, reaches) => {
+    expect(heldRun({ smallestKey: "b", largestKey: "d" }).reaches({ lower, upper })).toBe(reaches);
+    // What a run held that is lost nobody knows: whoever looks for it is told.
+    expect(heldRun({}).reaches({ lower, upper })).toBe(true);
   });
 });

@@ -220,7 +220,7 @@ describe("a state that was written down", () => {
     const run = kept.stored(await kept.environment.until(request.buildDelta(3)));
     await kept.environment.until(kept.keeper.adopt({ position: 6, version: 6, runs: [run] }));
     const [{ run: opened }] = kept.replica.runs;
-    expect(kept.content(opened)).toEqual([
+    expect(kept.content({ cursor: () => opened.cursor() })).toEqual([
       ["c", 5],
       ["d", 4],
     ]);
