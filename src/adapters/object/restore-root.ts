@@ -80,7 +80,10 @@ async function rootOf(
   const [{ to, upto }] = runs;
   const hash = await hashOf(site, to);
   // A slot that is not there any more, or never was as a repair has left it out, nobody may ask for.
-  const firstSlot = hash === undefined ? to + 1 : to;
+  const floor = hash === undefined ? to + 1 : to;
+  // Those below it are deleted in time like those below any floor.
+  let firstSlot = floor;
+  while (hash !== undefined && slots.has(firstSlot - 1)) firstSlot--;
   return {
     ...empty,
     firstSlot,
@@ -90,7 +93,7 @@ async function rootOf(
     checkpointVersion: upto,
     checkpointHash: hash ?? (await predecessorOf(site, to + 1)) ?? empty.checkpointHash,
     epoch,
-    floor: firstSlot,
+    floor,
     swept: firstSlot,
     tailHint: Math.max(highest, to),
     formers: formers(firstSlot),

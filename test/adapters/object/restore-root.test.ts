@@ -83,6 +83,25 @@ describe.each([
     await isWhole(bucket, await opening(bucket, { repair: true }), 300);
   });
 
+  test("lets the slots go that its checkpoint covers, when the grace is over", async () => {
+    const bucket = new Bucket();
+    await setKeys(bucket, await openDatabase(bucket), 0, 60);
+    const { nonce, checkpointSlot } = await bucket.root();
+    expect(checkpointSlot).toBeGreaterThan(40);
+    await lose(bucket);
+    await opening(bucket, { repair: true });
+    const db = await openDatabase(bucket, { graceMs: HOUR });
+    await setKeys(bucket, db, 60, 80);
+    for (let minutes = 0; minutes < 80; minutes += 5) {
+      await bucket.environment.pass(5 * 60_000);
+      await bucket.environment.until(db.sync());
+      await bucket.environment.pass(1000);
+    }
+    const listed = await bucket.store.list(`${nonce}/log/`, { limit: 1 });
+    expect(listed).toMatchObject({ objects: [{ key: slotKey(nonce, checkpointSlot) }] });
+    await isWhole(bucket, db, 80);
+  });
+
   test("is that of the incarnation that a repair has begun, whether it was written to or not", async () => {
     for (const count of [0, 5]) {
       const bucket = new Bucket();
