@@ -231,13 +231,14 @@ function checkWatch({ seen, final, applied }: Log, from: number, model: Model): 
         after === undefined ? final === undefined : after.as === "reset" && after.version === version;
       const fits = (rest: readonly Seen[], due: readonly Difference[], version: number): boolean =>
         rest.every((one, at) => isDifference(one, due[at])) && (rest.length === due.length || mayBreakOff(version));
-      // Where it could not be asked what was reloaded to, several may have come one after the other.
+      // Where it could not be asked what was reloaded to, several may have come one after the other, also behind one of which it could.
       const end = (begin: number, rest: readonly Seen[]): number | undefined => {
-        const candidates = each.to === undefined ? model.versionsBetween(begin, Infinity) : [each.to];
+        const [{ to: known }] = rest;
+        const candidates = known === undefined ? model.versionsBetween(begin, Infinity) : [known];
         for (const version of candidates) {
           const due = model.differences(begin, version);
           if (fits(rest, due, version)) return version;
-          const isFirst = each.to === undefined && due.length > 0 && due.length < rest.length;
+          const isFirst = due.length > 0 && due.length < rest.length && rest[due.length].to === undefined;
           if (!isFirst || !due.every((one, at) => isDifference(rest[at], one))) continue;
           const found = end(version, rest.slice(due.length));
           if (found !== undefined) return found;
