@@ -46,28 +46,33 @@ export class Atomic {
     return this;
   }
 
+  /** Writes a value. A plain `set` clears an expiry that the entry had. */
   set<T = unknown>(key: Key, value: T, options?: SetOptions): this {
     const { expireIn } = parseOptions("set", "set", options);
     this.#builder.set(encodeKey(key), value, expireIn);
     return this;
   }
 
+  /** Deletes a key, whether there is something under it or not. */
   delete(key: Key): this {
     this.#builder.delete(encodeKey(key));
     return this;
   }
 
-  /** Adds `operand` to what is stored; absent counts as the operand alone. Numbers with numbers, bigints with bigints. */
+  /**
+   * Adds `operand` to what is stored; absent counts as the operand alone. Numbers with numbers, bigints with bigints. An entry that is there keeps its
+   * expiry; `expireIn` is for one that is not.
+   */
   sum(key: Key, operand: number | bigint, options?: SetOptions): this {
     return this.#combine(ItemKind.sum, "sum", key, operand, options);
   }
 
-  /** Keeps the smaller of `operand` and what is stored. */
+  /** Keeps the smaller of `operand` and what is stored. Otherwise as `sum`. */
   min(key: Key, operand: number | bigint, options?: SetOptions): this {
     return this.#combine(ItemKind.min, "min", key, operand, options);
   }
 
-  /** Keeps the larger of `operand` and what is stored. */
+  /** Keeps the larger of `operand` and what is stored. Otherwise as `sum`. */
   max(key: Key, operand: number | bigint, options?: SetOptions): this {
     return this.#combine(ItemKind.max, "max", key, operand, options);
   }

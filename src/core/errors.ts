@@ -98,8 +98,11 @@ export interface AddressRange {
 /** The error class of the library: a stable `code`, a `cause` where there is one, an `outcome` where a commit is concerned. */
 export class KVError extends Error {
   override readonly name: string = "KVError";
+  /** What happened, for programs. It stays the same, the message may change. */
   readonly code: KVErrorCode;
+  /** What became of the commit: of every error that rejects a write. */
   readonly outcome?: CommitOutcome;
+  /** Where the damage lies: of `LedgerDamaged`, as far as it is known. */
   readonly ranges?: readonly AddressRange[];
 
   constructor(code: KVErrorCode, message: string, options: KVErrorOptions = {}) {

@@ -200,6 +200,7 @@ export class CoreKV {
     }
   }
 
+  /** As `close()`: for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -219,7 +220,12 @@ export class CoreKV {
 
   // --- writing -----------------------------------------------------------------------------------------------------
 
-  /** Writes a value under a key. Encoded before it returns: changing the value afterwards changes nothing. */
+  /**
+   * Writes a value under a key. Encoded before it returns: changing the value afterwards changes nothing. Resolves when the commit is in the ledger;
+   * in an open transaction at once, without a version.
+   *
+   * @throws KVError `QueueFull`, `CommitTooLarge`, `ReadOnly`, `NoSpace`, `CommitOutcomeUnknown`, ...: `outcome` says whether it may have been committed.
+   */
   set<T = unknown>(key: Key, value: T, options?: SetOptions): Promise<CommitResult> {
     try {
       const engine = this.#lifecycle.engine();
@@ -447,18 +453,21 @@ export class CoreKV {
     await abortable(this.#parts.freshness.sync(engine), signal);
   }
 
+  /** Calls `listener` for each such event from now on. One that listens already is not added again. */
   on<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): this {
     this.#parts.emitter.on(checkEvent(event), checkListener(listener));
     this.#parts.freshness.adjust();
     return this;
   }
 
+  /** The same for the next one alone. */
   once<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): this {
     this.#parts.emitter.once(checkEvent(event), checkListener(listener));
     this.#parts.freshness.adjust();
     return this;
   }
 
+  /** Ends what `on` or `once` has begun with this listener. */
   off<E extends keyof KVEvents>(event: E, listener: KVEvents[E]): this {
     this.#parts.emitter.off(checkEvent(event), checkListener(listener));
     this.#parts.freshness.adjust();

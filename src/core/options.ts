@@ -8,53 +8,53 @@ export interface KVOptions {
    * Follow the ledger without being asked: on every interval, on notification, and before a read that may be stale. Default true.
    * Without it an instance sees other writers' commits when it writes and on `sync()`.
    */
-  readonly autoSync?: boolean;
+  readonly autoSync?: boolean | undefined;
   /** ms between two polls of the ledger. Default 1000. */
-  readonly syncIntervalMs?: number;
+  readonly syncIntervalMs?: number | undefined;
   /** Keep no index: `set`, `delete` and `scan` work and cost no memory, keyed reads are `IndexDisabled`. Default false. */
-  readonly disableIndex?: boolean;
+  readonly disableIndex?: boolean | undefined;
   /** Bytes of commits that may wait to be written before `set` rejects with `QueueFull`. Default 256 MiB, without files 32 MiB. One commit always fits. */
-  readonly pendingBytesMax?: number;
+  readonly pendingBytesMax?: number | undefined;
   /** Bytes that the cache of index blocks and values may take. Default 32 MiB. */
-  readonly cacheBytesMax?: number;
+  readonly cacheBytesMax?: number | undefined;
   /**
    * Save the index beside the ledger's file, in `<path>.idx` and `<path>.idx-...`, so that opening need not read the ledger again. Default true.
    * What has been saved can be deleted at any time.
    */
-  readonly sideIndex?: boolean;
+  readonly sideIndex?: boolean | undefined;
   /** ms that must have passed since an entry expired before a vacuum removes it for everybody. Default 24 hours: clocks differ. */
-  readonly purgeAfterMs?: number;
+  readonly purgeAfterMs?: number | undefined;
   /**
    * Vacuum without being asked, when the ledger has grown to twice what it was after the last vacuum, or by a little and that is a day ago. Default
    * false. Needs `autoSync`.
    */
-  readonly autoVacuum?: boolean;
+  readonly autoVacuum?: boolean | undefined;
   /**
    * On a bucket: merge large runs of the stored state too, in passing, so that `vacuum()` is needed less. For a process that stays and has the memory.
    * Default false.
    */
-  readonly compaction?: boolean;
+  readonly compaction?: boolean | undefined;
   /** Bytes that iterators may keep from being freed before the oldest of them ends with `SnapshotExpired`. No bound by default. */
-  readonly pinnedBytesMax?: number;
+  readonly pinnedBytesMax?: number | undefined;
   /**
    * Told of what goes on though nobody may await it: of each commit until its fate is known, of the state being written down. For Workers, whose requests end, and all that is under way
    * in them, with their answer: the `waitUntil` of `cloudflare:workers`.
    */
-  readonly waitUntil?: (promise: Promise<unknown>) => void;
+  readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }
 
 /** Options of `db.open(...)`. */
 export interface OpenOptions {
   /** Create the ledger, and its folder, where there is none. Default true. */
-  readonly createIfMissing?: boolean;
+  readonly createIfMissing?: boolean | undefined;
   /** Never write anything. Works on a file or folder that may only be read. Default false. */
-  readonly readOnly?: boolean;
+  readonly readOnly?: boolean | undefined;
   /** Open a file on a network or FUSE file system, where appends of several machines are not atomic. Default false. */
-  readonly allowNetworkFileSystem?: boolean;
+  readonly allowNetworkFileSystem?: boolean | undefined;
   /** For a path: see `FsLedgerOptions`. Refused beside a ledger, which knows its own. Default `"relaxed"`. */
-  readonly durability?: "relaxed" | "strict";
+  readonly durability?: "relaxed" | "strict" | undefined;
   /** If the ledger turns out to be damaged, let it begin anew with all that is whole: see `repair`. Default false. */
-  readonly repair?: boolean;
+  readonly repair?: boolean | undefined;
 }
 
 /** `"strong"` follows the ledger to its end before reading. Default `"eventual"`. */
@@ -62,25 +62,26 @@ export type Consistency = "eventual" | "strong";
 
 /** Options of reads. */
 export interface ReadOptions {
-  readonly consistency?: Consistency;
+  /** `"strong"` follows the ledger to its end before reading. Default `"eventual"`. */
+  readonly consistency?: Consistency | undefined;
 }
 
 /** Options of `set`. */
 export interface SetOptions {
   /** ms after which the entry is gone: positive and finite. Without it the entry stays. */
-  readonly expireIn?: number;
+  readonly expireIn?: number | undefined;
 }
 
 /** Options of listings. */
 export interface ListOptions extends ReadOptions {
-  /** At most so many entries. */
-  readonly limit?: number;
+  /** At most so many entries. No limit by default. */
+  readonly limit?: number | undefined;
   /** From the end to the beginning. Default false. */
-  readonly reverse?: boolean;
-  /** Go on behind the entry that this cursor was taken from. */
-  readonly cursor?: string;
-  /** By key (default), or by least recently written first. */
-  readonly order?: EntryOrder;
+  readonly reverse?: boolean | undefined;
+  /** Go on behind the entry that this cursor was taken from, in a listing with the same query and order. */
+  readonly cursor?: string | undefined;
+  /** By key, or by least recently written first. Default `"key"`. */
+  readonly order?: EntryOrder | undefined;
 }
 
 /** As much of `AbortSignal` as is used here. */
@@ -93,54 +94,56 @@ export interface AbortSignalLike {
 
 /** Options of `watch` with a callback. */
 export interface WatchOptions {
-  /** Ends the watch. */
-  readonly signal?: AbortSignalLike;
+  /** Ends the watch: a callback is called no more, an iterator is done. */
+  readonly signal?: AbortSignalLike | undefined;
   /** With false the watch does not keep the process alive. Default true. */
-  readonly ref?: boolean;
+  readonly ref?: boolean | undefined;
 }
 
 /** Options of `watch` without a callback. */
 export interface WatchIteratorOptions extends WatchOptions {
   /** Entries that may wait for the consumer before the watch ends with `WatchOverflow`. Default 1024. */
-  readonly bufferMax?: number;
+  readonly bufferMax?: number | undefined;
 }
 
 /** Options of `sync`. */
 export interface SyncOptions {
-  readonly signal?: AbortSignalLike;
+  /** Ends the wait: `sync` rejects with the signal's reason. */
+  readonly signal?: AbortSignalLike | undefined;
 }
 
 /** Options of `transaction(fn)`. */
 export interface TransactionOptions {
-  /** ms after which conflicts are not retried any more. Default 10,000. */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignalLike;
+  /** ms after which conflicts are not retried any more. Default 10,000. The function itself is not interrupted. */
+  readonly timeoutMs?: number | undefined;
+  /** Ends whatever the transaction waits for, until its commit is on its way: `transaction` rejects with the signal's reason. */
+  readonly signal?: AbortSignalLike | undefined;
 }
 
 /** Options of `deleteAll`. */
 export interface DeleteAllOptions {
   /** With false a large number of keys is deleted in several commits instead of failing with `CommitTooLarge`. Default true. */
-  readonly atomic?: boolean;
+  readonly atomic?: boolean | undefined;
 }
 
 /** Options of `close`. */
 export interface CloseOptions {
   /** ms to wait for pending commits. Without it, as long as it takes. */
-  readonly timeoutMs?: number;
+  readonly timeoutMs?: number | undefined;
 }
 
 /** Options of `scan` and `history`. */
 export interface HistoryOptions {
   /** With false, entries of the snapshot that the ledger starts with are left out. Default true. */
-  readonly snapshot?: boolean;
+  readonly snapshot?: boolean | undefined;
 }
 
 /** How much of the past a vacuum keeps beside the present state. */
 export type KeepHistory =
   /** Everything behind the newest commit that is older than this, in ms. */
-  | { readonly forMs: number }
-  /** So many of the newest commits. */
-  | { readonly commits: number };
+  | { readonly forMs: number; readonly commits?: undefined }
+  /** So many of the newest commits, void ones counted. */
+  | { readonly commits: number; readonly forMs?: undefined };
 
 /** How far a vacuum has come. */
 export interface VacuumProgress {
@@ -152,25 +155,30 @@ export interface VacuumProgress {
 
 /** Options of `vacuum`. */
 export interface VacuumOptions {
-  readonly onProgress?: (progress: VacuumProgress) => void;
+  /** Called now and then. What it throws ends the vacuum, which rejects with it. */
+  readonly onProgress?: ((progress: VacuumProgress) => void) | undefined;
   /** Commits that `scan` and `history` still tell of afterwards. None by default. */
-  readonly keepHistory?: KeepHistory;
-  /** Gives the vacuum up, as long as that is possible. */
-  readonly signal?: AbortSignalLike;
+  readonly keepHistory?: KeepHistory | undefined;
+  /** Gives the vacuum up, as long as that is possible: it rejects with the signal's reason. */
+  readonly signal?: AbortSignalLike | undefined;
 }
 
 /** Options of `backup`. */
 export interface BackupOptions {
-  readonly onProgress?: (progress: VacuumProgress) => void;
-  /** The copy is a ledger of its own. By default it is the same one at an earlier time, to be put back in its place. */
-  readonly newLedgerId?: boolean;
-  readonly signal?: AbortSignalLike;
+  /** Called now and then. What it throws ends the backup, which rejects with it. */
+  readonly onProgress?: ((progress: VacuumProgress) => void) | undefined;
+  /** With true the copy is a ledger of its own. Default false: it is the same one at an earlier time, to be put back in its place. */
+  readonly newLedgerId?: boolean | undefined;
+  /** Gives the backup up: it rejects with the signal's reason, and leaves nothing behind. */
+  readonly signal?: AbortSignalLike | undefined;
 }
 
 /** Options of `repair`. */
 export interface RepairOptions {
-  readonly onProgress?: (progress: VacuumProgress) => void;
-  readonly signal?: AbortSignalLike;
+  /** Called now and then. What it throws ends the repair, which rejects with it. */
+  readonly onProgress?: ((progress: VacuumProgress) => void) | undefined;
+  /** Gives the repair up, as long as that is possible: it rejects with the signal's reason. */
+  readonly signal?: AbortSignalLike | undefined;
 }
 
 type Rule<T> = (value: unknown) => T | undefined;
@@ -210,7 +218,7 @@ const signal: OptionSpec<AbortSignalLike | undefined> = {
 
 function keepHistory(value: unknown): KeepHistory | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const entries = Object.entries(value);
+  const entries = Object.entries(value).filter(([, amount]) => amount !== undefined);
   if (entries.length !== 1) return undefined;
   const [name, amount] = entries[0] as [string, unknown];
   if (typeof amount !== "number" || !(amount >= 0)) return undefined;

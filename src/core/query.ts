@@ -4,8 +4,10 @@ import { show } from "./show.ts";
 
 /** A range of one key part, both ends inclusive. A missing end stays within the other end's type; `{}` is any part. */
 export interface KeyRange {
-  readonly from?: KeyPart;
-  readonly to?: KeyPart;
+  /** The smallest part. Missing: the smallest of the type that `to` has. */
+  readonly from?: KeyPart | undefined;
+  /** The largest part, which belongs to the range. Missing: the largest of the type that `from` has. */
+  readonly to?: KeyPart | undefined;
 }
 
 /**

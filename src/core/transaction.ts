@@ -41,6 +41,7 @@ export class Transaction {
     return row === undefined ? null : ((await this.#valueOf(row)) as T);
   }
 
+  /** Value, version, timestamp and expiry under `key`, or null. Of an own write the version is undefined. */
   async getEntry<T = unknown>(key: Key): Promise<Entry<T> | null> {
     const encoded = encodeKey(key);
     const found = this.#read(encoded);
@@ -48,12 +49,14 @@ export class Transaction {
     return row === undefined ? null : makeEntry(encoded, row, (await this.#valueOf(row)) as T);
   }
 
+  /** The entries under these keys, or null, in the order asked. */
   async getMany<T = unknown>(keys: readonly Key[]): Promise<(Entry<T> | null)[]> {
     const entries: (Entry<T> | null)[] = [];
     for (const key of keys) entries.push(await this.getEntry<T>(key));
     return entries;
   }
 
+  /** True if there is an entry under `key`. Its absence is checked at the commit too. */
   async has(key: Key): Promise<boolean> {
     const found = this.#read(encodeKey(key));
     return (isPromise(found) ? await found : found) !== undefined;
@@ -76,12 +79,14 @@ export class Transaction {
     }
   }
 
+  /** The entries that a query matches, in an array. Each is checked at the commit. */
   async listAll<T = unknown>(query: Query, options?: ListOptions): Promise<Entry<T>[]> {
     const entries: Entry<T>[] = [];
     for await (const entry of this.iterate<T>(query, options)) entries.push(entry);
     return entries;
   }
 
+  /** The full keys that a query matches, in order. Each is checked at the commit. */
   async listKeys(query: Query, options?: ListOptions): Promise<KeyPart[][]> {
     const parsed = parseListOptions("listKeys", options);
     const state = this.#open();
@@ -96,28 +101,36 @@ export class Transaction {
     return keys;
   }
 
+  /** How many entries a query matches. Each is checked at the commit. */
   async count(query: Query): Promise<number> {
     return (await this.listKeys(query)).length;
   }
 
+  /** Writes a value when the transaction commits. Encoded before it returns: changing the value afterwards changes nothing. */
   set<T = unknown>(key: Key, value: T, options?: SetOptions): void {
     const { expireIn } = parseOptions("set", "set", options);
     this.#open().set(encodeKey(key), value, expireIn);
   }
 
+  /** Deletes a key when the transaction commits. */
   delete(key: Key): void {
     this.#open().delete(encodeKey(key));
   }
 
-  /** Adds `operand` to what is stored at the time of the commit, without making the entry one that was read. */
+  /**
+   * Adds `operand` to what is stored at the time of the commit, without making the entry one that was read. Throws `TypeMismatch` if it does not fit
+   * what the transaction sees there.
+   */
   sum(key: Key, operand: number | bigint, options?: SetOptions): void {
     this.#combine(ItemKind.sum, "sum", key, operand, options);
   }
 
+  /** Keeps the smaller of `operand` and what is stored at the time of the commit. Otherwise as `sum`. */
   min(key: Key, operand: number | bigint, options?: SetOptions): void {
     this.#combine(ItemKind.min, "min", key, operand, options);
   }
 
+  /** Keeps the larger of `operand` and what is stored at the time of the commit. Otherwise as `sum`. */
   max(key: Key, operand: number | bigint, options?: SetOptions): void {
     this.#combine(ItemKind.max, "max", key, operand, options);
   }

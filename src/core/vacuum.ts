@@ -19,7 +19,9 @@ export interface VacuumResult {
   readonly author: boolean;
   /** Expired entries that were removed for everybody. */
   readonly purged: number;
+  /** How large the ledger was before, in bytes. */
   readonly bytesBefore: number;
+  /** How large it is now, in bytes. */
   readonly bytesAfter: number;
 }
 
@@ -179,14 +181,14 @@ async function oldestKept(
 ): Promise<number | undefined> {
   const { environment, pacer, check } = context;
   const newest: number[] = [];
-  const since = "forMs" in keep ? environment.now() - keep.forMs : 0;
+  const since = keep.forMs === undefined ? 0 : environment.now() - keep.forMs;
   let first: number | undefined;
   for (let position = session.start; ;) {
     const read = session.read(position, { bytes: READ_BYTES, verify: false });
     const result = isPromise(read) ? await read : read;
     refuseDamage(result, context);
     for (const { version, timestamp } of result.commits) {
-      if ("forMs" in keep) {
+      if (keep.forMs !== undefined) {
         // Behind the newest commit that is older.
         if (timestamp < since) first = undefined;
         else first ??= version;
@@ -200,6 +202,6 @@ async function oldestKept(
     check();
     if (pacer.due()) await pacer.rest();
   }
-  if ("forMs" in keep) return first;
+  if (keep.forMs !== undefined) return first;
   return newest[Math.max(0, newest.length - keep.commits)];
 }

@@ -16,11 +16,11 @@ export interface FoliokvDriverOptions {
    */
   readonly database: CoreKV | OpenTarget;
   /** What it is opened with. Refused beside an open database. */
-  readonly options?: KVOptions & OpenOptions;
+  readonly options?: (KVOptions & OpenOptions) | undefined;
   /** Where in the database the storage lies: a key, or its parts as unstorage writes them, `"a:b"`. Everything below it is the storage's. */
-  readonly base?: Key | string;
+  readonly base?: Key | string | undefined;
   /** Seconds after which an item expires for which `setItem` was given no `ttl` of its own. */
-  readonly ttl?: number;
+  readonly ttl?: number | undefined;
 }
 
 /** What unstorage hands on from its callers; all but these two is ignored. */
@@ -31,7 +31,7 @@ interface CallOptions {
 
 interface Item {
   readonly key: string;
-  readonly options?: CallOptions;
+  readonly options?: CallOptions | undefined;
 }
 
 /** A driver for unstorage, as `foliokvDriver` makes it: every call that unstorage knows, and the database underneath. */

@@ -105,6 +105,23 @@ describe("names that nobody knows", () => {
   });
 });
 
+test("keepHistory is one of two, a number from 0, and the other may be undefined", () => {
+  const parse = (keepHistory: unknown): unknown => parseOptions("vacuum", "vacuum", { keepHistory }).keepHistory;
+  expect(parse({ forMs: 0.5, commits: undefined })).toEqual({ forMs: 0.5 });
+  expect(parse({ commits: 0 })).toEqual({ commits: 0 });
+  for (const wrong of [
+    {},
+    { forMs: undefined },
+    { forMs: 1, commits: 1 },
+    { commits: 1.5 },
+    { forMs: -1 },
+    { days: 1 },
+    [],
+    null,
+  ])
+    expect(() => parse(wrong)).toThrow(expect.objectContaining(refused));
+});
+
 test("options that cannot be read are refused", () => {
   const thrown = new Error("It throws when it is read");
   const options = {

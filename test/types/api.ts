@@ -47,6 +47,14 @@ export async function opening(): Promise<void> {
   is<Ledger>()(memoryLedger());
   await db.close({ timeoutMs: 1000 });
 
+  // What may be missing may be undefined.
+  const none = undefined as undefined;
+  new KV({ autoSync: none, cacheBytesMax: none, waitUntil: none });
+  await KV.open("a.db", { durability: none, readOnly: none });
+  fsLedger("a.db", { durability: none });
+  memoryLedger({ name: none });
+  await db.close({ timeoutMs: none });
+
   // @ts-expect-error: the name of another library's option
   new KV({ ledgerCacheSize: 100 });
   // @ts-expect-error: an option of open
@@ -70,6 +78,10 @@ export async function writing(db: KV): Promise<void> {
   await db.transaction((tx) => tx.set<User>(key, { name: "Alice" }));
   // @ts-expect-error: not what was said to be set
   await db.set<User>(key, { name: 5 });
+
+  const expireIn = undefined as number | undefined;
+  await db.set(key, 1, { expireIn });
+  await db.deleteAll([{ from: expireIn }], { atomic: undefined });
 
   // @ts-expect-error: a key is an array
   await db.set("a", 1);
@@ -95,6 +107,7 @@ export async function reading(db: KV): Promise<void> {
   is<KeyPart[][]>()(await db.listKeys([]));
   is<Entry<User>[]>()(await db.listAll<User>(["a"], { limit: 5, reverse: true, cursor: "k00", order: "version" }));
   const iterator = db.iterate<User>(["a"]);
+  await db.listAll(["a"], { cursor: iterator.cursor, limit: undefined, order: undefined, consistency: undefined });
   is<EntryIterator<User>>()(iterator);
   is<string | undefined>()(iterator.cursor);
   for await (const entry of iterator) {
@@ -210,6 +223,12 @@ export function watching(db: KV): void {
 
 export async function rest(db: KV): Promise<void> {
   is<void>()(await db.sync({ signal: new AbortController().signal }));
+  await db.sync({ signal: undefined });
+  await db.vacuum({ keepHistory: { forMs: 1000 }, onProgress: undefined, signal: undefined });
+  await db.vacuum({ keepHistory: { commits: 10 } });
+  await db.backup("b.db", { newLedgerId: undefined });
+  // @ts-expect-error: one of the two
+  await db.vacuum({ keepHistory: { forMs: 1000, commits: 10 } });
   const deferred = db.defer(Promise.resolve(5), (error) => is<unknown>()(error));
   void is<Promise<number>>()(deferred);
   is<number>()(db.stats().pending.commits);

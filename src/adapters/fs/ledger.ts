@@ -15,7 +15,7 @@ export interface FsLedgerOptions {
    * What an acknowledgement means. `"relaxed"` (default): the operating system has the commit; it survives a process that is killed, and in
    * a power failure the last seconds may be lost. `"strict"`: it is on the disk.
    */
-  readonly durability?: "relaxed" | "strict";
+  readonly durability?: "relaxed" | "strict" | undefined;
 }
 
 /**

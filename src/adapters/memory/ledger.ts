@@ -29,7 +29,7 @@ interface Stored {
  * A ledger in memory: for tests, and for isolates that keep nothing. Databases opened on the same ledger object see each other as
  * processes on one file do; what it holds goes with the object.
  */
-export function memoryLedger(options: { readonly name?: string } = {}): Ledger {
+export function memoryLedger(options: { readonly name?: string | undefined } = {}): Ledger {
   const unknown = Object.keys(options).find((name) => name !== "name");
   if (unknown !== undefined)
     throw new InvalidArgumentError("InvalidOption", `memoryLedger: there is no option ${unknown}; known is name`);

@@ -12,7 +12,7 @@ export interface ObjectLedgerOptions extends StoreLedgerOptions {
    * A folder of the store, for a ledger of its own: segments of letters, digits, `_`, `.` and `-` with `/` between them. Default: the store as it
    * is.
    */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
 }
 
 const OPTIONS: readonly string[] = ["prefix", "writers", "graceMs"] satisfies readonly (keyof ObjectLedgerOptions)[];

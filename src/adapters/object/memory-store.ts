@@ -12,9 +12,9 @@ import { fullKey, fullPrefix } from "./names.ts";
 /** What the store is called, and whether it tells time. */
 export interface MemoryStoreOptions {
   /** Default "memory". */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** The store's clock, in ms since the epoch. Without one the store tells no time. */
-  readonly now?: () => number;
+  readonly now?: (() => number) | undefined;
 }
 
 interface StoredObject {

@@ -30,11 +30,11 @@ export interface ProbeReport {
 export interface ProbeOptions {
   readonly environment: Environment;
   /** The same folder over connections of their own, as those of other clients. Where there are none, all requests go to the one store. */
-  readonly connections?: readonly ObjectStore[];
+  readonly connections?: readonly ObjectStore[] | undefined;
   /** How many write one object at the same time. Default 50. */
-  readonly racers?: number;
+  readonly racers?: number | undefined;
   /** How many objects they race for. Default 20. */
-  readonly keys?: number;
+  readonly keys?: number | undefined;
 }
 
 /**

@@ -8,16 +8,16 @@ export interface S3CommonOptions {
   /** The folder of the database in the bucket: segments of letters, digits, `_`, `.` and `-` with `/` between them, at most 512 bytes. */
   readonly prefix: string;
   /** How long a request may take, in ms, without the time for its bytes at 2 Mbit/s. Default 10,000. */
-  readonly requestTimeoutMs?: number;
+  readonly requestTimeoutMs?: number | undefined;
   /** How many requests at once are of use. Default 16. */
-  readonly parallel?: number;
+  readonly parallel?: number | undefined;
   /**
    * False for a store that knows no conditional writes: the conditions are not sent, and the store declares neither `create` nor `replace`. Default
    * true.
    */
-  readonly conditionalWrites?: boolean;
+  readonly conditionalWrites?: boolean | undefined;
   /** False for a store whose answers have no `Date`, or where it is the one of a proxy in between. Default true. */
-  readonly tellsTime?: boolean;
+  readonly tellsTime?: boolean | undefined;
 }
 
 export interface S3Settings {

@@ -22,12 +22,12 @@ export interface StoreLedgerOptions {
    * `several`, the default: any number of writers, on a store that lets one of those win who create the same object. `single`: one writer at a time,
    * on any store; a second one is detected (`SecondWriterDetected`) after it has done harm.
    */
-  readonly writers?: Writers;
+  readonly writers?: Writers | undefined;
   /**
    * For how long, in ms, slots that nobody needs any more are kept at least: a process that is stopped for longer cannot go on where it was, and
    * begins with the checkpoint. Default one day, at least one hour.
    */
-  readonly graceMs?: number;
+  readonly graceMs?: number | undefined;
 }
 
 const HOUR = 3_600_000;
@@ -60,7 +60,7 @@ export function invalid(message: string): InvalidArgumentError {
 
 async function open(
   folder: ObjectStore,
-  { writers, graceMs, mending }: Required<StoreLedgerOptions> & { readonly mending: Mending | undefined },
+  { writers, graceMs, mending }: { writers: Writers; graceMs: number; mending: Mending | undefined },
   options: LedgerOpenOptions,
 ): Promise<LedgerSession> {
   const { readOnly, environment, cache } = options;

@@ -30,9 +30,9 @@ export interface R2StoreOptions {
   /** The folder of the database in the bucket: segments of letters, digits, `_`, `.` and `-` with `/` between them, at most 512 bytes. */
   readonly prefix: string;
   /** How long a request may take, in ms, without the time for its bytes at 2 Mbit/s. Default 10,000. */
-  readonly requestTimeoutMs?: number;
+  readonly requestTimeoutMs?: number | undefined;
   /** How many requests at once are of use. Default 6, the number of connections that a Worker has. */
-  readonly parallel?: number;
+  readonly parallel?: number | undefined;
 }
 
 /** A folder of an R2 bucket behind the binding of a Worker. It tells no time. Asks nothing yet. Throws `InvalidOption`. */
@@ -65,6 +65,9 @@ const CODES = {
   tooOften: new Set([10058]),
 };
 
+/** With the defaults. */
+type Given<Options> = { readonly [Name in keyof Options]-?: NonNullable<Options[Name]> };
+
 class R2Store implements ObjectStore {
   readonly name: string;
   readonly capabilities: StoreCapabilities;
@@ -72,7 +75,7 @@ class R2Store implements ObjectStore {
   readonly #prefix: string;
   readonly #requestTimeoutMs: number;
 
-  constructor({ bucket, prefix, requestTimeoutMs, parallel }: Required<R2StoreOptions>) {
+  constructor({ bucket, prefix, requestTimeoutMs, parallel }: Given<R2StoreOptions>) {
     this.name = `r2:${prefix}`;
     this.#bucket = bucket;
     this.#prefix = prefix;

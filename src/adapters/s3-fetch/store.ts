@@ -33,7 +33,7 @@ import { parseError, parseListPage } from "./list-page.ts";
 export interface S3Credentials {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
-  readonly sessionToken?: string;
+  readonly sessionToken?: string | undefined;
 }
 
 /** Where the bucket is, and who asks. */
@@ -41,13 +41,13 @@ export interface S3FetchStoreOptions extends S3CommonOptions {
   /** Credentials, or who gives the ones of now; it is asked before every request. */
   readonly credentials: S3Credentials | (() => S3Credentials | Promise<S3Credentials>);
   /** The address of a store other than AWS, such as `https://<account>.r2.cloudflarestorage.com`. */
-  readonly endpoint?: string;
+  readonly endpoint?: string | undefined;
   /** Default `auto` with an `endpoint`; without one there is no default. */
-  readonly region?: string;
+  readonly region?: string | undefined;
   /** Whether the bucket's name is part of the path instead of the host's name. Default true with an `endpoint`. */
-  readonly forcePathStyle?: boolean;
+  readonly forcePathStyle?: boolean | undefined;
   /** Who sends the signed requests. Default: the runtime's `fetch`. It must neither repeat nor cache them. */
-  readonly fetch?: (request: Request) => Promise<Response>;
+  readonly fetch?: ((request: Request) => Promise<Response>) | undefined;
 }
 
 /**
@@ -178,6 +178,7 @@ class S3FetchStore implements ObjectStore {
   async #sign({ method, key, query, headers, body }: HttpRequest, signal: AbortSignal): Promise<Request> {
     const credentials = await this.#credentials();
     assertCredentials(credentials);
+    const { sessionToken, ...keys } = credentials;
     const url = new URL(`${this.#base}/${key}`);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
     // A signature over the body: what arrives otherwise than it was sent is not written.
@@ -186,7 +187,8 @@ class S3FetchStore implements ObjectStore {
       method,
       url: url.toString(),
       headers: { ...headers, "x-amz-content-sha256": hash },
-      ...credentials,
+      ...keys,
+      ...(sessionToken === undefined ? {} : { sessionToken }),
       service: "s3",
       region: this.#region,
       cache: this.#signingKeys,

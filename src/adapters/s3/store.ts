@@ -38,15 +38,15 @@ import { SingleAttempt } from "./single-attempt.ts";
 /** Where the bucket is, and who asks: a client of yours, or what a new one is made of. */
 export interface S3StoreOptions extends S3CommonOptions {
   /** A client of yours. Whatever its settings for retries, a call makes one request. Closing it is up to you. */
-  readonly client?: S3Client;
+  readonly client?: S3Client | undefined;
   /** The address of a store other than AWS, such as `https://<account>.r2.cloudflarestorage.com`. */
-  readonly endpoint?: string;
+  readonly endpoint?: string | undefined;
   /** Default: what the SDK finds in its surroundings; `auto` with an `endpoint`. */
-  readonly region?: string;
+  readonly region?: string | undefined;
   /** Default: what the SDK finds in its surroundings. */
-  readonly credentials?: NonNullable<S3ClientConfig["credentials"]>;
+  readonly credentials?: NonNullable<S3ClientConfig["credentials"]> | undefined;
   /** Whether the bucket's name is part of the path instead of the host's name. Default true with an `endpoint`. */
-  readonly forcePathStyle?: boolean;
+  readonly forcePathStyle?: boolean | undefined;
 }
 
 /**
