@@ -172,6 +172,11 @@ export const defects: readonly Defect[] = [
     find: "timestamp: record.timestamp, place }",
     replace: "timestamp: context.environment.now(), place }",
   }),
+  defect("a poll takes what it has not read for the end", {
+    file: SESSION,
+    find: "if (size !== position - current.generation.delta ||",
+    replace: "if (",
+  }),
   defect("queued commits share one buffer", {
     file: "core/bytes.ts",
     find: "this.#start = this.#length;",
