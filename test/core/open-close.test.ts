@@ -62,6 +62,11 @@ describe("open", () => {
     await db.set(["a"], 1);
     await db.close();
     await using again = await KV.open(pathToFileURL(path));
+    const { href } = pathToFileURL(path);
+    for (const url of [new URL(`${href}?version=5`), new URL(`${href}#part`), new URL(`${href}#part?no`)]) {
+      await using same = await KV.open(url);
+      expect(same.stats().ledger).toBe(path);
+    }
     expect(await again.get(["a"])).toBe(1);
   });
 
@@ -276,6 +281,8 @@ describe("targets that would make strange folders", () => {
   test("are refused: addresses, and the names that others have for memory", async () => {
     for (const target of ["file:///tmp/a.db", "s3://bucket/a", "https://a.example/b.db", ":memory:"])
       await expect(KV.open(target)).rejects.toMatchObject({ code: "InvalidArgument" });
+    for (const part of ["a%2Fb.db", "a%2fb.db"])
+      await expect(KV.open(new URL(`file:///tmp/${part}`))).rejects.toMatchObject({ code: "InvalidArgument" });
     await expect(KV.open({ href: "file:///tmp/%zz" })).rejects.toMatchObject({ code: "InvalidArgument" });
     expect(existsSync(":memory:") || existsSync("file:") || existsSync("s3:")).toBe(false);
     using folder = temporaryFolder();

@@ -217,8 +217,7 @@ function refuseAddress(path: string): void {
 
 function fromFileUrl(url: { readonly href: string } | undefined): string {
   const href: unknown = url?.href;
-  const path =
-    typeof href === "string" && href.startsWith("file:///") ? decoded(href.slice("file://".length)) : undefined;
+  const path = typeof href === "string" && href.startsWith("file:///") ? pathOf(href) : undefined;
   if (path === undefined) {
     const received = typeof href === "string" ? href : url === null ? "null" : typeof url;
     throw new InvalidArgumentError("InvalidArgument", `A path or a file: URL is needed; received ${received}`);
@@ -227,9 +226,12 @@ function fromFileUrl(url: { readonly href: string } | undefined): string {
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1) : path;
 }
 
-function decoded(text: string): string | undefined {
+/** Query and fragment are no part of the path, and a slash that is encoded is one of a name, which no file can have. */
+function pathOf(href: string): string | undefined {
+  const [path] = href.slice("file://".length).split(/[?#]/, 1);
+  if (/%2f/i.test(path)) return undefined;
   try {
-    return decodeURIComponent(text);
+    return decodeURIComponent(path);
   } catch {
     // A percent sign that encodes nothing.
     return undefined;
