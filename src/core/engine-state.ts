@@ -48,6 +48,8 @@ export class EngineState {
   metTo = 0;
   /** What was found damaged on the way here. Behind it the state may differ from that of others. */
   readonly damage: AddressRange[] = [];
+  /** A power failure has left something out on the way here: a generation that was begun before may hold it. */
+  hasLost = false;
   readonly checkpointer: Checkpointer | undefined;
   /** Where the ledger keeps the state itself. */
   readonly keeper: StateKeeper | undefined;

@@ -19,6 +19,7 @@ export class Notices {
     const ledgerId = state.source.session.identity?.ledgerId;
     for (const { kind, from, to } of notices) {
       if (kind === "damage") state.damage.push({ from, to });
+      if (kind === "lost") state.hasLost = true;
       const name = `${ledgerId} ${kind} ${from} ${to}`;
       if (this.#noted.has(name)) continue;
       this.#noted.add(name);

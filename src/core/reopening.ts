@@ -71,7 +71,7 @@ export class Reopening {
     const reopened = context.session.reopen(context.state.position);
     const result = isPromise(reopened) ? await context.own(reopened) : reopened;
     round.invalidated = true;
-    if (result.status === "continued" && context.damage.length === 0) {
+    if (result.status === "continued" && context.damage.length === 0 && !context.state.hasLost) {
       const continued = context.state.continued(result.position);
       if (isPromise(continued)) await context.own(continued);
       context.sealWait?.over();
@@ -79,7 +79,7 @@ export class Reopening {
       ownCommits.tryAgain(round.error);
       return;
     }
-    // Behind damage the state may not be what the others go on with: the snapshot says what that is.
+    // Behind damage, and behind what is lost, the state may not be what the others go on with: the snapshot says what that is.
     if (result.status === "continued" || result.ownCommits === "not committed") ownCommits.tryAgain(round.error);
     else ownCommits.giveUp(`${context.ledger.name} was replaced by something else`);
     await this.#reload();

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import type { FileHandle, FileSystemCalls, PathStatus } from "../../src/adapters/fs/file.ts";
 import type { ReplacingCalls, WritableFile } from "../../src/adapters/fs/replacing.ts";
-import type { Inode } from "./inode.ts";
+import type { Inode, SyncUnderWay } from "./inode.ts";
 import { headerOf } from "./ledger-file.ts";
 import type { Process, World } from "./world.ts";
 
@@ -88,7 +88,7 @@ export class System {
       syncDirectory: (path) => {
         enter();
         const succeed = disk.beginSync(path);
-        return this.sync(process, { succeed, end: () => undefined, of: undefined });
+        return this.sync(process, { succeed, end: () => undefined, lose: () => false }, undefined);
       },
       fileSystemType: () => EXT4,
       watchDirectory: (_, tell) => {
@@ -162,18 +162,17 @@ export class System {
   }
 
   /** Takes its time; then it has succeeded, or failed. */
-  sync(
-    process: Process,
-    sync: { readonly succeed: () => void; readonly end: () => void; readonly of: Inode | undefined },
-  ): Promise<void> {
+  sync(process: Process, sync: SyncUnderWay, file: SimulatedFile | undefined): Promise<void> {
     const slow = process.random.chance(this.faults.slowSync);
     return new Promise((resolve, reject) => {
       process.later("synced", process.random.next() * (slow ? SYNC_MS_MAX : 2), () => {
-        if (process.random.chance(this.faults.syncError)) {
-          this.#world.note(process.name, () => "sync fails");
-          const nonce = sync.of && headerOf(sync.of.read(process, 0, Infinity))?.nonce;
-          if (nonce !== undefined && process.strict) process.failedSyncs.add(nonce);
+        // Each descriptor is told of it once.
+        const isTold = file?.isToldOfFailure() === true;
+        if (isTold || process.random.chance(this.faults.syncError)) {
+          const loses = !isTold && process.random.chance(0.5) && sync.lose();
+          this.#world.note(process.name, () => (loses ? "sync fails, and loses what there was" : "sync fails"));
           sync.end();
+          file?.noteFailure();
           reject(systemError("EIO"));
         } else {
           sync.succeed();
@@ -221,6 +220,8 @@ class SimulatedFile implements FileHandle, WritableFile {
   readonly path: string;
   readonly #writable: boolean;
   #closed = false;
+  /** Failures of syncs that it was told of, or that had been told to others before it was opened. */
+  #failuresTold: number;
 
   constructor(system: System, world: World, process: Process, inode: Inode, path: string, writable: boolean) {
     this.#system = system;
@@ -229,6 +230,9 @@ class SimulatedFile implements FileHandle, WritableFile {
     this.inode = inode;
     this.path = path;
     this.#writable = writable;
+    this.#failuresTold = inode.failures;
+    // What was lost is there by all appearances: whoever opens it only now trusts it. Known, and not cured.
+    if (inode.failures > 0 && !process.knownFailures.has(inode)) world.hasTrusted.add(process);
     const open = system.open.get(process) ?? new Set();
     system.open.set(process, open.add(this));
   }
@@ -312,8 +316,19 @@ class SimulatedFile implements FileHandle, WritableFile {
 
   syncData(): Promise<void> {
     this.#enter();
-    const of = this.path === this.#process.ledgerPath ? this.inode : undefined;
-    return this.#system.sync(this.#process, { ...this.inode.beginSync(this.#process), of });
+    return this.#system.sync(this.#process, this.inode.beginSync(this.#process), this);
+  }
+
+  isToldOfFailure(): boolean {
+    return this.#failuresTold < this.inode.failures;
+  }
+
+  noteFailure(): void {
+    this.#failuresTold = this.inode.failures;
+    this.#process.knownFailures.add(this.inode);
+    const nonce =
+      this.path === this.#process.ledgerPath && headerOf(this.inode.read(this.#process, 0, Infinity))?.nonce;
+    if (typeof nonce === "string" && this.#process.strict) this.#process.failedSyncs.add(nonce);
   }
 
   sync(): Promise<void> {

@@ -273,7 +273,7 @@ export class Client {
       async () => {
         const version = this.version();
         await this.db.sync();
-        if (this.log.strict && !this.log.readOnly)
+        if (this.log.strict && !this.log.readOnly && !this.world.hasTrusted.has(this.process))
           this.process.record(() => (this.#journal.synced = Math.max(this.#journal.synced, version)));
       },
       () => true,
@@ -300,8 +300,12 @@ export class Client {
   /** Lets a damaged ledger begin anew with what is whole. */
   async repair(): Promise<void> {
     const call = this.#call("repair");
+    const { looksAtReads } = this;
+    // Nothing is followed between what it keeps and the seal that it writes; if that has no successor yet, not later either.
+    this.looksAtReads = false;
     try {
       const { dropped, generation } = await this.db.repair();
+      this.looksAtReads = looksAtReads;
       this.world.note(this.process.name, () => `has repaired, generation ${generation}, ${dropped.length} dropped`);
     } catch (error) {
       this.world.note(this.process.name, () => `repair failed: ${describe(error)}`);

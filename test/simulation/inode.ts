@@ -19,6 +19,13 @@ interface Sync {
   dirtyFrom: number;
 }
 
+/** What there is to be called at its end. `lose`: it has failed, and thrown away what it was to make durable. True if there was such a thing. */
+export interface SyncUnderWay {
+  readonly succeed: () => void;
+  readonly end: () => void;
+  readonly lose: () => boolean;
+}
+
 /** What a power failure leaves of what was not synced. */
 export type Loss =
   /** Nothing, not even the size. */
@@ -50,6 +57,8 @@ export class Inode {
   #syncs = new Set<Sync>();
   #syncNumber = 0;
   #syncedNumber = 0;
+  /** Syncs that have failed and thrown away what they were to make durable: everybody sees it still, and no later sync writes it. */
+  failures = 0;
 
   constructor(number: bigint, now: number) {
     this.number = number;
@@ -125,7 +134,7 @@ export class Inode {
   // --- what is durable -----------------------------------------------------------------------------------------------
 
   /** A sync begins: what the returned function, called at its end, makes durable is what was there now. */
-  beginSync(reader: Party | undefined): { readonly succeed: () => void; readonly end: () => void } {
+  beginSync(reader: Party | undefined): SyncUnderWay {
     const sync: Sync = { number: ++this.#syncNumber, dirtyFrom: Infinity };
     this.#syncs.add(sync);
     const from = Math.min(this.#dirtyFrom, this.size(reader));
@@ -151,7 +160,15 @@ export class Inode {
       this.#durable = durable;
       this.#dirtyFrom = Math.min(from + bytes.length, sync.dirtyFrom);
     };
-    return { succeed, end };
+    const lose = (): boolean => {
+      end();
+      const to = Math.min(from + bytes.length, sync.dirtyFrom);
+      if (to <= this.#dirtyFrom) return false;
+      this.#dirtyFrom = to;
+      this.failures++;
+      return true;
+    };
+    return { succeed, end, lose };
   }
 
   /** The power fails: what is left is what everybody sees from now on. */
@@ -189,6 +206,7 @@ export class Inode {
     this.#durable = left.slice();
     this.#dirtyFrom = size;
     this.#syncs.clear();
+    this.failures = 0;
     this.#syncedNumber = this.#syncNumber;
   }
 }

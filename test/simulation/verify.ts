@@ -318,8 +318,8 @@ export function verifyLoss(journal: Journal, before: Model, after: Model, inOrde
 function durableUpTo(journal: Journal, model: Model): number {
   let durable = journal.synced;
   const byToken = commitsByToken(model);
-  for (const { strict, writes } of journal.logs) {
-    if (!strict) continue;
+  for (const { strict, writes, process } of journal.logs) {
+    if (!strict || process.world.hasTrusted.has(process)) continue;
     for (const { outcome, version, token } of writes) {
       if (outcome !== "committed") continue;
       const commits = token === undefined ? [] : (byToken.get(token) ?? []);

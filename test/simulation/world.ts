@@ -40,6 +40,8 @@ export class World {
   /** Called within system calls: what others do in the middle of somebody's step. */
   interfere: (caller: Process) => void = () => undefined;
   readonly violations: Violation[] = [];
+  /** Processes that have opened a file of which something was lost that is there by all appearances, and were not told. */
+  readonly hasTrusted = new Set<Process>();
 
   constructor(seed: number, traced: boolean) {
     this.random = new Random(seed);
@@ -120,6 +122,8 @@ export class Process implements Party {
   ledgerPath = "";
   /** Nonces of generations of whose file a sync has failed under a strict replica. */
   readonly failedSyncs = new Set<string>();
+  /** Files of which it was told that a sync has failed. */
+  readonly knownFailures = new Set<object>();
 
   constructor(world: World, name: string) {
     this.world = world;

@@ -63,6 +63,30 @@ describe("a replica behind damage", () => {
       await db.set(["new"], 1);
     }));
 
+  it("or what a power failure has left out of a sealed file begins with what the next generation holds, as others do", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const first = await KV.open(path, { sideIndex: false });
+      const { version } = await first.set(["lost"], 1);
+      await first.set(["kept"], 1);
+      await first.close();
+      const next = await nextGeneration(path);
+      next.seal();
+      // The sibling was durable before. What its renaming was to follow was not, and the renaming is undone.
+      const bytes = readFileSync(path);
+      bytes.fill(0, version, bytes.indexOf(Uint8Array.of(0xfc, 0x66, 0x6f, 0x6c), (version as number) + 1));
+      writeFileSync(path, bytes);
+      await using db = await KV.open(path, { readOnly: true, autoSync: false });
+      expect(await db.get(["lost"])).toBeNull();
+      const told: unknown[] = [];
+      db.watch([], (entry) => told.push(entry));
+      next.replace();
+      await db.sync();
+      expect(db.stats()).toMatchObject({ generation: 2, damage: [] });
+      expect(await db.get(["lost"])).toBe(1);
+      expect(told).toMatchObject([{ key: ["lost"], value: 1, reloaded: true }]);
+    }));
+
   it("tells of the same damage once, however often it reads the ledger anew", () =>
     inFolder(async (folder) => {
       const path = join(folder, "a.db");
