@@ -183,7 +183,12 @@ export class Maintenance {
       // The index is built anew, and nobody needs to know.
       await this.#context.engine.rebuild();
       check();
-      return work({ progress, check });
+      try {
+        return await work({ progress, check });
+      } catch (error) {
+        if (!(error instanceof IndexDamaged)) throw error;
+        throw new KVError("SnapshotExpired", "What is worked on is kept no longer, time and again", { cause: error });
+      }
     });
     // Whoever comes next waits for the end, whatever it is; and how far this one came is no news any more.
     const over = (): void => {

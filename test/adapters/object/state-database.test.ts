@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { slotKey } from "../../../src/adapters/object/layout.ts";
+import { runKey, slotKey } from "../../../src/adapters/object/layout.ts";
 import type { StoreRequest } from "../../../src/adapters/object/object-store.ts";
 import { Bucket, isCreateOfSlot } from "../../support/bucket.ts";
 import { openDatabase, roundsOf, setKeys } from "../../support/bucket-database.ts";
@@ -255,6 +255,45 @@ describe("a database whose slots are gone", () => {
     expect(watched).toEqual([{ reset: true, version: db.stats().version }]);
     expect(errors).toEqual([]);
     expect(await bucket.environment.until(sleeper.get(["k", 199]))).toBe(199);
+  });
+
+  test("tells a vacuum so whose runs are gone each time that it reads them", async () => {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket);
+    for (let i = 0; i < 10; i++)
+      await bucket.environment.until(writer.set(["large", i], new Uint8Array(20_000).fill(i)));
+    await bucket.environment.until(writer.vacuum());
+    let vacuums = 0;
+    const beginAnew = async (): Promise<void> => {
+      await writer.set(["n"], ++vacuums);
+      await writer.vacuum();
+      const { nonce, runs } = await bucket.root();
+      const listed = await bucket.store.list(`${nonce}/run/`);
+      if (listed.status !== "listed") throw new Error(listed.status);
+      const named = runs.map((run) => runKey(nonce, run));
+      await bucket.store.delete(listed.objects.map(({ key }) => key).filter((key) => !named.includes(key)));
+    };
+    let isVacuuming = false;
+    const db = await openDatabase(bucket, {
+      cacheBytesMax: 0,
+      store: {
+        ...bucket.counting,
+        get: async (key, range) => {
+          const { nonce, runs } = await bucket.root();
+          const run = runs.find((each) => runKey(nonce, each) === key);
+          // A block, not what is read as a run is opened.
+          if (isVacuuming && run !== undefined && range !== undefined && range.from < run.footerPlace)
+            await beginAnew();
+          return bucket.counting.get(key, range);
+        },
+      },
+    });
+    isVacuuming = true;
+    await expect(bucket.environment.until(db.vacuum())).rejects.toMatchObject({ code: "SnapshotExpired" });
+    expect(vacuums).toBeGreaterThan(1);
+    isVacuuming = false;
+    expect(await bucket.environment.until(db.vacuum())).toMatchObject({ author: true });
+    expect(await bucket.environment.until(db.get(["n"]))).toBe(vacuums);
   });
 
   test("and whose runs are gone reads and writes on the newest state, without following first", async () => {
