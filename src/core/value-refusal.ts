@@ -38,6 +38,9 @@ export function thrownByValue(value: unknown, error: unknown): unknown {
 function throwsWhenRead(value: unknown): boolean {
   try {
     for (const _ of children(value)) continue;
+    // These hold nothing, and throw where they are none.
+    if (value instanceof Date) value.getTime();
+    if (value instanceof RegExp) void value.source;
     return false;
   } catch {
     return true;

@@ -317,8 +317,14 @@ describe("values that are refused, with the path to them", () => {
         expect.objectContaining({ code: "InvalidValue", outcome: "not committed", cause: thrown }),
       );
     expect(() => encodeValue({ in: [1, throwing] })).toThrow("value.in[1]: ");
-    for (const prototype of [Date.prototype, RegExp.prototype, Map.prototype, Set.prototype])
-      expect(() => encodeValue([Object.create(prototype)])).toThrow(expect.objectContaining({ code: "InvalidValue" }));
+    const fakes = [Date.prototype, RegExp.prototype, Map.prototype, Set.prototype].map(
+      (prototype): unknown => Object.create(prototype) as unknown,
+    );
+    for (const fake of [...fakes, new Proxy(new Date(0), {}), new Proxy(/a/, {}), new Proxy(new Map(), {})]) {
+      const encode = (): unknown => encodeValue({ in: [new Date(0), /a/, fake] });
+      expect(encode).toThrow(expect.objectContaining({ code: "InvalidValue" }));
+      expect(encode).toThrow("value.in[2]: ");
+    }
   });
 
   test("below what is shared too", () => {
