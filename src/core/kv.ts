@@ -105,8 +105,10 @@ export class CoreKV {
     const AutoVacuum = parsed.autoVacuum && index ? fileWork?.AutoVacuum : undefined;
     const autoVacuum = AutoVacuum === undefined ? undefined : new AutoVacuum(environment);
     const polled = (engine: Engine): void => autoVacuum?.vacuumIfDue(this, engine, problem);
+    const waitUntil = guarded(parsed.waitUntil, problem);
     const base = {
       ...parsed,
+      waitUntil,
       index,
       pendingBytesMax,
       environment,
@@ -121,7 +123,7 @@ export class CoreKV {
       cache: new BlockCache(parsed.cacheBytesMax),
       deferred: new Deferred(environment, problem),
       snapshots: new Snapshots(environment, parsed.pinnedBytesMax),
-      sender: new CommitSender(environment, parsed.waitUntil),
+      sender: new CommitSender(environment, waitUntil),
     };
     const freshness = new Freshness(base);
     const transactions = new TransactionSlot({ ...base, freshness });
@@ -521,6 +523,21 @@ export class CoreKV {
 
 /** The default of `pendingBytesMax`. */
 const PENDING_BYTES_MAX = { process: 256 * 1024 * 1024, isolated: 32 * 1024 * 1024 } as const;
+
+/** What it throws, as that of a request that has ended may, is nothing that becomes of a commit: it has been sent by then. */
+function guarded(
+  waitUntil: KVOptions["waitUntil"],
+  problem: (error: unknown) => void,
+): ((promise: Promise<unknown>) => void) | undefined {
+  if (waitUntil === undefined) return undefined;
+  return (promise) => {
+    try {
+      waitUntil(promise);
+    } catch (error) {
+      problem(error);
+    }
+  };
+}
 
 const atomicResult = (outcome: Outcome, version: number): AtomicResult =>
   outcome === "applied" ? { ok: true, version } : { ok: false };

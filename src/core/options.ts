@@ -38,7 +38,7 @@ export interface KVOptions {
   readonly pinnedBytesMax?: number | undefined;
   /**
    * Told of what goes on though nobody may await it: of each commit until its fate is known, of the state being written down. For Workers, whose requests end, and all that is under way
-   * in them, with their answer: the `waitUntil` of `cloudflare:workers`.
+   * in them, with their answer: the `waitUntil` of `cloudflare:workers`. What it throws becomes an `error` event.
    */
   readonly waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
 }

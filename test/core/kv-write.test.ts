@@ -151,6 +151,27 @@ describe("reading one's own writes", () => {
   });
 });
 
+describe("waitUntil", () => {
+  onEachOrdering((make) => {
+    test("that throws rejects no commit, and is told of by the error event", async () => {
+      using made = make();
+      const thrown = new Error("The request has ended");
+      await using db = await KV.open(made.ledger, {
+        waitUntil: () => {
+          throw thrown;
+        },
+      });
+      const errors: unknown[] = [];
+      db.on("error", (error) => errors.push(error));
+      await Promise.all([db.set(["a"], 1), db.delete(["b"])]);
+      expect(await db.atomic().set(["c"], 1).commit()).toMatchObject({ ok: true });
+      await db.transaction((tx) => tx.set(["d"], 1));
+      expect(await db.deleteAll([])).toBe(3);
+      expect(new Set(errors)).toEqual(new Set([thrown]));
+    });
+  });
+});
+
 describe("deleteAll", () => {
   test("says that nothing is left only when that is in the ledger", async () => {
     const { ledger, hold, release } = observed(memoryLedger());
