@@ -60,6 +60,19 @@ const failingSyncs: Leaning = {
   system: { ...calm.system, syncError: 0.2 },
 };
 
+/** Syncs fail, those of vacuums too, whoever goes on saves an index, and then the power fails. */
+const lostSyncs: Leaning = {
+  ...calm,
+  losses: [200, 200, 200, 200],
+  unordered: false,
+  strict: 0,
+  vacuum: 0.15,
+  processes: 1,
+  actions: 40,
+  sideIndex: 1,
+  system: { ...calm.system, syncError: 0.25 },
+};
+
 /** The power fails again and again while some vacuum and all want to have it durable. */
 const powerFailures: Leaning = {
   ...calm,
@@ -238,6 +251,11 @@ export const defects: readonly Defect[] = [
     },
     { file: DURABILITY, find: "if (this.#options.failedSyncs.has(open)) throw earlierFailure();", replace: "" },
   ),
+  rare("an index is saved behind a sync that has failed", lostSyncs, {
+    file: SESSION,
+    find: "this.#durability.syncWhole(current);",
+    replace: "this.#durability.sync(current);",
+  }),
   rare("a creator that could not make its file durable forgets it", failingSyncs, {
     file: "adapters/fs/ledger.ts",
     find: "FailedSyncs.of(calls).add(",
