@@ -16,6 +16,8 @@ import { buildDelta, buildMerged, type StateRunContext } from "./state-run.ts";
 const DEAD_MS = 60_000;
 /** Rows handled between two looks at the clock. */
 const SLICE_ROWS = 64;
+/** How often a compaction tries to begin while other work always comes first. */
+const TAKES_MAX = 8;
 
 export interface StateKeeperHost {
   readonly environment: Environment;
@@ -36,6 +38,18 @@ export interface StateKeeperHost {
   readonly problem: (error: KVError) => void;
 }
 
+/** A request for the state as it was when it was made, which is held until it is released. */
+interface FrozenRequest extends StateRequest {
+  release(): void;
+  /** Resolves when what was made of it last is taken over. */
+  adopted(): Promise<void>;
+}
+
+/** `end`: nothing more is made of it. */
+interface Taken extends FrozenRequest {
+  end(): void;
+}
+
 export interface CompactOptions {
   readonly follow: () => Promise<unknown>;
   readonly progress: (progress: VacuumProgress) => void;
@@ -50,8 +64,8 @@ export interface CompactOptions {
 export class StateKeeper {
   readonly #host: StateKeeperHost;
   #work: { readonly work: StateWork; readonly began: number } | undefined;
-  /** Begins a compaction, at a moment at which the state is that at its position. */
-  #wanted: (() => Promise<void>) | undefined;
+  /** Takes what a compaction is to be made of, at a moment at which the state is that at its position. */
+  #wanted: (() => void) | undefined;
   #adopting: Promise<void> = Promise.resolve();
   /** Counts them. */
   #adoption = 0;
@@ -79,11 +93,7 @@ export class StateKeeper {
       if (!isolated) return work.commitsWait ? work.done : undefined;
       if (!this.#isFree) return undefined;
     }
-    if (this.#wanted !== undefined) {
-      const compacting = this.#wanted().catch(() => undefined);
-      void this.#begin({ done: compacting, commitsWait: false }, () => undefined);
-      return undefined;
-    }
+    if (this.#wanted !== undefined) return this.#wanted();
     const request = this.#request();
     const work = session.keepState(request);
     if (work === undefined) {
@@ -121,34 +131,54 @@ export class StateKeeper {
    * done.
    */
   async compact({ follow, progress, check }: CompactOptions): Promise<void> {
-    const { environment } = this.#host;
-    if (environment.isolated === true) await new Waits(environment).until(() => this.#isFree);
-    else await this.#work?.work.done;
-    let begun: Promise<void> | undefined;
-    this.#wanted = () => {
-      this.#wanted = undefined;
-      begun = this.#compact(progress, check);
-      // Whoever asked for it awaits it once the ledger was followed.
-      begun.catch(() => undefined);
-      return begun;
-    };
-    try {
-      await follow();
-    } finally {
-      this.#wanted = undefined;
-    }
-    if (begun === undefined) throw new KVError("VacuumRefused", `${this.#host.name} cannot be written to at present`);
-    await begun;
-    await this.#adopting;
-  }
-
-  async #compact(progress: CompactOptions["progress"], check: () => void): Promise<void> {
-    const request = this.#request(check);
+    const request = await this.#taken(follow, check);
     try {
       await this.#host.session.compactState?.(request, progress);
+      await request.adopted();
     } finally {
-      request.release();
+      request.end();
     }
+  }
+
+  /**
+   * What a compaction is made of. The step that takes it may be that of another request, which may be gone a moment later: whoever has asked for it works on
+   * it himself. Until its end nothing else is begun.
+   */
+  async #taken(follow: CompactOptions["follow"], check: CompactOptions["check"]): Promise<Taken> {
+    const { environment, name } = this.#host;
+    for (let tries = 0; tries < TAKES_MAX; tries++) {
+      if (environment.isolated === true) await new Waits(environment).until(() => this.#isFree);
+      else await this.#work?.work.done;
+      check();
+      let taken: Taken | undefined;
+      const wanted = (): void => {
+        this.#wanted = undefined;
+        const request = this.#request(check);
+        let over = (): void => undefined;
+        const done = new Promise<void>((resolve) => (over = resolve));
+        const own = { work: { done, commitsWait: false }, began: environment.monotonic() };
+        this.#work = own;
+        const end = (): void => {
+          request.release();
+          if (this.#work === own) this.#work = undefined;
+          over();
+        };
+        taken = { ...request, end };
+      };
+      this.#wanted = wanted;
+      try {
+        await follow();
+      } catch (error) {
+        taken?.end();
+        throw error;
+      } finally {
+        if (this.#wanted === wanted) this.#wanted = undefined;
+      }
+      if (taken !== undefined) return taken;
+      if (this.#stopped || !this.#host.saves()) break;
+      // Something else was begun meanwhile.
+    }
+    throw new KVError("VacuumRefused", `${name} cannot be written to at present`);
   }
 
   /** Takes over a newer state, of a version that was applied here. Its runs become the keeper's. Resolves when that is done; never rejects. */
@@ -215,7 +245,7 @@ export class StateKeeper {
     return kept.rows > 0 ? kept : undefined;
   }
 
-  #request(check: () => void = () => undefined): StateRequest & { release(): void } {
+  #request(check: () => void = () => undefined): FrozenRequest {
     const { replica, source, position, environment, pacer, name, compaction, problem } = this.#host;
     const frozen: FrozenReplica = replica.freeze();
     const unpin = source.session.pin?.();
@@ -231,6 +261,7 @@ export class StateKeeper {
       },
     };
     let released = false;
+    let adopted = Promise.resolve();
     return {
       position,
       version: frozen.version,
@@ -243,7 +274,8 @@ export class StateKeeper {
         this.counts.mergesBuilt++;
         return buildMerged(context, runs, options);
       },
-      adopt: (state) => void this.adopt(state),
+      adopt: (state) => void (adopted = this.adopt(state)),
+      adopted: () => adopted,
       problem,
       rest: () => (pacer.due() ? pacer.rest() : undefined),
       check: context.check,

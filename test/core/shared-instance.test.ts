@@ -330,6 +330,31 @@ test("a read waits for nothing that the read of another request has asked for", 
   expect(await isolate.serve((db) => db.get(["k", 0]))).toEqual(large);
 });
 
+test("a vacuum comes to its end though others, who are gone with their answers, have made the steps that it waited for", async () => {
+  const isolate = new Isolate();
+  for (let i = 0; i < 20; i++) await isolate.serve((db) => db.set(["k", i], i));
+  for (let i = 0; i < 12; i++) {
+    const parked = signal();
+    const go = signal();
+    isolate.onCreate = async (_, create) => {
+      parked.give();
+      await go.given;
+      return create();
+    };
+    const writing = isolate.serve((db) => db.set(["w"], i));
+    await parked.given;
+    // All of them wait for the next step, which one of them makes for all.
+    const reads = Array.from({ length: 8 }, () => isolate.serve((db) => db.get(["w"], { consistency: "strong" })));
+    const vacuum = isolate.serve((db) => db.vacuum());
+    for (let turns = 0; turns < 5; turns++) await macrotask();
+    go.give();
+    expect(await Promise.all(reads)).toEqual(Array.from({ length: 8 }, () => i));
+    expect(await vacuum).toMatchObject({ author: true });
+    await writing;
+  }
+  expect(await isolate.stored("w")).toBe(11);
+});
+
 test("a watch that is awaited in one request gets what another one commits", async () => {
   const isolate = new Isolate();
   const watching = isolate.request(async (db) => {
