@@ -349,43 +349,38 @@ export const asNumber = new Float64Array(asWords.buffer);
 /** Where the word of the higher bits is: this depends on the processor. */
 export const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0];
 
+/** Up to so many characters a string is made quickest from their codes. */
+export const textMax = 48;
+
 /**
- * Makes short strings of one piece from codes of characters. One that is put together from several is cheap to make, but is made one piece when
- * somebody compares it, which costs several times as much.
+ * The codes of a short string that is made in one piece, without holes: written in their order. One that is put together from several is cheap to make, but is
+ * made one piece when somebody compares it, which costs several times as much.
  */
-export class TextMaker {
-  /** Up to so many characters it is quicker than anything else. */
-  static readonly lengthMax = 48;
-  /** Those of the next string, without holes: written in their order. */
-  readonly codes: number[] = [];
-  #prefix = "";
+export const codes: number[] = [];
+let begun = "";
 
-  /** Begins a string with these characters, as the one before has begun as a rule. Returns how many they are. */
-  begin(prefix: string): number {
-    const { length } = prefix;
-    if (prefix !== this.#prefix) {
-      this.#prefix = prefix;
-      for (let i = 0; i < length; i++) this.codes[i] = prefix.charCodeAt(i);
-    }
-    return length;
+/** Begins a string with these characters, as the one before has begun as a rule. Returns how many they are. */
+export function beginText(prefix: string): number {
+  const { length } = prefix;
+  if (prefix !== begun) {
+    begun = prefix;
+    for (let i = 0; i < length; i++) codes[i] = prefix.charCodeAt(i);
   }
-
-  /** The first `length` characters. */
-  end(length: number): string {
-    const { codes } = this;
-    while (codes.length > length) codes.pop();
-    return String.fromCharCode.apply(null, codes);
-  }
+  return length;
 }
 
-const maker = new TextMaker();
+/** The string of the first `length` codes. */
+export function endText(length: number): string {
+  while (codes.length > length) codes.pop();
+  return String.fromCharCode.apply(null, codes);
+}
 
 /** Each byte as a character. */
 export function toBinaryString(bytes: Uint8Array, from = 0, to: number = bytes.length): string {
-  if (to - from <= TextMaker.lengthMax) {
-    const { codes } = maker;
-    for (let i = from; i < to; i++) codes[i - from] = bytes[i];
-    return maker.end(to - from);
+  if (to - from <= textMax) {
+    let at = beginText("");
+    for (let i = from; i < to; i++) codes[at++] = bytes[i];
+    return endText(at);
   }
   let text = "";
   for (let at = from; at < to; at += ARGUMENTS_MAX) {

@@ -1,4 +1,15 @@
-import { asNumber, asWords, fromBinaryString, HIGH, MalformedBytes, TextMaker, toBinaryString } from "./bytes.ts";
+import {
+  asNumber,
+  asWords,
+  beginText,
+  codes,
+  endText,
+  fromBinaryString,
+  HIGH,
+  MalformedBytes,
+  textMax,
+  toBinaryString,
+} from "./bytes.ts";
 import { InvalidArgumentError, thrownByArgument } from "./errors.ts";
 import { show } from "./show.ts";
 
@@ -25,8 +36,6 @@ const Tag = { bytes: 1, string: 2, number: 3, bigint: 4, false: 5, true: 6 } as 
 /** The end of bytes and strings. A zero byte inside them is followed by `\xff`. */
 const END = "\0";
 const ESCAPED_ZERO = "\0\xff";
-/** Keys that come one after the other begin alike as a rule. */
-const maker = new TextMaker();
 
 export function encodeKey(key: Key): EncodedKey {
   try {
@@ -180,14 +189,13 @@ const unescapeZeros = (text: string): string => (text.includes(END) ? text.repla
 
 function encodeString(part: string, before: string): string {
   const { length } = part;
-  if (before.length + length + 2 <= TextMaker.lengthMax) {
-    const { codes } = maker;
-    let at = maker.begin(before);
+  if (before.length + length + 2 <= textMax) {
+    let at = beginText(before);
     codes[at++] = Tag.string;
     let code = 1;
     for (let i = 0; i < length && code !== 0 && code < 0x80; i++) codes[at++] = code = part.charCodeAt(i);
     codes[at++] = 0;
-    if (code !== 0 && code < 0x80) return maker.end(at);
+    if (code !== 0 && code < 0x80) return endText(at);
   }
   return `${before}\x02${escapeZeros(utf8(part))}${END}`;
 }
@@ -254,13 +262,12 @@ const NUMBER_BYTES = 9;
 /** The tag, and IEEE 754 big-endian; the sign bit flipped, all bits of negative numbers: byte order is numeric order. */
 function encodeNumber(value: number, before: string): string {
   if (value !== value) throw new InvalidArgumentError("InvalidKey", "NaN cannot be a key");
-  if (before.length + NUMBER_BYTES > TextMaker.lengthMax) return before + encodeNumber(value, "");
+  if (before.length + NUMBER_BYTES > textMax) return before + encodeNumber(value, "");
   asNumber[0] = value === 0 ? 0 : value;
   const isNegative = asWords[HIGH] < 0;
   const high = asWords[HIGH] ^ (isNegative ? -1 : 0x80000000);
   const low = asWords[1 - HIGH] ^ (isNegative ? -1 : 0);
-  const { codes } = maker;
-  const at = maker.begin(before);
+  const at = beginText(before);
   codes[at] = Tag.number;
   codes[at + 1] = high >>> 24;
   codes[at + 2] = (high >>> 16) & 0xff;
@@ -270,7 +277,7 @@ function encodeNumber(value: number, before: string): string {
   codes[at + 6] = (low >>> 16) & 0xff;
   codes[at + 7] = (low >>> 8) & 0xff;
   codes[at + 8] = low & 0xff;
-  return maker.end(at + NUMBER_BYTES);
+  return endText(at + NUMBER_BYTES);
 }
 
 function decodeNumber(encoded: string, from: number): number {

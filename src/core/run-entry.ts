@@ -1,4 +1,4 @@
-import { MalformedBytes, readF64, readU32, TextMaker, toBinaryString } from "./bytes.ts";
+import { beginText, codes, endText, MalformedBytes, readF64, readU32, textMax, toBinaryString } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import { Row, type ValueHome } from "./resolve.ts";
 import { decodeNumeric } from "./value.ts";
@@ -76,9 +76,6 @@ export function readCompact(bytes: Uint8Array, at: number): number {
 }
 
 // --- entries ---------------------------------------------------------------------------------------------------------
-
-/** Keys of one block begin alike. */
-const maker = new TextMaker();
 
 /** From what the versions and timestamps of a block's entries are told. */
 export interface BlockBase {
@@ -224,16 +221,15 @@ export class EntryView {
   key(bytes: Uint8Array, prefix: string): EncodedKey {
     const { shared, sharedFrom, suffixFrom, suffixLength, zeros } = this;
     const length = prefix.length + shared + suffixLength + zeros;
-    if (length > TextMaker.lengthMax) {
+    if (length > textMax) {
       const text = prefix + toBinaryString(bytes, sharedFrom, sharedFrom + shared);
       return text + toBinaryString(bytes, suffixFrom, suffixFrom + suffixLength) + ZEROS[zeros];
     }
-    const { codes } = maker;
-    let at = maker.begin(prefix);
+    let at = beginText(prefix);
     for (let i = 0; i < shared; i++) codes[at++] = bytes[sharedFrom + i];
     for (let i = 0; i < suffixLength; i++) codes[at++] = bytes[suffixFrom + i];
     while (at < length) codes[at++] = 0;
-    return maker.end(length);
+    return endText(length);
   }
 
   version(base: BlockBase): number {
