@@ -1,5 +1,5 @@
 import { checkOperand } from "./atomic.ts";
-import { onceLoaded, whenLoaded } from "./bytes-at.ts";
+import { whenLoaded } from "./bytes-at.ts";
 import { type Check, type CombineKind, ItemKind } from "./commit.ts";
 import { type Entry, makeEntry, makeListedEntry } from "./entry.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
@@ -36,69 +36,53 @@ export class Transaction {
 
   /** The value under `key`, or null. */
   async get<T = unknown>(key: Key): Promise<T | null> {
-    const found = this.#read(encodeKey(key));
-    const row = isPromise(found) ? await found : found;
-    return row === undefined ? null : ((await this.#valueOf(row)) as T);
+    const encoded = encodeKey(key);
+    const value = this.#reading(() => this.#under(encoded, (row) => this.#state.value(row)));
+    return ((isPromise(value) ? await value : value) ?? null) as T | null;
   }
 
-  /** Value, version, timestamp and expiry under `key`, or null. Of an own write the version is undefined. */
   async getEntry<T = unknown>(key: Key): Promise<Entry<T> | null> {
     const encoded = encodeKey(key);
-    const found = this.#read(encoded);
-    const row = isPromise(found) ? await found : found;
-    return row === undefined ? null : makeEntry(encoded, row, (await this.#valueOf(row)) as T);
+    return (await this.#reading(() => this.#entry<T>(encoded))) ?? null;
   }
 
-  /** The entries under these keys, or null, in the order asked. */
   async getMany<T = unknown>(keys: readonly Key[]): Promise<(Entry<T> | null)[]> {
-    const entries: (Entry<T> | null)[] = [];
-    for (const key of keys) entries.push(await this.getEntry<T>(key));
-    return entries;
+    return this.#reading(async () => {
+      const entries: (Entry<T> | null)[] = [];
+      for (const key of keys) entries.push((await this.#entry<T>(encodeKey(key))) ?? null);
+      return entries;
+    });
   }
 
-  /** True if there is an entry under `key`. Its absence is checked at the commit too. */
   async has(key: Key): Promise<boolean> {
-    const found = this.#read(encodeKey(key));
-    return (isPromise(found) ? await found : found) !== undefined;
+    const encoded = encodeKey(key);
+    return (await this.#reading(() => this.#under(encoded, () => true))) === true;
   }
 
   /** The entries that a query matches. Each one returned is checked at the commit. */
   async *iterate<T = unknown>(query: Query, options?: ListOptions): AsyncGenerator<Entry<T>, void, undefined> {
-    const parsed = parseListOptions("iterate", options);
-    const state = this.#open();
-    const compiled = compileQuery(query);
-    const frozen = this.#reading(() => whenLoaded(() => state.freeze()));
-    const rows = isPromise(frozen) ? await frozen : frozen;
-    const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: state.now });
-    const keys = new KeyDecoder();
-    for (let ok = this.#step(listing); isPromise(ok) ? await ok : ok; ok = this.#step(listing)) {
-      const { key, row } = listing;
-      const value = this.#valueOf(row);
-      yield makeListedEntry(keys, key, row, (isPromise(value) ? await value : value) as T, parsed.order);
-      if (this.#pacer.due()) await this.#pacer.rest();
-    }
+    yield* this.#entries<T>(query, options, (read) => this.#reading(read));
   }
 
   /** The entries that a query matches, in an array. Each is checked at the commit. */
   async listAll<T = unknown>(query: Query, options?: ListOptions): Promise<Entry<T>[]> {
-    const entries: Entry<T>[] = [];
-    for await (const entry of this.iterate<T>(query, options)) entries.push(entry);
-    return entries;
+    return this.#reading(async () => {
+      const entries: Entry<T>[] = [];
+      for await (const entry of this.#entries<T>(query, options, (read) => read())) entries.push(entry);
+      return entries;
+    });
   }
 
   /** The full keys that a query matches, in order. Each is checked at the commit. */
   async listKeys(query: Query, options?: ListOptions): Promise<KeyPart[][]> {
-    const parsed = parseListOptions("listKeys", options);
-    const state = this.#open();
-    const compiled = compileQuery(query);
-    // Frozen: where it has to wait, the transaction may write meanwhile.
-    const frozen = this.#reading(() => whenLoaded(() => state.freeze()));
-    const rows = isPromise(frozen) ? await frozen : frozen;
-    const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: state.now });
-    const keys: KeyPart[][] = [];
-    for (let ok = this.#step(listing); isPromise(ok) ? await ok : ok; ok = this.#step(listing))
-      keys.push(decodeKey(listing.key));
-    return keys;
+    return this.#reading(async () => {
+      const parsed = parseListOptions("listKeys", options);
+      const listing = await this.#listing(query, parsed);
+      const keys: KeyPart[][] = [];
+      for (let ok = this.#step(listing); isPromise(ok) ? await ok : ok; ok = this.#step(listing))
+        keys.push(decodeKey(listing.key));
+      return keys;
+    });
   }
 
   /** How many entries a query matches. Each is checked at the commit. */
@@ -144,34 +128,59 @@ export class Transaction {
     void this.#reading(() => state.combine(kind, encoded, checked, expireIn));
   }
 
-  #read(key: EncodedKey): MaybePromise<Row | undefined> {
-    this.#open();
-    try {
-      return this.#readNow(key);
-    } catch (error) {
-      return this.#reading(() => onceLoaded(error, () => this.#readNow(key)));
+  /** What `use` makes of the row under a key, if there is one. */
+  #under<T>(key: EncodedKey, use: (row: Row) => MaybePromise<T>): MaybePromise<T | undefined> {
+    const state = this.#state;
+    const found = whenLoaded(() => {
+      this.#remember(key);
+      return live(state.rows.get(key), state.now);
+    });
+    if (isPromise(found)) return found.then((row) => row && use(row));
+    return found && use(found);
+  }
+
+  #entry<T>(key: EncodedKey): MaybePromise<Entry<T> | undefined> {
+    return this.#under(key, (row) => {
+      const value = this.#state.value(row);
+      return isPromise(value)
+        ? value.then((arrived) => makeEntry(key, row, arrived as T))
+        : makeEntry(key, row, value as T);
+    });
+  }
+
+  /** `reading`: what each step is done with. */
+  async *#entries<T>(
+    query: Query,
+    options: ListOptions | undefined,
+    reading: <R>(read: () => MaybePromise<R>) => MaybePromise<R>,
+  ): AsyncGenerator<Entry<T>, void, undefined> {
+    const parsed = parseListOptions("iterate", options);
+    const listing = await reading(() => this.#listing(query, parsed));
+    const keys = new KeyDecoder();
+    const step = (): MaybePromise<boolean> => this.#step(listing);
+    for (let ok = reading(step); isPromise(ok) ? await ok : ok; ok = reading(step)) {
+      const { key, row } = listing;
+      const value = reading(() => this.#state.value(row));
+      yield makeListedEntry(keys, key, row, (isPromise(value) ? await value : value) as T, parsed.order);
+      if (this.#pacer.due()) await this.#pacer.rest();
     }
   }
 
-  #readNow(key: EncodedKey): Row | undefined {
+  /** Of what is frozen: where it has to wait, the transaction may write meanwhile. */
+  #listing(query: Query, options: ReturnType<typeof parseListOptions>): MaybePromise<Listing> {
     const state = this.#state;
-    this.#remember(key);
-    return live(state.rows.get(key), state.now);
+    const compiled = compileQuery(query);
+    return whenLoaded(() => listRows(state.freeze(), compiled, { ...options, after: options.cursor, now: state.now }));
   }
 
   /** Moves on, and remembers what it comes to. */
   #step(listing: Listing): MaybePromise<boolean> {
     let moved = false;
-    const step = (): boolean => {
+    return whenLoaded(() => {
       moved ||= listing.next();
       if (moved) this.#remember(listing.key);
       return moved;
-    };
-    return this.#reading(() => whenLoaded(step));
-  }
-
-  #valueOf(row: Row): MaybePromise<unknown> {
-    return this.#reading(() => this.#state.value(row));
+    });
   }
 
   /** What is read stays there until the read has ended, also if nobody waits for it and the transaction ends. An error rejects the transaction, unless its function catches it. */

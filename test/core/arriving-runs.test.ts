@@ -89,6 +89,35 @@ for (const cacheBytesMax of [0, 20_000, 32 * 1024 * 1024]) {
       expect(await db.listAll(["s"], byVersion)).toEqual(await plain.listAll(["s"], byVersion));
     });
 
+    test("are read to their end in a transaction that does not wait for it, and by nobody afterwards", async () => {
+      await using late = await openLate({ cacheBytesMax });
+      const { db, plain } = late;
+      let reads: Promise<unknown>[] = [];
+      const kept = await db.transaction((tx) => {
+        reads = [
+          tx.get(["k", 3]),
+          tx.getEntry(["k", 700]),
+          tx.getMany([["k", 9], ["absent"], ["k", 2000]]),
+          tx.has(["k", 11]),
+          tx.listKeys(["k", { from: 20, to: 400 }]),
+          tx.listAll(["k", { from: 2000 }]),
+          tx.count(["k"]),
+        ];
+        return { tx };
+      });
+      expect(await Promise.all(reads)).toEqual([
+        await plain.get(["k", 3]),
+        await plain.getEntry(["k", 700]),
+        await plain.getMany([["k", 9], ["absent"], ["k", 2000]]),
+        true,
+        await plain.listKeys(["k", { from: 20, to: 400 }]),
+        await plain.listAll(["k", { from: 2000 }]),
+        KEYS,
+      ]);
+      await expect(kept.tx.get(["k", 3])).rejects.toMatchObject({ code: "InvalidArgument" });
+      expect(db.stats().snapshots.count).toBe(0);
+    });
+
     test("carry writes that depend on them, in order, own and others'", async () => {
       await using late = await openLate({ cacheBytesMax });
       const { db, plain } = late;
