@@ -36,7 +36,8 @@ import { describe, Process, World } from "./world.ts";
  * - Processes are opened and closed at any time; several create the same ledger at once.
  * - In some runs somebody deletes the whole prefix, and somebody else begins another ledger there.
  *
- * Not simulated: stores that lie, objects that change by themselves, credentials that may not do everything, requests that share an instance.
+ * Not simulated: stores that lie, objects that change by themselves, credentials that may not do everything. Requests that share an instance have a test of
+ * their own by seeds (`test/core/shared-instances-by-seed.test.ts`).
  *
  * What must hold afterwards stands in verify.ts and, for reads, where the workload makes them; what nobody may ever do to the store, in bucket.ts. Besides:
  * every call of a living process is answered in time, no contract between engine and ledger is broken, nothing is reported as damaged, and nobody

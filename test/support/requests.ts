@@ -8,19 +8,32 @@ import { nodeEnvironment } from "../../src/platform/environment-node.ts";
  */
 export class Requests {
   readonly #current = new AsyncLocalStorage<Request>();
+  readonly #around: Environment;
+  readonly environment: Environment;
 
-  readonly environment: Environment = {
-    ...nodeEnvironment,
-    isolated: true,
-    setTimer: (callback, ms, options) => nodeEnvironment.setTimer(this.#ofPresent(callback), ms, options),
-    macrotask: (callback) => nodeEnvironment.macrotask(this.#ofPresent(callback)),
-  };
+  /** `around`: whose time and chance it is. */
+  constructor(around: Environment = nodeEnvironment) {
+    this.#around = around;
+    const { crc32, sha256, dropped } = around;
+    this.environment = {
+      crc32,
+      sha256,
+      ...(dropped && { dropped }),
+      isolated: true,
+      now: () => around.now(),
+      monotonic: () => around.monotonic(),
+      random: () => around.random(),
+      randomBytes: (length) => around.randomBytes(length),
+      setTimer: (callback, ms, options) => around.setTimer(this.#ofPresent(callback), ms, options),
+      macrotask: (callback) => around.macrotask(this.#ofPresent(callback)),
+    };
+  }
 
   /** Begins a request, in a macrotask of its own. */
   begin<T>(handle: () => Promise<T>): RunningRequest<T> {
     const request: Request = { isGone: false };
     const response = new Promise<T>((resolve, reject) => {
-      setImmediate(() => void this.#current.run(request, () => handle().then(resolve, reject)));
+      this.#around.macrotask(() => void this.#current.run(request, () => handle().then(resolve, reject)));
     });
     return {
       response,
@@ -35,6 +48,7 @@ export class Requests {
         const value: unknown = Reflect.get(object, property, object);
         if (typeof value !== "function") return value;
         return (...given: unknown[]): unknown => {
+          if (this.#current.getStore()?.isGone === true) return new Promise(() => undefined);
           const result = (value as (...all: unknown[]) => unknown).apply(object, given);
           return result instanceof Promise ? this.#answer(result) : result;
         };
@@ -54,7 +68,8 @@ export class Requests {
 
   #ofPresent(callback: () => void): () => void {
     const request = this.#current.getStore();
-    return () => void (request?.isGone !== true && callback());
+    if (request === undefined) return callback;
+    return () => void (request.isGone || this.#current.run(request, callback));
   }
 }
 
