@@ -67,7 +67,7 @@ export function listAll<T>(context: ReadContext, query: Query, options: ListOpti
     const open = openIterator(context);
     const iterator = makeIterator<T>(context, query, parseListOptions("listAll", options), open);
     open.iterator = { deref: () => iterator };
-    return iterator.collect();
+    return EntryIterator.collectAll(iterator);
   });
 }
 
