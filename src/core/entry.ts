@@ -85,7 +85,14 @@ export function parseCursor(text: string): CursorPlace | undefined {
   return match === null ? undefined : { order: "version", version: Number(match[1]), place: Number(match[2]) };
 }
 
+const STAGED = Number.MAX_SAFE_INTEGER;
+
 /** The version a row is ordered by: what is staged in a transaction comes behind everything. */
 export function writtenAt(row: Row): number {
-  return row.version === 0 ? Number.MAX_SAFE_INTEGER : row.version;
+  return row.version === 0 ? STAGED : row.version;
+}
+
+/** True for the place of a write that was staged when the cursor was taken: where it comes to stand is known when it is committed. */
+export function isOfStaged(place: CursorPlace | undefined): boolean {
+  return place?.order === "version" && place.version === STAGED;
 }

@@ -1,7 +1,8 @@
 import { whenLoaded } from "./bytes-at.ts";
-import type { Entry } from "./entry.ts";
+import { type Entry, isOfStaged } from "./entry.ts";
 import { EntryIterator } from "./entry-iterator.ts";
 import { isPromise } from "./environment.ts";
+import { InvalidArgumentError } from "./errors.ts";
 import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
 import { listRows } from "./listing.ts";
 import { type Consistency, type ListOptions, parseListOptions } from "./options.ts";
@@ -10,6 +11,7 @@ import { expired, whole } from "./late-reads.ts";
 import { beforeRead, nowOf, pinned, type ReadContext } from "./read-view.ts";
 import type { OpenIterator } from "./snapshots.ts";
 import type { Snapshot } from "./source.ts";
+import type { StagedState } from "./staged.ts";
 
 /** Reads of what a query matches: an iterator, and what is made of one whole listing. */
 
@@ -37,6 +39,7 @@ function makeIterator<T>(
   const compiled = compileQuery(query);
   const transaction = transactions.current;
   const staged = transaction?.state;
+  checkCursor(parsed, staged);
   snapshots.addIterator(open);
   return new EntryIterator<T>({
     pacer,
@@ -87,6 +90,13 @@ export function count(context: ReadContext, query: Query, consistency: Consisten
   });
 }
 
+/** Outside of its transaction it would stand behind everything for ever, and a listing that goes on there would be empty without a word. */
+function checkCursor({ cursor }: ReturnType<typeof parseListOptions>, staged: StagedState | undefined): void {
+  if (staged !== undefined || !isOfStaged(cursor)) return;
+  const message = "The cursor is of a write that was staged when it was taken: it goes on in that transaction only";
+  throw new InvalidArgumentError("InvalidOption", message);
+}
+
 async function visit(
   context: ReadContext,
   query: Query,
@@ -99,6 +109,7 @@ async function visit(
   const parsed = parseListOptions(name, options);
   const compiled = compileQuery(query);
   const staged = transactions.staged;
+  checkCursor(parsed, staged);
   const wait = beforeRead(context, engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
   if (wait !== undefined) await wait;
   const walk = async (snapshot: Snapshot): Promise<void> => {

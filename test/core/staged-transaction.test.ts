@@ -127,6 +127,31 @@ test("atomic commits and transaction(fn) never join it", async () => {
   expect(await db.listKeys([])).toEqual([["a"], ["b"]]);
 });
 
+test("a cursor of a staged write goes on in its transaction, and is refused after it: the write has another place then", async () => {
+  await using db = await KV.open(memoryLedger());
+  await db.set(["a"], 1);
+  await db.beginTransaction();
+  await db.set(["b"], 1);
+  await db.set(["c"], 1);
+  const order = "version";
+  const [, { cursor }] = await db.listAll([], { order });
+  expect(await db.listKeys([], { order, cursor })).toEqual([["c"]]);
+  const byKey = (await db.listAll([]))[1].cursor;
+  await db.endTransaction();
+  await db.set(["d"], 1);
+  const refused = { code: "InvalidOption", outcome: "not committed" };
+  await expect(db.listKeys([], { order, cursor })).rejects.toMatchObject(refused);
+  await expect(db.listAll([], { order, cursor })).rejects.toMatchObject(refused);
+  expect(() => db.iterate([], { order, cursor })).toThrow(expect.objectContaining(refused));
+  expect(await db.listKeys([], { cursor: byKey })).toEqual([["c"], ["d"]]);
+  await db.transaction(async (tx) => {
+    tx.set(["e"], 1);
+    const { cursor: own } = (await tx.listAll(["e"], { order }))[0];
+    tx.set(["f"], 1);
+    expect(await tx.listKeys([], { order, cursor: own })).toEqual([["f"]]);
+  });
+});
+
 describe("calls out of order", () => {
   test("a second begin, an end or abort without a begin, are typed errors", async () => {
     await using db = await KV.open(memoryLedger());
