@@ -98,16 +98,33 @@ const undurable: Leaning = {
   system: { ...calm.system, slowSync: 0 },
 };
 
-/** Most writes are torn, many of them within their first bytes. */
+/** Most writes come in pieces, and many writers die within one. */
 const torn: Leaning = {
   ...calm,
   vacuum: 0,
-  tear: 0.5,
-  ghost: 0.1,
-  processes: 2,
-  processesMax: 8,
-  actions: 20,
-  system: { ...calm.system, slowWrite: 1 },
+  tear: 0.15,
+  asynchronous: 0,
+  processes: 3,
+  processesMax: 40,
+  actions: 40,
+  cleanUp: false,
+  system: { ...calm.system, slowWrite: 1, shortWrite: 0.3 },
+};
+
+/** Several do much, save again and again, and hear of each other by nothing but their reads. */
+const busy: Leaning = {
+  ...calm,
+  vacuum: 0,
+  stop: 0.01,
+  close: 0.01,
+  sideIndex: 1,
+  pollsMs: [1000],
+  asynchronous: 0.2,
+  processes: 4,
+  processesMax: 10,
+  actions: 60,
+  cleanUp: false,
+  system: { ...calm.system, hintLost: 1 },
 };
 
 /** Writes and syncs fail while others wait behind them. */
@@ -155,7 +172,7 @@ export const defects: readonly Defect[] = [
     find: "const round: FollowState = { invalidated: false, error, untilMet };",
     replace: `const round: FollowState = { invalidated: false, error, untilMet }; for (const pending of batch) pending.settle("applied", context.state.position);`,
   }),
-  defect("two stumps are judged as one piece", {
+  rare("two stumps are judged as one piece", torn, {
     file: SCANNER,
     find: "const marker = indexOfMarker(bytes, at === offset ? 1 : 0);",
     replace: "const marker = indexOfMarker(bytes, at === offset ? HEADER_BYTES : 0);",
@@ -165,12 +182,12 @@ export const defects: readonly Defect[] = [
     find: "if (cut === 0) return { verdict, end };",
     replace: "return { verdict, end };",
   }),
-  defect("nobody searches for the next marker", {
+  rare("nobody searches for the next marker", torn, {
     file: SCANNER,
     find: "const marker = indexOfMarker(bytes, at === offset ? 1 : 0);",
     replace: "const marker = -1;",
   }),
-  defect("a value that holds a marker is not masked", {
+  rare("a value that holds a marker is not masked", torn, {
     file: "adapters/fs/frame.ts",
     find: "for (let at = indexOfMarker(target, 0);",
     replace: "for (let at = -1;",
@@ -271,17 +288,17 @@ export const defects: readonly Defect[] = [
     find: `this.#pathMoved = this.#lookAtPath(current) === "other";`,
     replace: "",
   }),
-  defect("what one read has found to be there is no news for others", {
+  rare("what one read has found to be there is no news for others", busy, {
     file: "core/follower.ts",
     find: "if (!hasNews) this.#lastLook = now;",
     replace: "this.#lastLook = now;",
   }),
-  defect("transactions check nothing", {
+  rare("transactions check nothing", busy, {
     file: "core/run-transaction.ts",
     find: "for (const check of checks) builder.check(check);",
     replace: "",
   }),
-  rare("a transaction checks only the first entry that it read", interleaved, {
+  rare("a transaction checks only the first entry that it read", busy, {
     file: "core/run-transaction.ts",
     find: "for (const check of checks) builder.check(check);",
     replace: "for (const check of checks.slice(0, 1)) builder.check(check);",
@@ -354,7 +371,7 @@ export const defects: readonly Defect[] = [
           header.nonce === seal.siblingNonce;`,
     replace: "header.generation > before.generation;",
   }),
-  defect("a checkpoint is adopted that reaches further than what was applied", {
+  rare("a checkpoint is adopted that reaches further than what was applied", busy, {
     file: CHECKPOINTER,
     find: "return position > this.#covered && !isAhead;",
     replace: "return position > this.#covered;",
@@ -364,7 +381,7 @@ export const defects: readonly Defect[] = [
     find: "if (row.version >= this.#baseBelow) return row;",
     replace: "return row;",
   }),
-  defect("deleted keys are left out of the lowest run", {
+  rare("deleted keys are left out of the lowest run", busy, {
     file: "core/row-copy.ts",
     find: "if (row.version >= this.#below)",
     replace: "if (row.version >= this.#below && !(row.deleted && this.#below === 0))",
@@ -374,7 +391,7 @@ export const defects: readonly Defect[] = [
     find: "if (news !== undefined) return deleteAllLate",
     replace: "if (news !== undefined && false) return deleteAllLate",
   }),
-  defect("strong listings and counts do not follow", {
+  rare("strong listings and counts do not follow", busy, {
     file: "core/query-reads.ts",
     find: 'parseListOptions("listAll", options)',
     replace: '{ ...parseListOptions("listAll", options), consistency: "eventual" }',
