@@ -15,7 +15,9 @@ import { drawRandom, GaveUp, readRoot, type StateSite } from "./state-site.ts";
 const SLOTS_LEFT = 1_048_576;
 /** So long an author may go on without looking at the root, by the store's clock. */
 const UNHEARD_MS = 5 * 60_000;
+/** From one look at the root to the next; whether the wait is to be given up is asked more often. */
 const LOOK_MS = 30_000;
+const CHECK_MS = 1000;
 
 /** See `LedgerSession.repairState`. */
 export async function repairState(state: StateSite, request: RepairStateRequest): Promise<RepairedState | undefined> {
@@ -95,8 +97,11 @@ async function highestSlot(state: StateSite, position: number): Promise<number> 
  * The versions of what lies behind the last slot that was taken over. Until everybody has heard of the new incarnation, authors may go on to
  * acknowledge commits in the old one; so they are looked for when that time is over.
  */
-async function behind(state: StateSite, { position, rest }: RepairStateRequest): Promise<readonly AddressRange[]> {
-  await waitUntilHeard(state);
+async function behind(
+  state: StateSite,
+  { position, rest, check }: RepairStateRequest,
+): Promise<readonly AddressRange[]> {
+  await waitUntilHeard(state, check);
   const ranges: AddressRange[] = [];
   for (const slot of await slotsBehind(state, position)) {
     const from = slot * SLOT_VERSIONS;
@@ -117,16 +122,21 @@ async function commitsOf({ site }: StateSite, slot: number): Promise<number> {
   }
 }
 
-async function waitUntilHeard({ site, rootObject }: StateSite): Promise<void> {
+async function waitUntilHeard({ site, rootObject }: StateSite, check: () => void): Promise<void> {
   const { environment } = site;
   let first: number | undefined;
   for (;;) {
     const answer = await rootObject.read();
+    // No later answer is another one.
+    if (answer.status === "failed" && answer.error.code === "AccessDenied") throw answer.error;
     const at = answer.status === "failed" ? undefined : (answer.time ?? environment.now());
     if (at !== undefined) {
       first ??= at;
       if (at - first > UNHEARD_MS) return;
     }
-    await pause(environment, LOOK_MS);
+    for (let waited = 0; waited < LOOK_MS; waited += CHECK_MS) {
+      check();
+      await pause(environment, CHECK_MS);
+    }
   }
 }
