@@ -3,7 +3,6 @@ import { runKey, slotKey } from "../../../src/adapters/object/layout.ts";
 import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
 import { decodeSlot, encodeSlot, payloadOf } from "../../../src/adapters/object/slot.ts";
 import { objectLedger } from "../../../src/adapters/object/ledger.ts";
-import { KVError } from "../../../src/core/errors.ts";
 import { fileWork } from "../../../src/core/file-work.ts";
 import { CoreKV } from "../../../src/core/kv.ts";
 import { Bucket } from "../../support/bucket.ts";
@@ -300,39 +299,6 @@ describe("repair of a ledger in a bucket", () => {
     await bucket.environment.until(db.sync());
     expect(await keysOf(bucket, db)).toEqual(upTo(18));
   });
-
-  test.each(["close", "signal", "revoked credential"] as const)(
-    "does not wait for those who have not heard of it behind a %s",
-    async (how) => {
-      const bucket = new Bucket();
-      let isRevoked = false;
-      const denied = { status: "denied" as const, error: new KVError("AccessDenied", "no"), time: undefined };
-      const store: ObjectStore = {
-        ...bucket.counting,
-        get: async (key, range) => (isRevoked ? denied : await bucket.counting.get(key, range)),
-      };
-      const db = await openDatabase(bucket, { store });
-      await setKeys(bucket, db, 0, 20);
-      await damage(bucket.store, await slotName(bucket, 18), 100);
-      const controller = new AbortController();
-      const repair = db.repair({ signal: controller.signal });
-      const failed = repair.then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-      await bucket.environment.pass(1000);
-      expect((await bucket.root()).formers).toHaveLength(1);
-      const began = bucket.environment.now();
-      if (how === "close") await bucket.environment.until(db.close());
-      else if (how === "signal") controller.abort(new Error("enough"));
-      else isRevoked = true;
-      const expected = { close: { code: "Closed" }, signal: { message: "enough" }, "revoked credential": denied.error };
-      expect(await bucket.environment.until(failed)).toMatchObject(expected[how]);
-      expect(bucket.environment.now() - began).toBeLessThanOrEqual(how === "revoked credential" ? MINUTE : 2000);
-      // It is repaired all the same.
-      expect(await keysOf(bucket, await openDatabase(bucket))).toEqual(upTo(17));
-    },
-  );
 
   test("keeps what is whole of a damaged run", async () => {
     const bucket = new Bucket();
