@@ -25,6 +25,9 @@ export class Network {
   #stormEnds = -Infinity;
   /** Nothing is on its way for longer. */
   #wayMsMax = Infinity;
+  readonly #carriers: FaultyStore[] = [];
+  /** Writes that have no answer yet, also of who is dead by now. */
+  #writes = 0;
   /** Told of a process that dies as it sends a request. */
   died: (process: Process) => void = () => undefined;
   /** Told when a request of a process meets trouble: from then on it may have to leave something open. */
@@ -36,6 +39,11 @@ export class Network {
     this.#faults = faults;
     this.#random = world.random.fork();
     this.#carrier = new Process(world, "network");
+  }
+
+  /** No write is on its way any more, whoever has sent it. */
+  get isQuiet(): boolean {
+    return this.#writes === 0 && this.#carriers.every(({ underWay }) => underWay === 0);
   }
 
   /** From now on nothing goes wrong, and what was on its way arrives. */
@@ -67,6 +75,11 @@ export class Network {
     };
     const fate = (request: StoreRequest): StoreFate => this.#fate(process, request);
     const faulty = new FaultyStore(this.#sentTwice(process), { environment, fate });
+    this.#carriers.push(faulty);
+    const write = <A>(answer: Promise<A>): Promise<A> => {
+      this.#writes++;
+      return answer.finally(() => this.#writes--);
+    };
     const pass = <A extends { readonly status: string }>(what: string, send: () => Promise<A>): Promise<A> => {
       if (!process.isAlive || this.#crashes(process, what)) return never();
       const answer = send();
@@ -82,10 +95,10 @@ export class Network {
       name: faulty.name,
       capabilities: faulty.capabilities,
       get: (key, range) => pass(`get ${key}${show(range)}`, () => faulty.get(key, range)),
-      create: (key, bytes) => pass(`create ${key}`, () => faulty.create(key, bytes)),
-      replace: (key, bytes, etag) => pass(`replace ${key}`, () => faulty.replace(key, bytes, etag)),
+      create: (key, bytes) => pass(`create ${key}`, () => write(faulty.create(key, bytes))),
+      replace: (key, bytes, etag) => pass(`replace ${key}`, () => write(faulty.replace(key, bytes, etag))),
       list: (prefix, options) => pass(`list ${prefix}`, () => faulty.list(prefix, options)),
-      delete: (keys) => pass(`delete ${keys.join(" ")}`, () => faulty.delete(keys)),
+      delete: (keys) => pass(`delete ${keys.join(" ")}`, () => write(faulty.delete(keys))),
     };
   }
 

@@ -117,6 +117,8 @@ class BucketRun {
     const idle = (): boolean =>
       this.#clients.every(({ client, done }) => !client.process.isAlive || (done && client.log.pending.size === 0));
     if (!(await world.runUntil(idle, PATIENCE_MS))) this.#reportHanging("answered");
+    // What the dead have sent arrives as well, before anybody looks for the last time.
+    await world.runUntil(() => this.#network.isQuiet, PATIENCE_MS);
     await this.#bringToEnd();
     if (world.violations.length > 0) return;
     const hash = createHash("sha256").update(`${world.steps} ${world.now} ${this.#bucket.digest()}`);
