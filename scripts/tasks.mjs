@@ -54,7 +54,7 @@ const types = () => {
 };
 const build = () => {
   rmSync(`${root}dist`, { recursive: true, force: true });
-  return step("build", "tsc", ["-p", "tsconfig.build.json"]);
+  return step("build", "tsc", ["-p", "tsconfig.build.json"]) && step("build for Node", "node", ["scripts/bundle.mjs"]);
 };
 const tests = () =>
   counted(

@@ -4,7 +4,7 @@ import { type Entry, entryOf } from "../entries.ts";
 import type { Peer, PeerKind, PeerOptions } from "./peer.ts";
 
 /** The library as its users get it. */
-const BUILT = new URL("../../dist/index.node.js", import.meta.url).href;
+const BUILT = new URL("../../dist/node/index.js", import.meta.url).href;
 
 export const foliokv: PeerKind = {
   name: "foliokv",

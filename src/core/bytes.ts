@@ -344,8 +344,8 @@ export class ByteReader {
 /** Some engines limit the number of arguments of one call. */
 const ARGUMENTS_MAX = 4096;
 /** The same eight bytes as two words and as a number: quicker than a `DataView`, above all while code is not compiled. */
-export const asWords = new Int32Array(2);
-export const asNumber = new Float64Array(asWords.buffer);
+export const asWords: Int32Array = new Int32Array(2);
+export const asNumber: Float64Array = new Float64Array(asWords.buffer);
 /** Where the word of the higher bits is: this depends on the processor. */
 export const HIGH = new Uint8Array(Uint32Array.of(1).buffer)[0];
 

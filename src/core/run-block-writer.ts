@@ -26,20 +26,19 @@ const CAPACITY_MIN = 256;
 const ENTRY_BYTES_MAX = 2 + 9 * COMPACT_BYTES_MAX + 8;
 
 /**
- * Numbers of an entry. `place` is that of its value: in the ledger, in the run, or among the bytes that are staged. `detail` is the checksum of a
- * value in a record, the number of the shape of a value without it.
+ * Numbers of an entry, and where they stand. `PLACE` is that of its value: in the ledger, in the run, or among the bytes that are staged. `DETAIL` is the
+ * checksum of a value in a record, the number of the shape of a value without it. They are no object's properties: where an application is bundled, V8
+ * compiled what reads those again and again (docs/decisions/0056).
  */
 const FIELDS = 8;
-const Field = {
-  version: 0,
-  timestamp: 1,
-  expiresAt: 2,
-  order: 3,
-  kind: 4,
-  valueLength: 5,
-  place: 6,
-  detail: 7,
-} as const;
+const VERSION = 0;
+const TIMESTAMP = 1;
+const EXPIRES_AT = 2;
+const ORDER = 3;
+const KIND = 4;
+const VALUE_LENGTH = 5;
+const PLACE = 6;
+const DETAIL = 7;
 
 /** The entries of the block in the making. */
 export class BlockContents {
@@ -60,14 +59,14 @@ export class BlockContents {
     const { numbers } = this;
     this.keys[this.count] = key;
     const at = this.count++ * FIELDS;
-    numbers[at + Field.version] = row.version;
-    numbers[at + Field.timestamp] = row.timestamp;
-    numbers[at + Field.expiresAt] = row.expiresAt;
-    numbers[at + Field.order] = row.order;
-    numbers[at + Field.kind] = kind;
-    numbers[at + Field.valueLength] = valueLength;
-    numbers[at + Field.place] = place;
-    numbers[at + Field.detail] = detail;
+    numbers[at + VERSION] = row.version;
+    numbers[at + TIMESTAMP] = row.timestamp;
+    numbers[at + EXPIRES_AT] = row.expiresAt;
+    numbers[at + ORDER] = row.order;
+    numbers[at + KIND] = kind;
+    numbers[at + VALUE_LENGTH] = valueLength;
+    numbers[at + PLACE] = place;
+    numbers[at + DETAIL] = detail;
   }
 
   sumUp(): void {
@@ -78,10 +77,10 @@ export class BlockContents {
     let lowestTimestamp = Infinity;
     for (let i = 0, at = 0; i < count; i++, at += FIELDS) {
       keyBytes += keys[i].length;
-      if (isInline(numbers[at + Field.kind])) inlineBytes += numbers[at + Field.valueLength];
-      const version = numbers[at + Field.version];
+      if (isInline(numbers[at + KIND])) inlineBytes += numbers[at + VALUE_LENGTH];
+      const version = numbers[at + VERSION];
       if (version > highestVersion) highestVersion = version;
-      const timestamp = numbers[at + Field.timestamp];
+      const timestamp = numbers[at + TIMESTAMP];
       if (timestamp < lowestTimestamp && timestamp >= 0 && Number.isSafeInteger(timestamp)) lowestTimestamp = timestamp;
     }
     this.keyBytes = keyBytes;
@@ -176,10 +175,10 @@ function writeEntries(
     const suffix = prefixLength + shared;
     let end = key.length;
     while (end > suffix && key.length - end < ZEROS_MAX && key.charCodeAt(end - 1) === 0) end--;
-    const kind = numbers[n + Field.kind];
-    const order = numbers[n + Field.order];
-    const timestamp = numbers[n + Field.timestamp];
-    const expiresAt = numbers[n + Field.expiresAt];
+    const kind = numbers[n + KIND];
+    const order = numbers[n + ORDER];
+    const timestamp = numbers[n + TIMESTAMP];
+    const expiresAt = numbers[n + EXPIRES_AT];
     const timeDelta = timestamp - lowestTimestamp;
     const exactTime = timeDelta >= 0 && timeDelta < TIME_DELTA_MAX && Number.isSafeInteger(timestamp);
     room[at] =
@@ -200,18 +199,18 @@ function writeEntries(
       otherStart = start;
     }
     for (let c = suffix; c < end; c++) room[at++] = key.charCodeAt(c);
-    at = putCompact(room, at, highestVersion - numbers[n + Field.version]);
+    at = putCompact(room, at, highestVersion - numbers[n + VERSION]);
     if (order !== 0) at = putCompact(room, at, order);
     at = exactTime ? putCompact(room, at, timeDelta) : putF64(room, at, timestamp);
     if (expiresAt !== 0) at = putF64(room, at, expiresAt);
     if (kind !== EntryKind.tombstone) {
-      const length = numbers[n + Field.valueLength];
-      const place = numbers[n + Field.place];
-      if (kind === EntryKind.shaped) at = putCompact(room, at, numbers[n + Field.detail]);
+      const length = numbers[n + VALUE_LENGTH];
+      const place = numbers[n + PLACE];
+      if (kind === EntryKind.shaped) at = putCompact(room, at, numbers[n + DETAIL]);
       else if (kind >= EntryKind.reference) at = putCompact(room, at, place);
       at = putCompact(room, at, length);
       if (kind === EntryKind.record) {
-        at = putU32(room, at, numbers[n + Field.detail]);
+        at = putU32(room, at, numbers[n + DETAIL]);
       } else if (kind !== EntryKind.reference) {
         room.set(staged.subarray(place, place + length), at);
         at += length;
