@@ -1,5 +1,6 @@
 import { NotLoaded, whenLoaded } from "./bytes-at.ts";
 import type { CommitBuilder } from "./commit-builder.ts";
+import type { PendingCommit } from "./commit-queue.ts";
 import type { CommitSender } from "./commit-sender.ts";
 import { ItemKind, type Operation } from "./commit.ts";
 import type { Engine } from "./engine.ts";
@@ -86,48 +87,55 @@ async function deleteAllLate(
   // Where another request may have to take over, nobody may be made wait for one that is gone.
   const keepsPlace = engine.waits === undefined;
   let failure: unknown;
+  let told: (error: unknown) => void = NOTHING;
+  // At once: what is called behind that is not behind it any more.
+  const refused = new Promise<never>((_, reject) => (told = reject));
   const place = keepsPlace
     ? engine.keepPlace(
         (key) => query.matches(key),
-        (error) => (failure = error),
+        (error) => told((failure = error)),
       )
     : undefined;
-  let builders: CommitBuilder[] = [];
-  let count = 0;
-  try {
-    if (news !== undefined) await news;
-    // What came before it has taken effect then, and what comes behind waits for the place.
-    if (news !== undefined && last !== undefined) await engine.whenDone(last);
-    const list = (): Promise<Set<EncodedKey>> => keysLate(context, engine, undefined, query);
-    const keys = await (news === undefined
-      ? list()
-      : list().catch((error: unknown) => again(context, error, undefined, list)));
-    for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
-    count = keys.size;
-    if (count > 0) builders = deletes(context, engine, keys, atomic);
-    if (failure !== undefined) throw failure;
-  } catch (error) {
-    if (place !== undefined) engine.fill(place, []).settled();
-    throw notCommitted(expired(context, error));
-  }
-  const commits: Promise<unknown>[] = [];
-  if (place === undefined) {
-    for (const builder of builders) commits.push(context.sender.send(engine, builder));
+  return Promise.race([refused, deleteIn(place)]);
+
+  async function deleteIn(place: PendingCommit | undefined): Promise<number> {
+    let builders: CommitBuilder[] = [];
+    let count = 0;
+    try {
+      if (news !== undefined) await news;
+      // What came before it has taken effect then, and what comes behind waits for the place.
+      if (news !== undefined && last !== undefined) await engine.whenDone(last);
+      const list = (): Promise<Set<EncodedKey>> => keysLate(context, engine, undefined, query);
+      const keys = await (news === undefined
+        ? list()
+        : list().catch((error: unknown) => again(context, error, undefined, list)));
+      for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
+      count = keys.size;
+      if (count > 0) builders = deletes(context, engine, keys, atomic);
+      if (failure !== undefined) throw failure;
+    } catch (error) {
+      if (place !== undefined) engine.fill(place, []).settled();
+      throw notCommitted(expired(context, error));
+    }
+    const commits: Promise<unknown>[] = [];
+    if (place === undefined) {
+      for (const builder of builders) commits.push(context.sender.send(engine, builder));
+      return Promise.all(commits).then(() => count);
+    }
+    const filling = builders.map((builder) => {
+      let settled = NOTHING;
+      let rejected: (error: unknown) => void = NOTHING;
+      const done = new Promise<void>((resolve, reject) => {
+        settled = resolve;
+        rejected = reject;
+      });
+      commits.push(done);
+      return { ...builder.finish(), settled, rejected };
+    });
+    const filled = engine.fill(place, filling);
+    void Promise.allSettled(commits).then(() => filled.settled());
     return Promise.all(commits).then(() => count);
   }
-  const filling = builders.map((builder) => {
-    let settled = NOTHING;
-    let rejected: (error: unknown) => void = NOTHING;
-    const done = new Promise<void>((resolve, reject) => {
-      settled = resolve;
-      rejected = reject;
-    });
-    commits.push(done);
-    return { ...builder.finish(), settled, rejected };
-  });
-  const filled = engine.fill(place, filling);
-  void Promise.allSettled(commits).then(() => filled.settled());
-  return Promise.all(commits).then(() => count);
 }
 
 async function stageDeletesLate(

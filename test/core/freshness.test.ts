@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { KVError } from "../../src/core/errors.ts";
 import type { Ledger, LedgerSession } from "../../src/core/ledger.ts";
 import { KV } from "../../src/index.node.ts";
 import { macrotask, onEachLedger, signal, TestClock, withMembers } from "../support/database.ts";
@@ -77,6 +78,38 @@ onEachLedger((make) => {
     await db.close();
     expect(await last).toBe(1);
     expect(await other.count([], { consistency: "strong" })).toBe(0);
+  });
+
+  test("deleteAll that waits for what is new goes at once with what could not be written before it", async () => {
+    using made = make();
+    const [appended, answer] = [signal(), signal()];
+    let isFull = false;
+    const slow = changed(made.ledger, (session) => ({
+      append: async (commits, position) => {
+        if (isFull) await appended.given;
+        if (isFull) throw new KVError("NoSpace", "There is no room", { outcome: "not committed" });
+        return session.append(commits, position);
+      },
+      read: async (position, budget) => {
+        if (isFull) await answer.given;
+        return session.read(position, budget);
+      },
+    }));
+    const clock = new TestClock();
+    await using db = await clock.open(slow, rarely, { monotonic: () => clock.elapsed });
+    await using other = await KV.open(made.ledger);
+    await other.set(["b"], 1);
+    clock.elapsed += 2;
+    isFull = true;
+    const failed = { code: "NoSpace", outcome: "not committed" };
+    const set = expect(db.set(["a"], 1)).rejects.toMatchObject(failed);
+    await macrotask();
+    const deleted = expect(db.deleteAll(["b"])).rejects.toMatchObject(failed);
+    appended.give();
+    await Promise.all([set, deleted]);
+    isFull = false;
+    answer.give();
+    expect(await db.deleteAll(["b"])).toBe(1);
   });
 
   test("a read that waits for an own commit sees what others have committed behind it", async () => {
