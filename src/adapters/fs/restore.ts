@@ -86,6 +86,7 @@ async function replaceFile(host: RestoreHost): Promise<void> {
     // Somebody may be writing to the old file; what comes in the very moment of the renaming is told to be unknown.
     for (let at = BEHIND_HEADER; at < file.status().size;) {
       const bytes = readAt(file, at, CHUNK_BYTES);
+      if (bytes.length === 0) break;
       written.writeAt(bytes, at);
       at += bytes.length;
     }
@@ -147,6 +148,7 @@ function checksumOf(file: ReadableFile, end: number, crc32: Environment["crc32"]
   let checksum = 0;
   for (let at = BEHIND_HEADER; at < end;) {
     const bytes = readAt(file, at, Math.min(CHUNK_BYTES, end - at));
+    if (bytes.length === 0) throw new MalformedBytes("a file that ends before its frames");
     checksum = crc32(bytes, checksum);
     at += bytes.length;
   }

@@ -184,9 +184,10 @@ async function copyFrames(
   for (let round = 0; ; round++) {
     const target = host.readTo();
     while (copied < target) {
-      const length = Math.min(CHUNK_BYTES, target - copied);
-      sibling.writeAt(readAt(file, copied - generation.delta, length), framesAt + copied - base);
-      copied += length;
+      const bytes = readAt(file, copied - generation.delta, Math.min(CHUNK_BYTES, target - copied));
+      if (bytes.length === 0) throw new KVError("LedgerDamaged", "The file was cut below what had been read of it");
+      sibling.writeAt(bytes, framesAt + copied - base);
+      copied += bytes.length;
       progress(framesAt + copied - base, framesAt + host.readTo() - base);
       const pause = rest();
       if (pause !== undefined) await pause;

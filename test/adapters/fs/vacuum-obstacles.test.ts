@@ -11,9 +11,11 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
+import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
-import { inFolder } from "../../support/folder.ts";
+import { inFolder, temporaryFolder } from "../../support/folder.ts";
+import { changingFiles } from "../../support/generations.ts";
 import { Program } from "../../support/program.ts";
 import { fill, MANY } from "../../support/items.ts";
 
@@ -174,4 +176,24 @@ describe.skipIf(!isRoot)("somebody without rights of their own in the folder", (
       expect(readerAgain.messages).toMatchObject([{ count: MANY + 1, errors: [] }]);
       expect(before.every((name) => readdirSync(folder).includes(name))).toBe(true);
     }));
+});
+
+test("a file that is cut while its frames are copied ends the vacuum: nothing takes the place of what is missing", async () => {
+  using folder = temporaryFolder();
+  const path = folder.file("ledger.db");
+  let isCut = false;
+  const calls = changingFiles((file, opened) => ({
+    read: (target: Uint8Array, position: number) => (isCut && opened === path ? 0 : file.read(target, position)),
+  }));
+  const db = await KV.open(createFsLedger(path, {}, calls), { autoSync: false });
+  for (let i = 0; i < 100; i++) await db.set(["item", i], i);
+  // Told of the snapshot, behind which come the frames.
+  const vacuumed = db.vacuum({ keepHistory: { commits: 50 }, onProgress: () => void (isCut = true) });
+  await expect(vacuumed).rejects.toMatchObject({ code: "LedgerDamaged" });
+  isCut = false;
+  expect(readdirSync(folder.path).filter((name) => /^ledger\.db\.\d/.test(name))).toEqual([]);
+  await db.close();
+  await using again = await KV.open(path);
+  expect(await again.count(["item"])).toBe(100);
+  await again.vacuum();
 });
