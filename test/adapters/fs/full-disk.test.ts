@@ -1,19 +1,17 @@
 import { rmSync, statSync, writeFileSync } from "node:fs";
-import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { KV, KVError } from "../../../src/index.node.ts";
 import { smallDisk } from "../../support/small-disk.ts";
 
 const MIB = 1024 * 1024;
-const DISK_BYTES = 2 * MIB;
-const disk = smallDisk(DISK_BYTES);
+const disk = smallDisk(2 * MIB);
 if ("reason" in disk) console.warn(`Tests of a full disk are skipped: ${disk.reason}`);
 else afterAll(() => disk[Symbol.dispose]());
 const file = (name: string): string => ("reason" in disk ? name : disk.file(name));
 
-// The file of the test before has no name any more, and is closed by another thread: until then it takes its room.
+// Of the test before an index may be left, and its file may still be in the closing.
 beforeEach(async () => {
-  while (!("reason" in disk) && disk.freeBytes() < DISK_BYTES) await setImmediate();
+  if (!("reason" in disk)) await disk.empty();
 });
 
 /** Sets values one behind the other without awaiting; of each, what became of it. */
