@@ -34,7 +34,7 @@ export async function checkRuntimes(checks, { folder, consumer, runtimes, encode
 
   for (const runtime of present.filter(({ name }) => name !== "Deno")) {
     await checks.check(`the program for the command line on ${runtime.name}`, async () => {
-      const program = join(consumer, "node_modules/foliokv/dist/cli/index.js");
+      const program = join(consumer, "node_modules/foliokv/dist/node/cli.js");
       const tell = (...words) => run(runtime.program, [program, file(`typed on ${runtime.name}`), ...words]);
       await tell("set", "users.1", '{"name":"Alice"}');
       assertEqual(await tell("list"), "[ 'users', 1 ]  { name: 'Alice' }\n");

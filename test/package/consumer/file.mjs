@@ -2,7 +2,9 @@
  * The package on a file, in Node, Deno and Bun: `file.mjs <command> <path> [arguments]`. Prints one line of JSON.
  */
 import process from "node:process";
-import { KV } from "foliokv";
+import { InvalidArgumentError, KV } from "foliokv";
+import { fsLedger } from "foliokv/fs";
+import { r2Ledger } from "foliokv/r2";
 import { smokeCore } from "./core.mjs";
 import { assertValues, smokeDatabase } from "./smoke.mjs";
 import { assert, values } from "./values.mjs";
@@ -10,10 +12,24 @@ import { assert, values } from "./values.mjs";
 /** Commits of a `load` that travel together. */
 const GROUP = 4;
 
+/** What one entry of the package throws is an instance of the class that another one gives out. */
+function assertShared() {
+  for (const makeLedger of [() => fsLedger(""), () => r2Ledger()]) {
+    try {
+      makeLedger();
+    } catch (error) {
+      assert(error instanceof InvalidArgumentError, `another copy of the library: ${error}`);
+      continue;
+    }
+    assert(false, "an argument that cannot be used was taken");
+  }
+}
+
 const commands = {
   /** Everything that one process can try, on a new file, and the bytes that the values became. */
   async smoke(path) {
     await smokeDatabase(() => new KV().open(path));
+    assertShared();
     const networkFileSystemChecked = await opened(path, { readOnly: true }, (db) => {
       return db.stats().session.networkFileSystemChecked;
     });
