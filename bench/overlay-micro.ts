@@ -27,7 +27,7 @@ class Staged extends StagedRows {
 
 class Slab extends Overlay {
   constructor() {
-    super({ covers: false, seed: 1 });
+    super({ seed: 1 });
   }
 
   write(key: string, row: Row): void {

@@ -1,9 +1,7 @@
 /**
  * Encoded keys in order, each with a number: a B-tree whose leaves are linked. It is changed in place and knows nothing of versions; who
- * reads an old version skips what is not part of it. A cursor notices that the tree was changed and finds its place again by its key.
- *
- * Nodes that a removal leaves small are not merged, only empty ones go: the tree never gets deeper by it, and keys that come and go in
- * order leave nothing.
+ * reads an old version skips what is not part of it. Keys are added and never removed. A cursor notices that the tree was changed and finds
+ * its place again by its key.
  */
 
 const NODE_MAX = 64;
@@ -108,17 +106,6 @@ export class KeyOrder {
     return leaves;
   }
 
-  /** Removes a key that is there. */
-  remove(key: string): void {
-    this.#changes++;
-    this.#count--;
-    this.#remove(this.#root, key);
-    let top = this.#root;
-    while (!top.leaf && top.children.length === 1) top = top.children[0];
-    if (!top.leaf && top.children.length === 0) top = this.#last = emptyLeaf();
-    this.#root = top;
-  }
-
   /** The leaf that covers `key`. */
   leafOf(key: string): Leaf {
     let node = this.#root;
@@ -168,29 +155,6 @@ export class KeyOrder {
     else node.next.previous = right;
     node.next = right;
     return right;
-  }
-
-  #remove(node: Node, key: string): void {
-    if (node.leaf) {
-      const at = lowerBound(node.keys, key);
-      node.keys.splice(at, 1);
-      node.ids.splice(at, 1);
-      if (node.keys.length === 0) this.#unlink(node);
-      return;
-    }
-    const at = childIndex(node.keys, key);
-    const child = node.children[at];
-    this.#remove(child, key);
-    if (child.keys.length > 0) return;
-    node.keys.splice(at, 1);
-    node.children.splice(at, 1);
-  }
-
-  /** Takes an empty leaf out of the chain. The only leaf stays. */
-  #unlink({ next, previous }: Leaf): void {
-    if (previous !== undefined) previous.next = next;
-    if (next !== undefined) next.previous = previous;
-    else if (previous !== undefined) this.#last = previous;
   }
 }
 

@@ -53,26 +53,6 @@ export class KeyTable {
     }
     place(slots, hash, id + 1);
   }
-
-  /** Removes a key that is there. */
-  remove(hash: number, id: number): void {
-    const segment = hash >>> (32 - SEGMENT_BITS);
-    const slots = this.#segments[segment];
-    const mask = slots.length - 1;
-    this.#counts[segment]--;
-    let hole = (hash << 1) & mask;
-    while (slots[hole + 1] !== id + 1) hole = (hole + 2) & mask;
-    // What stands behind the hole and would be found through it moves into it.
-    for (let at = (hole + 2) & mask; slots[at + 1] !== 0; at = (at + 2) & mask) {
-      const home = (slots[at] << 1) & mask;
-      if (((at - home) & mask) < ((at - hole) & mask)) continue;
-      slots[hole] = slots[at];
-      slots[hole + 1] = slots[at + 1];
-      hole = at;
-    }
-    slots[hole] = 0;
-    slots[hole + 1] = 0;
-  }
 }
 
 function place(slots: Int32Array, hash: number, entry: number): void {

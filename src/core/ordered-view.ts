@@ -1,6 +1,5 @@
 /** What can be read of keys in order with something under each. */
 export interface OrderedView<V> {
-  readonly size: number;
   get(key: string): V | undefined;
   /** A cursor that stands before the first key. */
   cursor(): OrderedCursor<V>;

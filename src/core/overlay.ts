@@ -1,28 +1,27 @@
 import { ItemKind, type Operation } from "./commit.ts";
 import type { EncodedKey } from "./key.ts";
-import { KeyOrder, OrderCursor } from "./key-order.ts";
+import { KeyOrder } from "./key-order.ts";
 import { hashKey, KeyTable } from "./key-table.ts";
 import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { CommitPlace, Row } from "./resolve.ts";
 import { sortedPlaces } from "./sort-keys.ts";
 import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
 import type { SortedRows } from "./sorted-rows.ts";
+import { VisibleCursor } from "./visible-cursor.ts";
 
 /**
  * The newest rows, in memory: found by key through a hash table, in order through a tree that learns of new keys only when somebody asks
  * for an order. Frozen in O(1) by version number.
  *
- * A key has one record, its newest row, which is written over. Only while somebody holds a frozen version that sees the row is it put
- * aside first, into the chain of the key's older rows. What no frozen version needs any more is dropped when versions are released, so
- * that a key written ten million times takes up one record.
+ * A key has one record, its newest row, which is written over: a deleted one too, which hides what lies underneath. Only while somebody
+ * holds a frozen version that sees the row is it put aside first, into the chain of the key's older rows. What no frozen version needs any
+ * more is dropped when versions are released, so that a key written ten million times takes up one record.
  */
 
 /** New keys that are put in order at once. Where order is asked for, no more of them wait for that: one write in so many takes as long. */
 const PORTION = 1024;
 /** Older rows kept before the first search for those that nobody needs. */
 const SWEEP_MIN = 4096;
-/** Deleted keys that one write takes out for good, when no frozen version sees them any more. */
-const PURGE_AT_ONCE = 16;
 
 /** A row that a frozen version may see: written at `row.version`, replaced at `until`. */
 interface OlderRow {
@@ -32,11 +31,6 @@ interface OlderRow {
 }
 
 export interface OverlayOptions {
-  /**
-   * True if something lies underneath that a deleted key must hide: then deleted rows are kept. Otherwise they go as soon as no frozen
-   * version sees what they deleted.
-   */
-  readonly covers: boolean;
   /** Any number; a different one for each overlay. */
   readonly seed: number;
   /** About how many keys there will be, if that is known. */
@@ -46,20 +40,15 @@ export interface OverlayOptions {
 }
 
 export class Overlay implements OrderedView<Row> {
-  readonly #covers: boolean;
   readonly #seed: number;
   readonly #slab = new RowSlab();
   readonly #table: KeyTable;
   readonly #order = new KeyOrder();
-  /** Numbers of keys that are not in order yet; some may have been removed meanwhile. */
+  /** Numbers of keys that are not in order yet. */
   #unordered: number[] = [];
   #older = new Map<number, OlderRow>();
   #olderRows = 0;
   #sweepAt = SWEEP_MIN;
-  /** Deleted keys whose record stays because a frozen version may see an older row. */
-  #buried: number[] = [];
-  /** Deleted keys whose older rows are gone: to be taken out, a few with each write. */
-  #removable: number[] = [];
   /** The versions that are frozen, ascending, and how often each. */
   readonly #frozen: { readonly version: number; count: number }[] = [];
   #newestFrozen = -Infinity;
@@ -71,10 +60,8 @@ export class Overlay implements OrderedView<Row> {
   isReadInOrder: boolean;
 
   constructor(options: OverlayOptions) {
-    this.#covers = options.covers;
     this.#table = new KeyTable((id) => this.#slab.key(id), options.expected);
-    // What is removed without having been in order is given up only when that is made.
-    this.isReadInOrder = options.isReadInOrder === true || !options.covers;
+    this.isReadInOrder = options.isReadInOrder === true;
     this.#seed = options.seed | 0;
   }
 
@@ -103,47 +90,62 @@ export class Overlay implements OrderedView<Row> {
     return this.#entries === 0;
   }
 
-  /** The newest row; a deleted one, if it is still there. */
+  /** The newest row; a deleted one, too. */
   get(key: EncodedKey): Row | undefined {
-    if (this.#entries === 0) return undefined;
-    const id = this.#table.find(key, hashKey(key, this.#seed));
+    const id = this.#find(key);
     return id < 0 ? undefined : this.#slab.read(id);
+  }
+
+  /** @internal The newest row of a version up to this one. */
+  getAt(key: EncodedKey, version: number): Row | undefined {
+    const id = this.#find(key);
+    if (id < 0) return undefined;
+    return this.#slab.version(id) <= version ? this.#slab.read(id) : this.#olderAt(id, version);
+  }
+
+  #find(key: EncodedKey): number {
+    return this.#entries === 0 ? -1 : this.#table.find(key, hashKey(key, this.#seed));
   }
 
   /** A cursor over the newest rows. They must not change while it is in use. */
   cursor(): OrderedCursor<Row> {
-    return this.#cursorAt(Infinity);
+    return this.cursorAt(Infinity);
+  }
+
+  /** @internal A cursor over the rows that `getAt` gives. */
+  cursorAt(version: number): OrderedCursor<Row> {
+    this.isReadInOrder = true;
+    while (this.sortSome());
+    let older: Row | undefined;
+    const isSeen = (id: number): boolean => {
+      const isNewestSeen = this.#slab.version(id) <= version;
+      older = isNewestSeen ? undefined : this.#olderAt(id, version);
+      return isNewestSeen || older !== undefined;
+    };
+    return new VisibleCursor(this.#order, isSeen, (id) => older ?? this.#slab.read(id));
   }
 
   /** Writes the row of a key. Versions never fall; what has the same version becomes visible together. */
   put(key: EncodedKey, row: Row): void {
-    const id = this.#take(key, row.version, row.deleted);
-    if (id >= 0) this.#slab.write(id, row);
+    this.#slab.write(this.#take(key, row.version, row.deleted), row);
   }
 
   /** The same for a plain set or delete, the operation number `order` of its commit: the row that `resolve` would make of it. */
   putPlain(operation: Operation, at: CommitPlace, order: number): void {
     const id = this.#take(operation.key, at.version, operation.kind === ItemKind.delete);
-    if (id >= 0) this.#slab.writePlain(id, operation, at, order);
+    this.#slab.writePlain(id, operation, at, order);
   }
 
-  /** Makes way for a new row of a key and returns the number to write it under; -1 if none has to be written. */
+  /** Makes way for a new row of a key and returns the number to write it under. */
   #take(key: EncodedKey, version: number, deleted: boolean): number {
     this.#version = version;
-    if (this.#removable.length > 0) this.#purge();
     const hash = hashKey(key, this.#seed);
     const id = this.#table.find(key, hash);
-    if (id < 0) return deleted && !this.#covers ? -1 : this.#add(key, hash, deleted);
+    if (id < 0) return this.#add(key, hash, deleted);
     if (!this.#slab.isDeleted(id)) this.#size--;
     if (!deleted) this.#size++;
     if (this.#newestFrozen >= this.#slab.version(id)) this.#putAside(id, version);
-    if (!deleted || this.#covers) return id;
-    if (this.#older.has(id)) {
-      this.#buried.push(id);
-      return id;
-    }
-    this.#remove(key, hash, id);
-    return -1;
+    return id;
   }
 
   /** The state as it is now, until released. O(1). */
@@ -153,12 +155,7 @@ export class Overlay implements OrderedView<Row> {
     if (last?.version === version) last.count++;
     else this.#frozen.push({ version, count: 1 });
     this.#newestFrozen = version;
-    return new FrozenOverlay(version, this.#size, {
-      isEmpty: this.isEmpty,
-      get: (key) => this.#getAt(key, version),
-      cursor: () => this.#cursorAt(version),
-      release: () => this.#release(version),
-    });
+    return new FrozenOverlay(this, version);
   }
 
   #add(key: EncodedKey, hash: number, deleted: boolean): number {
@@ -170,19 +167,6 @@ export class Overlay implements OrderedView<Row> {
     if (!deleted) this.#size++;
     this.#unordered.push(id);
     return id;
-  }
-
-  #remove(key: EncodedKey, hash: number, id: number): void {
-    this.#table.remove(hash, id);
-    this.#entries--;
-    this.#keyBytes -= key.length;
-    if (this.#slab.isOrdered(id)) {
-      this.#order.remove(key);
-      this.#slab.release(id);
-    } else {
-      // Its number is given out again when the keys without order have been gone through.
-      this.#slab.abandon(id);
-    }
   }
 
   /**
@@ -197,24 +181,10 @@ export class Overlay implements OrderedView<Row> {
 
   /** Puts new keys in order, a portion of them. False if there are none left: then a cursor is made at once. */
   sortSome(): boolean {
-    const slab = this.#slab;
     if (this.#unordered.length === 0) return false;
-    const unordered = this.#unordered.splice(0, PORTION);
-    const keys: EncodedKey[] = [];
-    const ids: number[] = [];
-    let ascending = true;
-    for (const id of unordered) {
-      if (!slab.isUsed(id)) {
-        slab.release(id);
-        continue;
-      }
-      const key = slab.key(id);
-      ascending &&= keys.length === 0 || keys[keys.length - 1] < key;
-      keys.push(key);
-      ids.push(id);
-      slab.markOrdered(id);
-    }
-    if (ascending) {
+    const ids = this.#unordered.splice(0, PORTION);
+    const keys = ids.map((id) => this.#slab.key(id));
+    if (keys.every((key, i) => i === 0 || keys[i - 1] < key)) {
       this.#order.addAll(keys, ids);
     } else {
       const places = Array.from(sortedPlaces(keys));
@@ -228,23 +198,10 @@ export class Overlay implements OrderedView<Row> {
 
   // --- frozen versions ---------------------------------------------------------------------------------------------
 
-  #getAt(key: EncodedKey, version: number): Row | undefined {
-    if (this.#entries === 0) return undefined;
-    const id = this.#table.find(key, hashKey(key, this.#seed));
-    return id < 0 ? undefined : this.#rowAt(id, version);
-  }
-
-  #rowAt(id: number, version: number): Row | undefined {
-    if (this.#slab.version(id) <= version) return this.#slab.read(id);
+  #olderAt(id: number, version: number): Row | undefined {
     let older = this.#older.get(id);
     while (older !== undefined && older.row.version > version) older = older.older;
     return older?.row;
-  }
-
-  #cursorAt(version: number): OrderedCursor<Row> {
-    this.isReadInOrder = true;
-    while (this.sortSome());
-    return new OverlayCursor(this.#order, version, this.#slab, (id) => this.#rowAt(id, version));
   }
 
   #putAside(id: number, until: number): void {
@@ -252,7 +209,8 @@ export class Overlay implements OrderedView<Row> {
     if (++this.#olderRows >= this.#sweepAt) this.#sweep();
   }
 
-  #release(version: number): void {
+  /** @internal Nobody reads one of the frozen states of this version any more. */
+  release(version: number): void {
     const frozen = this.#frozen;
     const at = this.#frozenFrom(version);
     if (--frozen[at].count > 0) return;
@@ -262,7 +220,6 @@ export class Overlay implements OrderedView<Row> {
     this.#older = new Map();
     this.#olderRows = 0;
     this.#sweepAt = SWEEP_MIN;
-    this.#unbury();
   }
 
   /** Drops older rows that no frozen version sees. Comes again when there are twice as many as it left. */
@@ -287,13 +244,6 @@ export class Overlay implements OrderedView<Row> {
       if (newest !== chain) this.#older.set(id, newest);
     }
     this.#sweepAt = Math.max(SWEEP_MIN, 2 * this.#olderRows);
-    this.#unbury();
-  }
-
-  #unbury(): void {
-    const buried = this.#buried;
-    this.#buried = [];
-    for (const id of buried) (this.#older.has(id) ? this.#buried : this.#removable).push(id);
   }
 
   /** Place of the first frozen version >= `version`. */
@@ -307,116 +257,34 @@ export class Overlay implements OrderedView<Row> {
     }
     return low;
   }
-
-  #purge(): void {
-    for (let i = 0; i < PURGE_AT_ONCE; i++) {
-      const id = this.#removable.pop();
-      if (id === undefined) return;
-      // It may have been written again since it was noted, or taken out and its number given to another key.
-      if (!this.#slab.isUsed(id) || !this.#slab.isDeleted(id) || this.#older.has(id)) continue;
-      const key = this.#slab.key(id);
-      this.#remove(key, hashKey(key, this.#seed), id);
-    }
-  }
-}
-
-interface FrozenAccess {
-  readonly isEmpty: boolean;
-  readonly get: (key: EncodedKey) => Row | undefined;
-  readonly cursor: () => OrderedCursor<Row>;
-  readonly release: () => void;
 }
 
 /** One state of an overlay, unchangeable until it is released. */
 export class FrozenOverlay implements OrderedView<Row> {
-  readonly version: number;
-  readonly size: number;
-  readonly #access: FrozenAccess;
+  readonly isEmpty: boolean;
+  readonly #overlay: Overlay;
+  readonly #version: number;
   #released = false;
 
-  constructor(version: number, size: number, access: FrozenAccess) {
-    this.version = version;
-    this.size = size;
-    this.#access = access;
-  }
-
-  get isEmpty(): boolean {
-    return this.#access.isEmpty;
+  constructor(overlay: Overlay, version: number) {
+    this.isEmpty = overlay.isEmpty;
+    this.#overlay = overlay;
+    this.#version = version;
   }
 
   get(key: EncodedKey): Row | undefined {
-    return this.#access.get(key);
+    return this.#overlay.getAt(key, this.#version);
   }
 
   cursor(): OrderedCursor<Row> {
-    return this.#access.cursor();
+    return this.#overlay.cursorAt(this.#version);
   }
 
   /** Nobody reads from it any more. Idempotent. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    this.#access.release();
-  }
-}
-
-class OverlayCursor implements OrderedCursor<Row> {
-  readonly #cursor: OrderCursor;
-  readonly #version: number;
-  readonly #slab: RowSlab;
-  readonly #rowAt: (id: number) => Row | undefined;
-  /** The row under the key, if finding out whether there is one has made it. */
-  #row: Row | undefined;
-
-  constructor(order: KeyOrder, version: number, slab: RowSlab, rowAt: (id: number) => Row | undefined) {
-    this.#cursor = new OrderCursor(order);
-    this.#version = version;
-    this.#slab = slab;
-    this.#rowAt = rowAt;
-  }
-
-  get key(): EncodedKey {
-    return this.#cursor.key;
-  }
-
-  get value(): Row {
-    return (this.#row ??= this.#rowAt(this.#cursor.id) as Row);
-  }
-
-  seek(key: EncodedKey): boolean {
-    return this.#forward(this.#cursor.seek(key));
-  }
-
-  seekBefore(key: EncodedKey | undefined): boolean {
-    return this.#backward(this.#cursor.seekBefore(key));
-  }
-
-  next(): boolean {
-    return this.#forward(this.#cursor.next());
-  }
-
-  previous(): boolean {
-    return this.#backward(this.#cursor.previous());
-  }
-
-  #forward(found: boolean): boolean {
-    let ok = found;
-    while (ok && !this.#isVisible()) ok = this.#cursor.next();
-    return ok;
-  }
-
-  #backward(found: boolean): boolean {
-    let ok = found;
-    while (ok && !this.#isVisible()) ok = this.#cursor.previous();
-    return ok;
-  }
-
-  #isVisible(): boolean {
-    const { id } = this.#cursor;
-    this.#row = undefined;
-    if (this.#slab.version(id) <= this.#version) return true;
-    this.#row = this.#rowAt(id);
-    return this.#row !== undefined;
+    this.#overlay.release(this.#version);
   }
 }
 

@@ -216,11 +216,10 @@ export class Replica implements Layer {
   }
 
   #newOverlay(): Overlay {
-    // A snapshot may come to lie underneath at any time: what is deleted has to hide what it holds.
     // As long as nobody reads in order, none is made but for what is saved.
     const before = this.#overlays.at(0);
     const { isReadInOrder, rows: expected } = before ?? { isReadInOrder: false, rows: 0 };
-    return new Overlay({ covers: true, seed: this.#seed, isReadInOrder, expected });
+    return new Overlay({ seed: this.#seed, isReadInOrder, expected });
   }
 
   #makeView(): LayeredView {

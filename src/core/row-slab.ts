@@ -4,7 +4,7 @@ import { type CommitPlace, Row } from "./resolve.ts";
 
 /**
  * Keys with one row each, by number, in pages of typed arrays: a row is a record of 64 bytes and no object that the garbage collector has to
- * follow. Numbers of removed keys are given out again.
+ * follow.
  */
 
 const PAGE_BITS = 9;
@@ -16,7 +16,7 @@ const RECORD_DOUBLES = 8;
 const RECORD_WORDS = 16;
 const Double = { version: 0, timestamp: 1, place: 2, expiresAt: 3, number: 4 } as const;
 const Word = { order: 10, valueOffset: 11, valueLength: 12, flags: 13 } as const;
-const Flag = { used: 1, deleted: 2, number: 4, bigint: 8, ordered: 16 } as const;
+const Flag = { deleted: 1, number: 2, bigint: 4 } as const;
 
 interface Page {
   readonly doubles: Float64Array;
@@ -30,31 +30,14 @@ export const SLAB_ENTRY_BYTES = RECORD_WORDS * 4 + 8;
 export class RowSlab {
   readonly #pages = [newPage()];
   readonly #bigints = new Map<number, bigint>();
-  #free: number[] = [];
   #next = 0;
 
   /** Takes a number for a key. What its record holds is not defined before `write`. */
   allocate(key: EncodedKey): number {
-    const id = this.#free.pop() ?? this.#next++;
+    const id = this.#next++;
     if (id >>> PAGE_BITS === this.#pages.length) this.#pages.push(newPage());
-    const page = this.#pages[id >>> PAGE_BITS];
-    page.keys[id & PAGE_MASK] = key;
-    page.words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] = Flag.used;
+    this.#pages[id >>> PAGE_BITS].keys[id & PAGE_MASK] = key;
     return id;
-  }
-
-  /** Marks a number as not used, without giving it back yet. */
-  abandon(id: number): void {
-    const page = this.#pages[id >>> PAGE_BITS];
-    page.keys[id & PAGE_MASK] = "";
-    page.words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] = 0;
-    this.#bigints.delete(id);
-  }
-
-  /** Gives a number back. */
-  release(id: number): void {
-    this.abandon(id);
-    this.#free.push(id);
   }
 
   key(id: number): EncodedKey {
@@ -65,25 +48,8 @@ export class RowSlab {
     return this.#pages[id >>> PAGE_BITS].doubles[(id & PAGE_MASK) * RECORD_DOUBLES + Double.version];
   }
 
-  isUsed(id: number): boolean {
-    return (this.#flags(id) & Flag.used) !== 0;
-  }
-
   isDeleted(id: number): boolean {
-    return (this.#flags(id) & Flag.deleted) !== 0;
-  }
-
-  /** A mark of the owner's, false for a new number. */
-  isOrdered(id: number): boolean {
-    return (this.#flags(id) & Flag.ordered) !== 0;
-  }
-
-  markOrdered(id: number): void {
-    this.#pages[id >>> PAGE_BITS].words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] |= Flag.ordered;
-  }
-
-  #flags(id: number): number {
-    return this.#pages[id >>> PAGE_BITS].words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags];
+    return (this.#pages[id >>> PAGE_BITS].words[(id & PAGE_MASK) * RECORD_WORDS + Word.flags] & Flag.deleted) !== 0;
   }
 
   write(id: number, row: Row): void {
@@ -124,7 +90,7 @@ export class RowSlab {
     deleted: boolean,
     numeric: number | bigint | undefined,
   ): number {
-    let flags = (before & Flag.ordered) | (deleted ? Flag.used | Flag.deleted : Flag.used);
+    let flags: number = deleted ? Flag.deleted : 0;
     if (typeof numeric === "number") {
       doubles[at + Double.number] = numeric;
       flags |= Flag.number;

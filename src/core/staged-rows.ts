@@ -1,8 +1,9 @@
 import type { EncodedKey } from "./key.ts";
-import { KeyOrder, OrderCursor } from "./key-order.ts";
+import { KeyOrder } from "./key-order.ts";
 import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { Row } from "./resolve.ts";
 import { sortedPlaces } from "./sort-keys.ts";
+import { VisibleCursor } from "./visible-cursor.ts";
 
 /** A row that was replaced, which a frozen state may see. */
 interface OlderRow {
@@ -27,10 +28,6 @@ export class StagedRows implements OrderedView<Row> {
   readonly #since: number[] = [];
   readonly #older = new Map<number, OlderRow>();
   #frozen = 0;
-
-  get size(): number {
-    return this.#rows.length;
-  }
 
   get(key: EncodedKey): Row | undefined {
     return this.#at(key, this.#frozen);
@@ -93,60 +90,10 @@ export class StagedRows implements OrderedView<Row> {
         places.map((place) => first + place),
       );
     }
-    return new StagedCursor(new OrderCursor(this.#order), (number) => this.#rowOf(number, state));
-  }
-}
-
-class StagedCursor implements OrderedCursor<Row> {
-  readonly #cursor: OrderCursor;
-  readonly #rowOf: (number: number) => Row | undefined;
-  #row: Row | undefined;
-
-  constructor(cursor: OrderCursor, rowOf: (number: number) => Row | undefined) {
-    this.#cursor = cursor;
-    this.#rowOf = rowOf;
-  }
-
-  get key(): EncodedKey {
-    return this.#cursor.key;
-  }
-
-  get value(): Row {
-    return this.#row as Row;
-  }
-
-  seek(key: EncodedKey): boolean {
-    return this.#forward(this.#cursor.seek(key));
-  }
-
-  seekBefore(key: EncodedKey | undefined): boolean {
-    return this.#backward(this.#cursor.seekBefore(key));
-  }
-
-  next(): boolean {
-    return this.#forward(this.#cursor.next());
-  }
-
-  previous(): boolean {
-    return this.#backward(this.#cursor.previous());
-  }
-
-  // Both pass keys that came after the state.
-
-  #forward(found: boolean): boolean {
-    let ok = found;
-    while (ok && !this.#isVisible()) ok = this.#cursor.next();
-    return ok;
-  }
-
-  #backward(found: boolean): boolean {
-    let ok = found;
-    while (ok && !this.#isVisible()) ok = this.#cursor.previous();
-    return ok;
-  }
-
-  #isVisible(): boolean {
-    this.#row = this.#rowOf(this.#cursor.id);
-    return this.#row !== undefined;
+    return new VisibleCursor(
+      this.#order,
+      (number) => this.#rowOf(number, state) !== undefined,
+      (number) => this.#rowOf(number, state) as Row,
+    );
   }
 }

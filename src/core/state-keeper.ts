@@ -231,7 +231,7 @@ export class StateKeeper {
   async #newer(closed: readonly Overlay[], version: number): Promise<Overlay | undefined> {
     const { environment, pacer } = this.#host;
     const newest = closed.filter(({ rows }) => rows > 0);
-    const kept = new Overlay({ covers: true, seed: environment.random() * 2 ** 31 });
+    const kept = new Overlay({ seed: environment.random() * 2 ** 31 });
     let count = 0;
     for (const [i, overlay] of newest.entries()) {
       const cursor = overlay.cursor();

@@ -27,16 +27,16 @@ function draw(random: Draw, version: number): Row {
   );
 }
 
-/** The rows of a model in order, from those that a view has to show: where nothing lies underneath, deleted ones need not be there. */
-function shown(model: Model, covers: boolean): [string, Row][] {
-  return [...model].filter(([, row]) => covers || !row.deleted).sort(([a], [b]) => (a < b ? -1 : 1));
+/** The rows of a model in order. */
+function shown(model: Model): [string, Row][] {
+  return [...model].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-function listed(cursor: OrderedCursor<Row>, covers: boolean, reverse = false): [string, Row][] {
+function listed(cursor: OrderedCursor<Row>, reverse = false): [string, Row][] {
   const rows: [string, Row][] = [];
   const step = (): boolean => (reverse ? cursor.previous() : cursor.next());
   for (let ok = reverse ? cursor.seekBefore(undefined) : cursor.seek(""); ok; ok = step()) {
-    if (covers || !cursor.value.deleted) rows.push([cursor.key, cursor.value]);
+    rows.push([cursor.key, cursor.value]);
   }
   return reverse ? rows.reverse() : rows;
 }
@@ -49,9 +49,9 @@ interface Held {
   at: string | undefined;
 }
 
-/** One step of a cursor, held against the model. Passes deleted rows where they need not be there. */
-function step(held: Held, random: Draw, key: string, covers: boolean): void {
-  const keys = shown(held.model, covers).map(([each]) => each);
+/** One step of a cursor, held against the model. */
+function step(held: Held, random: Draw, key: string): void {
+  const keys = shown(held.model).map(([each]) => each);
   const { cursor } = held;
   const forward = random.chance(0.5);
   let ok: boolean;
@@ -67,16 +67,15 @@ function step(held: Held, random: Draw, key: string, covers: boolean): void {
     ok = forward ? cursor.next() : cursor.previous();
     expected = forward ? keys.find((each) => each > at) : keys.findLast((each) => each < at);
   }
-  while (ok && !covers && cursor.value.deleted) ok = forward ? cursor.next() : cursor.previous();
   held.at = ok ? cursor.key : undefined;
   expect(held.at).toBe(expected);
   if (ok) expect(cursor.value).toEqual(held.model.get(cursor.key));
 }
 
-describe.each([{ covers: true }, { covers: false }])("an overlay with covers: $covers", ({ covers }) => {
+describe("an overlay", () => {
   it.each([1, 2, 3])("shows each frozen version as it was, whatever is written meanwhile (seed %i)", (seed) => {
     const random = new Draw(seed);
-    const overlay = new Overlay({ covers, seed });
+    const overlay = new Overlay({ seed });
     const model = new Map<string, Row>();
     const held: Held[] = [];
     const keyOf = (): string => String.fromCharCode(...random.many(1 + random.below(2), () => random.below(20)));
@@ -92,58 +91,52 @@ describe.each([{ covers: true }, { covers: false }])("an overlay with covers: $c
         const view = overlay.freeze();
         held.push({ view, model: new Map(model), cursor: view.cursor(), at: undefined });
       }
-      for (const each of held) if (random.chance(0.2)) step(each, random, keyOf(), covers);
+      for (const each of held) if (random.chance(0.2)) step(each, random, keyOf());
       if (held.length > 0) {
         const { view, model: before } = random.from(held);
         const key = keyOf();
-        const expected = before.get(key);
-        if (covers || expected?.deleted !== true) expect(view.get(key)).toEqual(expected);
-        else expect(view.get(key)?.deleted ?? true).toBe(true);
+        expect(view.get(key)).toEqual(before.get(key));
       }
       if (held.length > 0 && random.chance(0.12)) {
         const [gone] = held.splice(random.below(held.length), 1);
-        const expected = shown(gone.model, covers);
-        expect(listed(gone.view.cursor(), covers)).toEqual(expected);
-        expect(listed(gone.view.cursor(), covers, true)).toEqual(expected);
-        expect(gone.view.size).toBe(expected.filter(([, row]) => !row.deleted).length);
+        const expected = shown(gone.model);
+        expect(listed(gone.view.cursor())).toEqual(expected);
+        expect(listed(gone.view.cursor(), true)).toEqual(expected);
         gone.view.release();
         gone.view.release();
       }
     }
-    expect(listed(overlay.cursor(), covers)).toEqual(shown(model, covers));
-    expect(overlay.size).toBe(shown(model, false).length);
+    expect(listed(overlay.cursor())).toEqual(shown(model));
+    expect(overlay.size).toBe([...model.values()].filter(({ deleted }) => !deleted).length);
     for (const { view, model: before } of held) {
-      expect(listed(view.cursor(), covers)).toEqual(shown(before, covers));
+      expect(listed(view.cursor())).toEqual(shown(before));
       view.release();
     }
-    for (const [key, row] of model) {
-      const found = overlay.get(key);
-      if (covers || !row.deleted) expect(found).toEqual(row);
-      else expect(found?.deleted ?? true).toBe(true);
-    }
+    for (const [key, row] of model) expect(overlay.get(key)).toEqual(row);
   });
 
-  it("finds and orders many keys that come in any order, and forgets those taken out", () => {
+  it("finds and orders many keys that come in any order, and knows of those deleted that they are", () => {
     const random = new Draw(9);
-    const overlay = new Overlay({ covers, seed: 9 });
+    const overlay = new Overlay({ seed: 9 });
     const keys = [...new Set(random.many(20_000, () => `${random.below(1e9)}`))];
     let version = 0;
     for (const key of keys) overlay.put(key, new Row(++version, 0, 0, 0, false, 0, 1, version, undefined));
-    expect(listed(overlay.cursor(), covers).map(([key]) => key)).toEqual(keys.toSorted());
+    expect(listed(overlay.cursor()).map(([key]) => key)).toEqual(keys.toSorted());
     const [kept, removed] = [keys.slice(0, 5000), keys.slice(5000)];
     for (const key of removed) overlay.put(key, new Row(++version, 0, 0, 0, true, -1, 0, 0, undefined));
-    expect(listed(overlay.cursor(), false).map(([key]) => key)).toEqual(kept.toSorted());
+    const present = listed(overlay.cursor()).filter(([, row]) => !row.deleted);
+    expect(present.map(([key]) => key)).toEqual(kept.toSorted());
     for (const key of kept) expect(overlay.get(key)?.deleted).toBe(false);
-    for (const key of removed) expect(overlay.get(key)?.deleted ?? true).toBe(true);
+    for (const key of removed) expect(overlay.get(key)?.deleted).toBe(true);
     expect(overlay.size).toBe(5000);
-    expect(overlay.rows).toBe(covers ? keys.length : 5000);
+    expect(overlay.rows).toBe(keys.length);
   });
 });
 
 it("holds of plain sets and deletes what resolving them gives", () => {
   const random = new Draw(11);
-  const direct = new Overlay({ covers: true, seed: 1 });
-  const resolved = new Overlay({ covers: true, seed: 2 });
+  const direct = new Overlay({ seed: 1 });
+  const resolved = new Overlay({ seed: 2 });
   for (let version = 1; version < 3000; version++) {
     const operations = random.many(1 + random.below(3), () => {
       const key = String(random.below(50));
@@ -158,14 +151,14 @@ it("holds of plain sets and deletes what resolving them gives", () => {
     for (const { key, row } of resolution.changes) resolved.put(key, row);
   }
   expect(direct.size).toBe(resolved.size);
-  expect(listed(direct.cursor(), true)).toEqual(listed(resolved.cursor(), true));
+  expect(listed(direct.cursor())).toEqual(listed(resolved.cursor()));
 });
 
 describe("the order of an overlay", () => {
   const random = new Draw(12);
   const keys = [...new Set(random.many(10_000, () => `${random.below(1e9)}`))];
   const filled = (): Overlay => {
-    const overlay = new Overlay({ covers: true, seed: 3 });
+    const overlay = new Overlay({ seed: 3 });
     keys.forEach((key, i) => overlay.put(key, new Row(i + 1, 0, 0, 0, false, 0, 1, i + 1, undefined)));
     return overlay;
   };
@@ -175,9 +168,9 @@ describe("the order of an overlay", () => {
     expect(overlay.isReadInOrder).toBe(false);
     const rows = overlay.toBeSorted(SortedRows);
     while (rows.sortSome());
-    expect(listed(rows.cursor(), true).map(([key]) => key)).toEqual(keys.toSorted());
+    expect(listed(rows.cursor()).map(([key]) => key)).toEqual(keys.toSorted());
     expect(overlay.isReadInOrder).toBe(false);
-    expect(listed(overlay.cursor(), true).map(([key]) => key)).toEqual(keys.toSorted());
+    expect(listed(overlay.cursor()).map(([key]) => key)).toEqual(keys.toSorted());
     expect(overlay.isReadInOrder).toBe(true);
   });
 
@@ -212,7 +205,7 @@ describe("the order of an overlay", () => {
     const cursor = frozen.passing();
     put(keys.slice(3000));
     const before = keys.slice(0, 6000).map((key, i) => [key, i + 1] as const);
-    const passed = listed(cursor, true).map(([key, { version }]) => [key, version]);
+    const passed = listed(cursor).map(([key, { version }]) => [key, version]);
     expect(passed).toEqual(before.toSorted(([a], [b]) => (a < b ? -1 : 1)));
     frozen.release();
     expect(replica.close().isReadInOrder).toBe(false);
@@ -232,23 +225,22 @@ describe("the order of an overlay", () => {
     // The last one alone is left.
     expect(rows.sortSome()).toBe(true);
     expect(rows.sortSome()).toBe(false);
-    expect(listed(rows.cursor(), true).length).toBe(keys.length + 1025);
-    expect(listed(overlay.cursor(), true).length).toBe(keys.length + 1025);
+    expect(listed(rows.cursor()).length).toBe(keys.length + 1025);
+    expect(listed(overlay.cursor()).length).toBe(keys.length + 1025);
   });
 });
 
 describe("the memory of an overlay", () => {
   const set = (version: number): Row => new Row(version, 0, 0, 0, false, 0, 1, version, undefined);
-  const gone = (version: number): Row => new Row(version, 0, 0, 0, true, -1, 0, 0, undefined);
 
   it("holds one row for a key that is written again and again", () => {
-    const overlay = new Overlay({ covers: true, seed: 1 });
+    const overlay = new Overlay({ seed: 1 });
     for (let version = 1; version <= 100_000; version++) overlay.put("counter", set(version));
     expect(overlay.rows).toBe(1);
   });
 
   it("holds what frozen versions see, and no more than so many rows that nobody sees", () => {
-    const overlay = new Overlay({ covers: true, seed: 1 });
+    const overlay = new Overlay({ seed: 1 });
     overlay.put("counter", set(1));
     const first = overlay.freeze();
     for (let version = 2; version <= 100_000; version++) {
@@ -261,24 +253,5 @@ describe("the memory of an overlay", () => {
     expect(overlay.rows).toBeLessThan(10_000);
     first.release();
     expect(overlay.rows).toBe(1);
-  });
-
-  it("comes back when keys come and go, if nothing lies underneath", () => {
-    const overlay = new Overlay({ covers: false, seed: 1 });
-    let version = 0;
-    const empty = overlay.bytes;
-    for (let round = 0; round < 5; round++) {
-      for (let i = 0; i < 10_000; i++) overlay.put(`${i}`, set(++version));
-      const view = round % 2 === 0 ? overlay.freeze() : undefined;
-      for (let i = 0; i < 10_000; i++) overlay.put(`${i}`, gone(++version));
-      expect(overlay.size).toBe(0);
-      view?.release();
-      // What frozen versions have held back is taken out by the writes that follow, a few at a time.
-      for (let i = 0; i < 1000; i++) overlay.put("other", set(++version));
-      overlay.put("other", gone(++version));
-      expect(overlay.rows).toBe(0);
-    }
-    expect(overlay.rows).toBe(0);
-    expect(overlay.bytes - empty).toBeLessThan(1024 * 1024);
   });
 });
