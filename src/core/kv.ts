@@ -215,6 +215,8 @@ export class CoreKV {
   defer<T>(promise: Promise<T>, onError?: (error: unknown) => void): Promise<T> {
     if (!isPromise(promise))
       throw new InvalidArgumentError("InvalidArgument", `defer takes a promise; received ${show(promise)}`);
+    if (onError !== undefined && typeof onError !== "function")
+      throw new InvalidArgumentError("InvalidArgument", `defer: onError is a function; received ${show(onError)}`);
     if (this.#lifecycle.isClosed) throw closedError();
     this.#parts.deferred.add(promise, onError);
     return promise;

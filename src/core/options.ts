@@ -1,6 +1,6 @@
 import { type CursorPlace, type EntryOrder, parseCursor } from "./entry.ts";
-import { InvalidArgumentError, thrownByArgument } from "./errors.ts";
-import { show } from "./show.ts";
+import { InvalidArgumentError } from "./errors.ts";
+import { givenOptions, wrongOption } from "./given-options.ts";
 
 /** Options of `new KV(...)`. */
 export interface KVOptions {
@@ -318,17 +318,12 @@ const RENAMED: Readonly<Record<string, string>> = {
 export function parseOptions<K extends keyof Specs>(kind: K, context: string, given: unknown): Parsed<Specs[K]> {
   const specs = SPECS[kind] as Readonly<Record<string, OptionSpec<unknown>>>;
   const parsed: Record<string, unknown> = {};
-  for (const [name, value] of optionsIn(given, Object.keys(specs), context)) {
+  for (const [name, value] of Object.entries(givenOptions(given, Object.keys(specs), context))) {
     const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
     if (spec === undefined) throw unknownOption(name, Object.keys(specs), context);
     if (value === undefined) continue;
     const accepted = spec.rule(value);
-    if (accepted === undefined) {
-      throw new InvalidArgumentError(
-        "InvalidOption",
-        `${context}: ${name} must be ${spec.says}; received ${show(value)}`,
-      );
-    }
+    if (accepted === undefined) throw wrongOption(context, name, spec.says, value);
     parsed[name] = accepted;
   }
   for (const name of Object.keys(specs)) {
@@ -348,31 +343,15 @@ export function parseListOptions(context: string, given: unknown): Parsed<Specs[
 }
 
 /** Parts options of `new KV` from those of `open`, where both are given at once. */
-export function splitOptions(given: unknown): [KVOptions, OpenOptions] {
-  const context = "KV.open";
+export function splitOptions(given: unknown, context = "KV.open"): [KVOptions, OpenOptions] {
   const known = [...Object.keys(SPECS.kv), ...Object.keys(SPECS.open)];
   const own: Record<string, unknown> = {};
   const opening: Record<string, unknown> = {};
-  for (const [name, value] of optionsIn(given, known, context)) {
+  for (const [name, value] of Object.entries(givenOptions(given, known, context))) {
     if (!known.includes(name)) throw unknownOption(name, known, context);
     (Object.hasOwn(SPECS.open, name) ? opening : own)[name] = value;
   }
   return [own, opening];
-}
-
-function optionsIn(given: unknown, known: readonly string[], context: string): [name: string, value: unknown][] {
-  if (given === undefined) return [];
-  if (typeof given === "object" && given !== null && !Array.isArray(given)) return entriesOf(given, context);
-  const message = `${context}: options are an object with ${known.join(", ")}; received ${show(given)}`;
-  throw new InvalidArgumentError("InvalidOption", message);
-}
-
-function entriesOf(given: object, context: string): [name: string, value: unknown][] {
-  try {
-    return Object.entries(given);
-  } catch (error) {
-    throw thrownByArgument("InvalidOption", `${context}: an option`, error);
-  }
 }
 
 function unknownOption(name: string, known: readonly string[], context: string): InvalidArgumentError {

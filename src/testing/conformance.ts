@@ -1,4 +1,5 @@
 import type { Environment } from "../core/environment.ts";
+import { knownOptions, wrongOption } from "../core/given-options.ts";
 import type { CommitRecord, Ledger } from "../core/ledger.ts";
 import { assert, assertEqual, assertRejects } from "./assert.ts";
 import {
@@ -52,8 +53,11 @@ export interface ConformanceOptions {
 /**
  * Registers one test for each duty of a ledger. An adapter that passes them all carries the engine; the names are the same for every
  * adapter.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
  */
 export function ledgerConformance(options: ConformanceOptions): void {
+  checkOptions(options);
   for (const [name, run] of Object.entries(cases)) {
     if (options.capabilities?.persistent === false && needsPersistence.has(name)) continue;
     if (options.capabilities?.canBeMissing === false && needsMissing.has(name)) continue;
@@ -72,6 +76,24 @@ export function ledgerConformance(options: ConformanceOptions): void {
         await storage.dispose();
       }
     });
+  }
+}
+
+function checkOptions(given: unknown): void {
+  const context = "ledgerConformance";
+  const options = knownOptions(given, ["test", "environment", "create", "capabilities"], context);
+  for (const name of ["test", "create"]) {
+    if (typeof options[name] !== "function") throw wrongOption(context, name, "a function", options[name]);
+  }
+  const { environment } = options;
+  if (typeof environment !== "object" || environment === null) {
+    throw wrongOption(context, "environment", "the environment that foliokv exports", environment);
+  }
+  const capabilities = ["persistent", "canBeMissing", "vacuum", "checkpoints"];
+  for (const [name, can] of Object.entries(
+    knownOptions(options.capabilities, capabilities, `${context}: capabilities`),
+  )) {
+    if (can !== undefined && typeof can !== "boolean") throw wrongOption(context, name, "true or false", can);
   }
 }
 

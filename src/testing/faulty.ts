@@ -1,6 +1,8 @@
 import { isPromise, type MaybePromise } from "../core/environment.ts";
-import { KVError } from "../core/errors.ts";
+import { InvalidArgumentError, KVError } from "../core/errors.ts";
+import { knownOptions, wrongOption } from "../core/given-options.ts";
 import type { AppendResult, CommitRecord, Ledger, LedgerSession, ReadResult } from "../core/ledger.ts";
+import { show } from "../core/show.ts";
 
 /** What a faulty ledger does wrong, and when: each is asked before the call it is named after. */
 export interface LedgerFaults {
@@ -16,8 +18,19 @@ export interface LedgerFaults {
   readonly delay?: () => Promise<void>;
 }
 
-/** A ledger that does to its engine what storages do: for tests of whatever stands on a ledger. */
+/**
+ * A ledger that does to its engine what storages do: for tests of whatever stands on a ledger.
+ *
+ * @throws InvalidArgumentError `InvalidArgument` for a ledger that is none, `InvalidOption`.
+ */
 export function faultyLedger(ledger: Ledger, faults: LedgerFaults): Ledger {
+  if (typeof (ledger as Ledger | undefined | null)?.open !== "function") {
+    throw new InvalidArgumentError("InvalidArgument", `faultyLedger: a ledger is needed; received ${show(ledger)}`);
+  }
+  for (const [name, fault] of Object.entries(knownOptions(faults, ["append", "read", "delay"], "faultyLedger"))) {
+    if (fault !== undefined && typeof fault !== "function")
+      throw wrongOption("faultyLedger", name, "a function", fault);
+  }
   return {
     name: ledger.name,
     ordering: ledger.ordering,

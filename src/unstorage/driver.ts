@@ -1,10 +1,10 @@
 import type { Driver } from "unstorage";
-import { InvalidArgumentError, KVError } from "../core/errors.ts";
-import type { Key, KeyPart } from "../core/key.ts";
+import { KVError } from "../core/errors.ts";
+import { knownOptions, wrongOption } from "../core/given-options.ts";
+import { encodeKey, type Key, type KeyPart } from "../core/key.ts";
 import type { CoreKV } from "../core/kv.ts";
 import type { OpenTarget } from "../core/open-target.ts";
-import { type KVOptions, type OpenOptions } from "../core/options.ts";
-import { show } from "../core/show.ts";
+import { type KVOptions, type OpenOptions, parseOptions, splitOptions } from "../core/options.ts";
 import type { Query } from "../core/query.ts";
 import type { WatchCallback } from "../core/watch.ts";
 
@@ -49,8 +49,8 @@ export function makeDriver(open: Open, options: FoliokvDriverOptions): FoliokvDr
   // One part or more below: a base is no item of what lies under it.
   const below = (from: string | undefined): Query => [...at(from ?? ""), {}];
   const expiry = (call: CallOptions | undefined): { readonly expireIn: number } | undefined => {
-    const seconds = call?.ttl ?? ttl;
-    return seconds ? { expireIn: milliseconds(seconds) } : undefined;
+    const given = call?.ttl ?? ttl;
+    return given ? { expireIn: seconds(given) * 1000 } : undefined;
   };
   /** An item's key as unstorage writes it; undefined for what no item can be called. */
   const nameOf = (key: readonly KeyPart[]): string | undefined => {
@@ -168,8 +168,14 @@ class Database {
   }
 }
 
-function isDatabase(target: CoreKV | OpenTarget): target is CoreKV {
-  return typeof target === "object" && "getEntry" in target;
+function isDatabase(target: unknown): target is CoreKV {
+  return typeof target === "object" && target !== null && "getEntry" in target;
+}
+
+function isTarget(target: unknown): target is OpenTarget {
+  if (typeof target === "string") return target !== "";
+  const { href, open } = Object(target) as Record<string, unknown>;
+  return typeof href === "string" || typeof open === "function";
 }
 
 function parts(key: string): string[] {
@@ -180,29 +186,29 @@ function isName(part: KeyPart): part is string {
   return typeof part === "string" && part !== "" && !part.includes(":");
 }
 
-function milliseconds(seconds: unknown): number {
-  if (typeof seconds === "number" && seconds > 0 && seconds < Infinity) return seconds * 1000;
-  throw invalid("ttl", "a positive number of seconds", seconds);
+function seconds(ttl: unknown): number {
+  if (typeof ttl === "number" && ttl > 0 && ttl < Infinity) return ttl;
+  throw wrongOption(CONTEXT, "ttl", "a positive number of seconds", ttl);
 }
 
-const NAMES: readonly string[] = ["database", "options", "base", "ttl"] satisfies (keyof FoliokvDriverOptions)[];
+const CONTEXT = "foliokvDriver";
+const NAMES = ["database", "options", "base", "ttl"] as const satisfies readonly (keyof FoliokvDriverOptions)[];
 
-function parse(options: FoliokvDriverOptions): { readonly base: readonly KeyPart[]; readonly ttl: number | undefined } {
-  const unknown = Object.keys(options ?? {}).find((name) => !NAMES.includes(name));
-  if (unknown !== undefined) {
-    const message = `foliokvDriver: there is no option ${unknown}; known are ${NAMES.join(", ")}`;
-    throw new InvalidArgumentError("InvalidOption", message);
+/** The key under which everything lies, and how long items live. Throws `InvalidOption`, or `InvalidKey` for a `base` that is no key. */
+function parse(given: unknown): { readonly base: readonly KeyPart[]; readonly ttl: number | undefined } {
+  const { database, options, base = [], ttl } = knownOptions(given, NAMES, CONTEXT);
+  if (!isDatabase(database) && !isTarget(database)) {
+    throw wrongOption(CONTEXT, "database", "an open database, a path, a file: URL or a ledger", database);
   }
-  const { database, base = [], ttl } = options ?? {};
-  if ((typeof database !== "string" && typeof database !== "object") || database === null)
-    throw invalid("database", "an open database, a path, a file: URL or a ledger", database);
-  if (isDatabase(database) && options.options !== undefined)
-    throw invalid("options", "for a database that the driver opens itself", options.options);
-  if (typeof base !== "string" && !Array.isArray(base)) throw invalid("base", 'a key, or "a:b"', base);
-  if (ttl !== undefined) milliseconds(ttl);
-  return { base: typeof base === "string" ? parts(base) : [...(base as Key)], ttl };
-}
-
-function invalid(option: string, rule: string, received: unknown): InvalidArgumentError {
-  return new InvalidArgumentError("InvalidOption", `foliokvDriver: ${option} is ${rule}; received ${show(received)}`);
+  if (isDatabase(database) && options !== undefined) {
+    throw wrongOption(CONTEXT, "options", "left out beside an open database", options);
+  }
+  // Now, and not when the first item is asked for.
+  const [own, opening] = splitOptions(options, `${CONTEXT}: options`);
+  parseOptions("kv", `${CONTEXT}: options`, own);
+  parseOptions("open", `${CONTEXT}: options`, opening);
+  if (typeof base !== "string" && !Array.isArray(base)) throw wrongOption(CONTEXT, "base", 'a key, or "a:b"', base);
+  const key: Key = typeof base === "string" ? parts(base) : [...(base as KeyPart[])];
+  if (key.length > 0) encodeKey(key);
+  return { base: key, ttl: ttl === undefined ? undefined : seconds(ttl) };
 }

@@ -1,5 +1,5 @@
-import { objectLedger } from "../adapters/object/ledger.ts";
-import { unstorageStore, type UnstorageStoreOptions } from "../adapters/unstorage/index.ts";
+import { makeObjectLedger } from "../adapters/object/ledger.ts";
+import { makeUnstorageStore, type UnstorageStoreOptions } from "../adapters/unstorage/store.ts";
 import type { Ledger } from "../core/ledger.ts";
 
 /**
@@ -9,5 +9,6 @@ import type { Ledger } from "../core/ledger.ts";
  * @throws InvalidArgumentError `InvalidOption`.
  */
 export function unstorageLedger(options: UnstorageStoreOptions): Ledger {
-  return objectLedger(unstorageStore(options), { writers: "single" });
+  const context = "unstorageLedger";
+  return makeObjectLedger(makeUnstorageStore(options, context), { writers: "single" }, context);
 }

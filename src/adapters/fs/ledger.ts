@@ -1,4 +1,5 @@
 import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
 import { FailedSyncs } from "./durability.ts";
 import { fromSystem } from "./errors.ts";
@@ -23,29 +24,23 @@ export interface FsLedgerOptions {
  *
  * @throws InvalidArgumentError `InvalidOption`, `InvalidArgument`
  */
-export function fsLedger(path: string | { readonly href: string }, options: FsLedgerOptions = {}): Ledger {
+export function fsLedger(path: string | { readonly href: string }, options?: FsLedgerOptions): Ledger {
   return createFsLedger(path, options, denoFileSystem() ?? nodeFileSystem);
 }
 
 /** `fsLedger` over given system calls. */
 export function createFsLedger(
   path: string | { readonly href: string },
-  options: FsLedgerOptions,
+  options: FsLedgerOptions | undefined,
   calls: FileSystemCalls,
 ): Ledger {
   const given = typeof path === "string" ? path : fromFileUrl(path);
   if (given === "") throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path is empty");
   if (typeof path === "string") refuseAddress(path);
   if (given.includes("\0")) throw new InvalidArgumentError("InvalidArgument", "fsLedger: the path holds a zero byte");
-  const unknown = Object.keys(options).find((name) => name !== "durability");
-  if (unknown !== undefined)
-    throw new InvalidArgumentError("InvalidOption", `fsLedger: there is no option ${unknown}; known is durability`);
-  const durability = options.durability ?? "relaxed";
+  const { durability = "relaxed" } = knownOptions(options, ["durability"], "fsLedger");
   if (durability !== "relaxed" && durability !== "strict") {
-    throw new InvalidArgumentError(
-      "InvalidOption",
-      `fsLedger: durability must be "relaxed" or "strict"; received ${String(durability)}`,
-    );
+    throw wrongOption("fsLedger", "durability", '"relaxed" or "strict"', durability);
   }
   if (durability === "strict" && !calls.posix) {
     throw new InvalidArgumentError("InvalidOption", 'fsLedger: durability "strict" is not available on Windows');
@@ -220,7 +215,10 @@ function fromFileUrl(url: { readonly href: string } | undefined): string {
   const path = typeof href === "string" && href.startsWith("file:///") ? pathOf(href) : undefined;
   if (path === undefined) {
     const received = typeof href === "string" ? href : url === null ? "null" : typeof url;
-    throw new InvalidArgumentError("InvalidArgument", `A path or a file: URL is needed; received ${received}`);
+    throw new InvalidArgumentError(
+      "InvalidArgument",
+      `fsLedger: a path or a file: URL is needed; received ${received}`,
+    );
   }
   // file:///C:/folder is C:/folder
   return /^\/[A-Za-z]:\//.test(path) ? path.slice(1) : path;

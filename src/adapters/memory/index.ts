@@ -1,1 +1,1 @@
-export { memoryLedger } from "./ledger.ts";
+export { memoryLedger, type MemoryLedgerOptions } from "./ledger.ts";

@@ -1,6 +1,7 @@
 import { toHex } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
-import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { KVError } from "../../core/errors.ts";
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import type {
   AppendResult,
   CommitRecord,
@@ -25,16 +26,22 @@ interface Stored {
   readonly listeners: Set<() => void>;
 }
 
+/** What the ledger is called. */
+export interface MemoryLedgerOptions {
+  /** In messages and `stats()`. Default "memory". */
+  readonly name?: string | undefined;
+}
+
 /**
  * A ledger in memory: for tests, and for isolates that keep nothing. Databases opened on the same ledger object see each other as
  * processes on one file do; what it holds goes with the object.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
  */
-export function memoryLedger(options: { readonly name?: string | undefined } = {}): Ledger {
-  const unknown = Object.keys(options).find((name) => name !== "name");
-  if (unknown !== undefined)
-    throw new InvalidArgumentError("InvalidOption", `memoryLedger: there is no option ${unknown}; known is name`);
+export function memoryLedger(options?: MemoryLedgerOptions): Ledger {
+  const { name = "memory" } = knownOptions(options, ["name"], "memoryLedger");
+  if (typeof name !== "string") throw wrongOption("memoryLedger", "name", "a text", name);
   const stored: Stored = { commits: [], end: 0, identity: undefined, listeners: new Set() };
-  const name = options.name ?? "memory";
   return { name, ordering: "append", open: async (openOptions) => new MemorySession(name, stored, openOptions) };
 }
 

@@ -5,7 +5,7 @@ export {
   type ProbedProperty,
   type ProbeOptions,
   type ProbeReport,
-  probeStore,
   type ProbeVerdict,
   requireSuitable,
 } from "./probe.ts";
+export { probeStore } from "./probe-store.ts";

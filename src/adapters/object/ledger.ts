@@ -1,10 +1,12 @@
+import { knownOptions } from "../../core/given-options.ts";
 import type { Ledger } from "../../core/ledger.ts";
+import { assertStore } from "./assert-store.ts";
 import { parsePrefix } from "./names.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { prefixedStore } from "./prefixed-store.ts";
 import { repairState } from "./repair.ts";
 import { restoreRoot } from "./restore-root.ts";
-import { invalid, storeLedger, type StoreLedgerOptions } from "./store-ledger.ts";
+import { storeLedger, type StoreLedgerOptions } from "./store-ledger.ts";
 
 /** Where in the store, who writes, and what is kept for how long. */
 export interface ObjectLedgerOptions extends StoreLedgerOptions {
@@ -15,16 +17,20 @@ export interface ObjectLedgerOptions extends StoreLedgerOptions {
   readonly prefix?: string | undefined;
 }
 
-const OPTIONS: readonly string[] = ["prefix", "writers", "graceMs"] satisfies readonly (keyof ObjectLedgerOptions)[];
-
 /**
  * A ledger in an object store: one object for each batch of commits, which whoever is first creates, and one object that says where reading begins.
- * Any number of processes and functions may open it. Throws `InvalidOption`.
+ * Any number of processes and functions may open it.
+ *
+ * @throws InvalidArgumentError `InvalidArgument` for a store that is none, `InvalidOption`.
  */
 export function objectLedger(store: ObjectStore, options: ObjectLedgerOptions = {}): Ledger {
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
-  if (unknown !== undefined) throw invalid(`there is no option ${unknown}; known are ${OPTIONS.join(", ")}`);
-  const { prefix } = options;
-  const folder = prefix === undefined ? store : prefixedStore(store, parsePrefix(prefix));
-  return storeLedger(folder, options, { repairState, restoreRoot });
+  return makeObjectLedger(store, options, "objectLedger");
+}
+
+/** The same, for a call that is called otherwise. */
+export function makeObjectLedger(store: ObjectStore, options: unknown, context: string): Ledger {
+  assertStore(store, context);
+  const { prefix, ...rest } = knownOptions(options, ["prefix", "writers", "graceMs"], context);
+  const folder = prefix === undefined ? store : prefixedStore(store, parsePrefix(prefix, context));
+  return storeLedger(folder, rest, context, { repairState, restoreRoot });
 }

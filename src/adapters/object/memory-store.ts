@@ -1,3 +1,4 @@
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import {
   assertKeys,
   assertRange,
@@ -30,18 +31,20 @@ const PREFIX = "memory";
 /**
  * The reference: what a store has to do, in the fewest words. It answers at once and never fails. As with HTTP, times are told in whole seconds,
  * and as with S3, equal contents have equal etags.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
  */
-export function memoryStore(options: MemoryStoreOptions = {}): ObjectStore {
+export function memoryStore(options?: MemoryStoreOptions): ObjectStore {
+  const { name, now } = parse(options);
   const objects = new Map<string, StoredObject>();
   const capabilities: StoreCapabilities = {
     create: true,
     replace: true,
-    time: options.now !== undefined,
+    time: now !== undefined,
     parallel: 16,
     deleteKeysMax: LIST_LIMIT_MAX,
   };
-  const clock = (): number | undefined =>
-    options.now === undefined ? undefined : Math.floor(options.now() / SECOND) * SECOND;
+  const clock = (): number | undefined => (now === undefined ? undefined : Math.floor(now() / SECOND) * SECOND);
 
   const put = (key: string, bytes: Uint8Array, time: number | undefined): string => {
     const etag = contentTag(bytes);
@@ -50,7 +53,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): ObjectStore {
   };
 
   return {
-    name: options.name ?? "memory",
+    name,
     capabilities,
 
     async get(key, range) {
@@ -100,6 +103,14 @@ export function memoryStore(options: MemoryStoreOptions = {}): ObjectStore {
       return { status: "deleted", time: clock() };
     },
   };
+}
+
+function parse(given: unknown): { readonly name: string; readonly now: MemoryStoreOptions["now"] } {
+  const context = "memoryStore";
+  const { name = "memory", now } = knownOptions(given, ["name", "now"], context);
+  if (typeof name !== "string") throw wrongOption(context, "name", "a text", name);
+  if (now !== undefined && typeof now !== "function") throw wrongOption(context, "now", "a function", now);
+  return { name, now: now as MemoryStoreOptions["now"] };
 }
 
 /** Two FNV-1a hashes (http://www.isthe.com/chongo/tech/comp/fnv/), of which the second begins elsewhere, and the length. */

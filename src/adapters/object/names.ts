@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "../../core/errors.ts";
+import { wrongOption } from "../../core/given-options.ts";
 
 /**
  * Names that every store and every client takes as they are. Clients tidy paths up differently: a name that one of them changes and another does
@@ -14,14 +15,15 @@ export function isObjectName(name: string): boolean {
   return name.split("/").every((segment) => SEGMENT.test(segment) && segment !== "." && segment !== "..");
 }
 
-/** The prefix of a database in a bucket. Throws `InvalidOption` for one that is no object name or has over 512 bytes. */
-export function parsePrefix(prefix: unknown): string {
+/**
+ * The prefix of a database in a bucket. Throws `InvalidOption` for one that is no object name or has over 512 bytes; `context` is the call, for the message.
+ */
+export function parsePrefix(prefix: unknown, context: string): string {
   if (typeof prefix === "string" && prefix.length <= PREFIX_BYTES_MAX && isObjectName(prefix)) return prefix;
-  throw new InvalidArgumentError(
-    "InvalidOption",
-    `prefix must be segments of letters, digits, "_", "." and "-" with "/" between them, none of them "." or "..", ` +
-      `and at most ${PREFIX_BYTES_MAX} bytes; got ${JSON.stringify(prefix)}`,
-  );
+  const says =
+    'segments of letters, digits, "_", "." and "-" with "/" between them, none of them "." or "..", ' +
+    `and at most ${PREFIX_BYTES_MAX} bytes`;
+  throw wrongOption(context, "prefix", says, prefix);
 }
 
 /** The key within a bucket. Throws `InvalidArgument` for one that not every store would take as it is. */

@@ -4,7 +4,7 @@ import type { LedgerOpenOptions } from "../../core/ledger.ts";
 import { NAME_RANDOM_BYTES, slotKey } from "./layout.ts";
 import { cannotMend, type Mending } from "./mending.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { probeStore, requireSuitable } from "./probe.ts";
+import { probe, requireSuitable } from "./probe.ts";
 import { hasRemains } from "./remains.ts";
 import { emptyRoot, type RootVerdict } from "./root.ts";
 import type { FoundRoot, RootAnswer, RootObject } from "./root-object.ts";
@@ -40,7 +40,7 @@ export async function findRoot(
   if (first.status === "failed") throw first.error;
   if (first.status === "found") {
     const needsProbe = !readOnly && writers === "several" && first.root.verdict !== "suitable";
-    if (needsProbe) requireSuitable(await probeStore(store, { environment, ...PROBE }));
+    if (needsProbe) requireSuitable(await probe(store, { environment, ...PROBE }));
     return { found: first };
   }
   const isLost = first.status === "damaged";
@@ -49,7 +49,7 @@ export async function findRoot(
   }
   let verdict: RootVerdict = "single";
   if (writers === "several") {
-    requireSuitable(await probeStore(store, { environment, ...PROBE }));
+    requireSuitable(await probe(store, { environment, ...PROBE }));
     verdict = "suitable";
   }
   const restored = isLost ? await mending?.restoreRoot(store, environment, verdict) : undefined;

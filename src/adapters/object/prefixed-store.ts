@@ -1,9 +1,8 @@
-import { parsePrefix } from "./names.ts";
 import type { ObjectStore } from "./object-store.ts";
 
-/** A folder of a store, as a store. Throws `InvalidOption` for a prefix that is none. */
+/** A folder of a store, as a store. `prefix` is one that `parsePrefix` has accepted. */
 export function prefixedStore(store: ObjectStore, prefix: string): ObjectStore {
-  const folder = `${parsePrefix(prefix)}/`;
+  const folder = `${prefix}/`;
   return {
     name: `${store.name}/${prefix}`,
     capabilities: store.capabilities,

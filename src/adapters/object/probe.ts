@@ -1,6 +1,6 @@
 import type { Environment } from "../../core/environment.ts";
 import { equalBytes, toHex } from "../../core/bytes.ts";
-import { KVError } from "../../core/errors.ts";
+import { InvalidArgumentError, KVError } from "../../core/errors.ts";
 import type { CreateAnswer, GetAnswer, ObjectStore, ReplaceAnswer } from "./object-store.ts";
 
 /** What a store has to have for several writers, in the order in which it is tried. */
@@ -28,30 +28,34 @@ export interface ProbeReport {
 
 /** How a store is asked. */
 export interface ProbeOptions {
+  /** Clock, chance and timers: the `environment` of `foliokv`. */
   readonly environment: Environment;
   /** The same folder over connections of their own, as those of other clients. Where there are none, all requests go to the one store. */
   readonly connections?: readonly ObjectStore[] | undefined;
-  /** How many write one object at the same time. Default 50. */
+  /** How many write one object at the same time: a whole number from 2 on. Default 50. */
   readonly racers?: number | undefined;
-  /** How many objects they race for. Default 20. */
+  /** How many objects they race for: a whole number from 1 on. Default 20. */
   readonly keys?: number | undefined;
 }
 
-/**
- * Finds out whether a store does what an object ledger with several writers rests on: one winner of racing creates and of racing replaces, no
- * stale replace, no stale read, parts as asked for, and a clear answer for what is not there. Writes below `probe-<random>/`, and deletes it in
- * the end, as far as it may. Throws nothing for what the store does.
- */
-export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<ProbeReport> {
-  const probe = new Probe(store, options);
+/** `probeStore`, without a look at its arguments. */
+export async function probe(store: ObjectStore, options: ProbeOptions): Promise<ProbeReport> {
+  const asking = new Probe(store, options);
   const verdicts: ProbeVerdict[] = [];
-  for (const property of PROBED) verdicts.push(await probe.verdict(property));
-  await probe.clean();
+  for (const property of PROBED) verdicts.push(await asking.verdict(property));
+  await asking.clean();
   return { store: store.name, suitable: verdicts.every(({ verdict }) => verdict === "holds"), verdicts };
 }
 
-/** Throws `StoreUnsuitable`, which names what is missing, unless every property holds. */
+/**
+ * Throws `StoreUnsuitable`, which names what is missing, unless every property holds.
+ *
+ * @throws InvalidArgumentError `InvalidArgument` for what is no report of `probeStore`.
+ */
 export function requireSuitable(report: ProbeReport): void {
+  if (!Array.isArray((report as ProbeReport | undefined | null)?.verdicts)) {
+    throw new InvalidArgumentError("InvalidArgument", "requireSuitable: a report of probeStore is needed");
+  }
   if (report.suitable) return;
   const missing = report.verdicts
     .filter(({ verdict }) => verdict !== "holds")

@@ -1,6 +1,8 @@
 import { InvalidArgumentError } from "../../core/errors.ts";
+import { wrongOption } from "../../core/given-options.ts";
 import { parsePrefix } from "./names.ts";
 import type { StoreCapabilities } from "./object-store.ts";
+import { parseParallel, parseRequestTimeout } from "./store-options.ts";
 
 /** What every store over S3's HTTP interface can be told, whichever client sends the requests. */
 export interface S3CommonOptions {
@@ -28,50 +30,84 @@ export interface S3Settings {
   readonly capabilities: StoreCapabilities;
 }
 
-const COMMON = ["bucket", "prefix", "requestTimeoutMs", "parallel", "conditionalWrites", "tellsTime"];
+/** Their names, for `knownOptions`. */
+export const S3_OPTIONS = ["bucket", "prefix", "requestTimeoutMs", "parallel", "conditionalWrites", "tellsTime"];
 
-/** Checks the options that all have in common, and that there are none but these and `others`. Throws `InvalidOption`. */
-export function parseS3Options(options: S3CommonOptions, others: readonly string[]): S3Settings {
-  const known = [...COMMON, ...others];
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw invalid(name, `is not known; there are ${known.join(", ")}`);
+/** Checks the options that all have in common. `context` is the call, for messages. Throws `InvalidOption`. */
+export function parseS3Options(options: Readonly<Record<string, unknown>>, context: string): S3Settings {
+  const { bucket, prefix, requestTimeoutMs, parallel, conditionalWrites = true, tellsTime = true } = options;
+  // Clients tidy paths up: a bucket called ".." would be what lies above it.
+  if (typeof bucket !== "string" || !/^[A-Za-z0-9._-]{1,255}$/.test(bucket) || /^\.\.?$/.test(bucket)) {
+    throw wrongOption(context, "bucket", "the name of a bucket", bucket);
   }
-  const { bucket, requestTimeoutMs = 10_000, parallel = 16, conditionalWrites = true, tellsTime = true } = options;
-  if (typeof bucket !== "string" || !/^[A-Za-z0-9._-]{1,255}$/.test(bucket)) {
-    throw invalid("bucket", `must be the name of a bucket; got ${JSON.stringify(bucket)}`);
-  }
-  if (!(requestTimeoutMs > 0 && requestTimeoutMs < 2 ** 31)) {
-    throw invalid("requestTimeoutMs", `must be a number of ms above 0; got ${requestTimeoutMs}`);
-  }
-  if (!(Number.isSafeInteger(parallel) && parallel >= 1)) {
-    throw invalid("parallel", `must be a whole number from 1 on; got ${parallel}`);
-  }
-  for (const [name, value] of Object.entries({ conditionalWrites, tellsTime })) {
-    if (typeof value !== "boolean") throw invalid(name, `must be true or false; got ${String(value)}`);
-  }
+  const canCompare = parseBoolean(conditionalWrites, "conditionalWrites", context);
   return {
     bucket,
-    prefix: parsePrefix(options.prefix),
-    requestTimeoutMs,
-    conditionalWrites,
+    prefix: parsePrefix(prefix, context),
+    requestTimeoutMs: parseRequestTimeout(requestTimeoutMs, context),
+    conditionalWrites: canCompare,
     // One key a delete: the request for several wants a checksum that not every store agrees on, and deletes cost nothing.
     capabilities: {
-      create: conditionalWrites,
-      replace: conditionalWrites,
-      time: tellsTime,
-      parallel,
+      create: canCompare,
+      replace: canCompare,
+      time: parseBoolean(tellsTime, "tellsTime", context),
+      parallel: parseParallel(parallel, 16, context),
       deleteKeysMax: 1,
     },
   };
 }
 
-/** Throws `InvalidOption` for what is no address of a store. */
-export function checkEndpoint(endpoint: unknown): void {
-  if (typeof endpoint === "string" && /^https?:\/\/[^?#]+$/.test(endpoint)) return;
-  throw invalid("endpoint", `must be an http or https address; got ${JSON.stringify(endpoint)}`);
+/** Where a bucket is, as every client is told it. */
+export interface S3Address {
+  readonly endpoint: string | undefined;
+  readonly region: string | undefined;
+  readonly forcePathStyle: boolean | undefined;
 }
 
-/** For an option that cannot be used. */
-export function invalid(option: string, rule: string): InvalidArgumentError {
-  return new InvalidArgumentError("InvalidOption", `${option} ${rule}`);
+/** Checks what leads to a bucket. Throws `InvalidOption`. */
+export function parseS3Address(
+  { endpoint, region, forcePathStyle }: { readonly [Name in keyof S3Address]?: unknown },
+  context: string,
+): S3Address {
+  if (endpoint !== undefined && !isEndpoint(endpoint)) {
+    const says = "an http or https address, without a query and without a user in it";
+    // A password in it is none of a log's business.
+    throw wrongOption(context, "endpoint", says, typeof endpoint === "string" ? hideUser(endpoint) : endpoint);
+  }
+  if (region !== undefined && !(typeof region === "string" && /^[\w.-]+$/.test(region))) {
+    throw wrongOption(context, "region", "the name of a region", region);
+  }
+  return {
+    endpoint,
+    region,
+    forcePathStyle: forcePathStyle === undefined ? undefined : parseBoolean(forcePathStyle, "forcePathStyle", context),
+  };
+}
+
+/** A key that requests are signed with, if `credentials` is one; a function that gives one is left to be asked. Throws `InvalidOption`. */
+export function checkCredentials(credentials: unknown, context: string): void {
+  if (typeof credentials === "function") return;
+  const { accessKeyId, secretAccessKey, sessionToken } = Object(credentials) as Record<string, unknown>;
+  const isText = (value: unknown): boolean => typeof value === "string" && value !== "";
+  const isToken = sessionToken === undefined || typeof sessionToken === "string";
+  if (isText(accessKeyId) && isText(secretAccessKey) && isToken) return;
+  // What was received may hold half a secret.
+  const says = "an object with accessKeyId and secretAccessKey, or a function that gives one";
+  throw new InvalidArgumentError("InvalidOption", `${context}: credentials must be ${says}`);
+}
+
+function parseBoolean(value: unknown, name: string, context: string): boolean {
+  if (typeof value === "boolean") return value;
+  throw wrongOption(context, name, "true or false", value);
+}
+
+/** A host, or an address of IPv6 in brackets; perhaps a port; perhaps a path. */
+const ENDPOINT = /^https?:\/\/(?:[^\s/?#@<>:[\]\\]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:\/[^\s?#@<>\\]*)?$/;
+
+function isEndpoint(endpoint: unknown): endpoint is string {
+  return typeof endpoint === "string" && ENDPOINT.test(endpoint);
+}
+
+function hideUser(endpoint: string): string {
+  return endpoint.replace(/\/\/.*@/, "//...@");
 }

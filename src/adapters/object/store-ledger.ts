@@ -1,4 +1,5 @@
-import { hasCode, InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { hasCode, KVError } from "../../core/errors.ts";
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
 import { ObjectState } from "./checkpoint.ts";
 import { Confirmation } from "./confirmation.ts";
@@ -35,27 +36,22 @@ const DAY = 24 * HOUR;
 /** Slots that are asked for when a ledger is opened, before anybody knows whether they exist. */
 const FIRST_SLOTS = 16;
 
-/** See `objectLedger`: all of the store. Without `mending`, repairs of it reject with `UnsupportedTarget`. */
-export function storeLedger(
-  store: ObjectStore,
-  { writers = "several", graceMs = DAY }: StoreLedgerOptions,
-  mending?: Mending,
-): Ledger {
-  if (writers !== "several" && writers !== "single") {
-    throw invalid(`writers must be "several" or "single"; received ${String(writers)}`);
-  }
+/**
+ * See `objectLedger`: all of the store. Without `mending`, repairs of it reject with `UnsupportedTarget`. `context` is the call, for messages. Throws
+ * `InvalidOption`.
+ */
+export function storeLedger(store: ObjectStore, options: unknown, context: string, mending?: Mending): Ledger {
+  const { writers = "several", graceMs = DAY } = knownOptions(options, ["writers", "graceMs"], context);
+  if (writers !== "several" && writers !== "single")
+    throw wrongOption(context, "writers", '"several" or "single"', writers);
   if (typeof graceMs !== "number" || !(graceMs >= HOUR && graceMs < Infinity)) {
-    throw invalid(`graceMs must be at least one hour, in ms; received ${String(graceMs)}`);
+    throw wrongOption(context, "graceMs", "a number of ms from one hour on", graceMs);
   }
   return {
     name: store.name,
     ordering: "compare-and-swap",
     open: (options) => open(store, { writers, graceMs, mending }, options),
   };
-}
-
-export function invalid(message: string): InvalidArgumentError {
-  return new InvalidArgumentError("InvalidOption", `objectLedger: ${message}`);
 }
 
 async function open(

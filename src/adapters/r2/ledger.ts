@@ -1,7 +1,7 @@
 import type { Ledger } from "../../core/ledger.ts";
 import { bucketLedger, type BucketLedgerOptions } from "../object/bucket-ledger.ts";
 import { storeLedger } from "../object/store-ledger.ts";
-import { r2Store, type R2StoreOptions } from "./store.ts";
+import { makeR2Store, type R2StoreOptions } from "./store.ts";
 
 /** The bucket, and how the ledger behaves. */
 export interface R2LedgerOptions extends R2StoreOptions, BucketLedgerOptions {}
@@ -14,5 +14,5 @@ export interface R2LedgerOptions extends R2StoreOptions, BucketLedgerOptions {}
  * @throws InvalidArgumentError `InvalidOption`.
  */
 export function r2Ledger(options: R2LedgerOptions): Ledger {
-  return bucketLedger(storeLedger, r2Store, options);
+  return bucketLedger("r2Ledger", storeLedger, makeR2Store, options);
 }

@@ -1,4 +1,5 @@
-import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { KVError } from "../../core/errors.ts";
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import { Deadline, DeadlinePassed } from "../object/deadline.ts";
 import { fullKey, fullPrefix, parsePrefix } from "../object/names.ts";
 import {
@@ -21,6 +22,7 @@ import {
   type StoreCapabilities,
   type Unavailable,
 } from "../object/object-store.ts";
+import { parseParallel, parseRequestTimeout } from "../object/store-options.ts";
 import type { R2BucketBinding, R2ObjectHead } from "./bucket.ts";
 
 /** The bucket, and where in it. */
@@ -35,26 +37,29 @@ export interface R2StoreOptions {
   readonly parallel?: number | undefined;
 }
 
-/** A folder of an R2 bucket behind the binding of a Worker. It tells no time. Asks nothing yet. Throws `InvalidOption`. */
+/**
+ * A folder of an R2 bucket behind the binding of a Worker. It tells no time. Asks nothing yet.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
+ */
 export function r2Store(options: R2StoreOptions): ObjectStore {
-  const { bucket, requestTimeoutMs = 10_000, parallel = 6 } = options;
-  const known = ["bucket", "prefix", "requestTimeoutMs", "parallel"];
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown !== undefined) throw invalid(unknown, `is not known; there are ${known.join(", ")}`);
-  if (typeof bucket?.get !== "function" || typeof bucket.put !== "function") {
-    throw invalid("bucket", "must be the binding of an R2 bucket");
-  }
-  if (!(requestTimeoutMs > 0 && requestTimeoutMs < 2 ** 31)) {
-    throw invalid("requestTimeoutMs", `must be a number of ms above 0; got ${requestTimeoutMs}`);
-  }
-  if (!(Number.isSafeInteger(parallel) && parallel >= 1)) {
-    throw invalid("parallel", `must be a whole number from 1 on; got ${parallel}`);
-  }
-  return new R2Store({ bucket, prefix: parsePrefix(options.prefix), requestTimeoutMs, parallel });
+  return makeR2Store(options, "r2Store");
 }
 
-function invalid(option: string, rule: string): InvalidArgumentError {
-  return new InvalidArgumentError("InvalidOption", `${option} ${rule}`);
+/** The same, for a call that is called otherwise. */
+export function makeR2Store(given: unknown, context: string): ObjectStore {
+  const options = knownOptions(given, ["bucket", "prefix", "requestTimeoutMs", "parallel"], context);
+  const bucket = options.bucket as Partial<R2BucketBinding> | undefined | null;
+  // A KV namespace has `get` and `put` too.
+  if (typeof bucket?.head !== "function" || typeof bucket.put !== "function") {
+    throw wrongOption(context, "bucket", "the binding of an R2 bucket", bucket);
+  }
+  return new R2Store({
+    bucket: bucket as R2BucketBinding,
+    prefix: parsePrefix(options.prefix, context),
+    requestTimeoutMs: parseRequestTimeout(options.requestTimeoutMs, context),
+    parallel: parseParallel(options.parallel, 6, context),
+  });
 }
 
 /** Numbers at the end of the messages of errors (https://developers.cloudflare.com/r2/api/error-codes/). */

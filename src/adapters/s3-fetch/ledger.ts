@@ -1,7 +1,7 @@
 import type { Ledger } from "../../core/ledger.ts";
 import { bucketLedger, type BucketLedgerOptions } from "../object/bucket-ledger.ts";
-import { objectLedger } from "../object/ledger.ts";
-import { s3FetchStore, type S3FetchStoreOptions } from "./store.ts";
+import { makeObjectLedger } from "../object/ledger.ts";
+import { makeS3FetchStore, type S3FetchStoreOptions } from "./store.ts";
 
 /** The bucket, who asks, and how the ledger behaves. */
 export interface S3FetchLedgerOptions extends S3FetchStoreOptions, BucketLedgerOptions {}
@@ -13,5 +13,5 @@ export interface S3FetchLedgerOptions extends S3FetchStoreOptions, BucketLedgerO
  * @throws InvalidArgumentError `InvalidOption`.
  */
 export function s3FetchLedger(options: S3FetchLedgerOptions): Ledger {
-  return bucketLedger(objectLedger, s3FetchStore, options);
+  return bucketLedger("s3FetchLedger", makeObjectLedger, makeS3FetchStore, options);
 }

@@ -1,5 +1,6 @@
 import { AwsV4Signer } from "aws4fetch";
 import { toHex } from "../../core/bytes.ts";
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import { Deadline, DeadlinePassed } from "../object/deadline.ts";
 import {
   type Asked,
@@ -26,7 +27,15 @@ import {
   type ReplaceAnswer,
   type StoreCapabilities,
 } from "../object/object-store.ts";
-import { checkEndpoint, invalid, parseS3Options, type S3CommonOptions, type S3Settings } from "../object/s3-options.ts";
+import {
+  checkCredentials,
+  parseS3Address,
+  parseS3Options,
+  S3_OPTIONS,
+  type S3Address,
+  type S3CommonOptions,
+  type S3Settings,
+} from "../object/s3-options.ts";
 import { parseError, parseListPage } from "./list-page.ts";
 
 /** A key that requests are signed with. */
@@ -52,11 +61,34 @@ export interface S3FetchStoreOptions extends S3CommonOptions {
 
 /**
  * A folder of a bucket behind the runtime's `fetch`, with signatures by `aws4fetch`: for functions to which the SDK is too large. Asks nothing yet.
- * Throws `InvalidOption`.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
  */
 export function s3FetchStore(options: S3FetchStoreOptions): ObjectStore {
-  const settings = parseS3Options(options, ["credentials", "endpoint", "region", "forcePathStyle", "fetch"]);
-  return new S3FetchStore(settings, options);
+  return makeS3FetchStore(options, "s3FetchStore");
+}
+
+/** The same, for a call that is called otherwise. */
+export function makeS3FetchStore(given: unknown, context: string): ObjectStore {
+  const others = ["credentials", "endpoint", "region", "forcePathStyle", "fetch"];
+  const options = knownOptions(given, [...S3_OPTIONS, ...others], context);
+  const settings = parseS3Options(options, context);
+  const address = parseS3Address(options, context);
+  const { credentials, fetch: sendRequest = (request) => fetch(request) } = options as unknown as S3FetchStoreOptions;
+  const region = address.region ?? (address.endpoint === undefined ? undefined : "auto");
+  if (region === undefined) throw wrongOption(context, "region", "given where there is no endpoint", region);
+  checkCredentials(credentials, context);
+  if (typeof sendRequest !== "function") throw wrongOption(context, "fetch", "a function", sendRequest);
+  return new S3FetchStore(settings, { address, region, credentials, sendRequest, context });
+}
+
+/** What was checked already. */
+interface Sender {
+  readonly address: S3Address;
+  readonly region: string;
+  readonly credentials: S3FetchStoreOptions["credentials"];
+  readonly sendRequest: (request: Request) => Promise<Response>;
+  readonly context: string;
 }
 
 interface HttpRequest {
@@ -79,21 +111,20 @@ class S3FetchStore implements ObjectStore {
   readonly #region: string;
   readonly #credentials: () => S3Credentials | Promise<S3Credentials>;
   readonly #fetch: (request: Request) => Promise<Response>;
+  readonly #context: string;
   /** Signing keys that were derived already, for one day and credential each. */
   readonly #signingKeys = new Map<string, ArrayBuffer>();
 
-  constructor(settings: S3Settings, options: S3FetchStoreOptions) {
-    const { endpoint, credentials } = options;
-    const region = options.region ?? (endpoint === undefined ? undefined : "auto");
-    if (region === undefined) throw invalid("region", "must be given where there is no endpoint");
-    if (typeof credentials !== "function") assertCredentials(credentials);
+  constructor(settings: S3Settings, { address, region, credentials, sendRequest, context }: Sender) {
+    const { endpoint } = address;
     this.name = `s3://${settings.bucket}/${settings.prefix}${endpoint === undefined ? "" : ` at ${endpoint}`}`;
     this.capabilities = settings.capabilities;
     this.#settings = settings;
     this.#region = region;
-    this.#base = baseUrl(settings.bucket, region, options);
+    this.#base = baseUrl(settings.bucket, region, address);
     this.#credentials = typeof credentials === "function" ? credentials : () => credentials;
-    this.#fetch = options.fetch ?? ((request) => fetch(request));
+    this.#fetch = sendRequest;
+    this.#context = context;
   }
 
   async get(key: string, range?: ByteRange): Promise<GetAnswer> {
@@ -177,7 +208,7 @@ class S3FetchStore implements ObjectStore {
 
   async #sign({ method, key, query, headers, body }: HttpRequest, signal: AbortSignal): Promise<Request> {
     const credentials = await this.#credentials();
-    assertCredentials(credentials);
+    checkCredentials(credentials, this.#context);
     const { sessionToken, ...keys } = credentials;
     const url = new URL(`${this.#base}/${key}`);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
@@ -238,14 +269,7 @@ async function sha256(bytes: Uint8Array): Promise<string> {
   return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes as BufferSource)));
 }
 
-function assertCredentials(credentials: S3Credentials | undefined): void {
-  const isUsable = (text: unknown): boolean => typeof text === "string" && text !== "";
-  if (isUsable(credentials?.accessKeyId) && isUsable(credentials?.secretAccessKey)) return;
-  throw invalid("credentials", "must have accessKeyId and secretAccessKey");
-}
-
-function baseUrl(bucket: string, region: string, { endpoint, forcePathStyle }: S3FetchStoreOptions): string {
-  if (endpoint !== undefined) checkEndpoint(endpoint);
+function baseUrl(bucket: string, region: string, { endpoint, forcePathStyle }: S3Address): string {
   const host = (endpoint ?? `https://s3.${region}.amazonaws.com`).replace(/\/+$/, "");
   // A certificate for `*.host` does not cover a name with a dot.
   const pathStyle = forcePathStyle ?? (endpoint !== undefined || bucket.includes("."));

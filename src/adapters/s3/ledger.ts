@@ -1,7 +1,7 @@
 import type { Ledger } from "../../core/ledger.ts";
 import { bucketLedger, type BucketLedgerOptions } from "../object/bucket-ledger.ts";
-import { objectLedger } from "../object/ledger.ts";
-import { s3Store, type S3StoreOptions } from "./store.ts";
+import { makeObjectLedger } from "../object/ledger.ts";
+import { makeS3Store, type S3StoreOptions } from "./store.ts";
 
 /** The bucket, who asks, and how the ledger behaves. */
 export interface S3LedgerOptions extends S3StoreOptions, BucketLedgerOptions {}
@@ -13,5 +13,5 @@ export interface S3LedgerOptions extends S3StoreOptions, BucketLedgerOptions {}
  * @throws InvalidArgumentError `InvalidOption`.
  */
 export function s3Ledger(options: S3LedgerOptions): Ledger {
-  return bucketLedger(objectLedger, s3Store, options);
+  return bucketLedger("s3Ledger", makeObjectLedger, makeS3Store, options);
 }

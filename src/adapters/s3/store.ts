@@ -6,6 +6,8 @@ import {
   S3Client,
   type S3ClientConfig,
 } from "@aws-sdk/client-s3";
+import { InvalidArgumentError } from "../../core/errors.ts";
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import { Deadline, DeadlinePassed } from "../object/deadline.ts";
 import {
   type Asked,
@@ -32,7 +34,15 @@ import {
   type ReplaceAnswer,
   type StoreCapabilities,
 } from "../object/object-store.ts";
-import { checkEndpoint, invalid, parseS3Options, type S3CommonOptions, type S3Settings } from "../object/s3-options.ts";
+import {
+  checkCredentials,
+  parseS3Address,
+  parseS3Options,
+  S3_OPTIONS,
+  type S3Address,
+  type S3CommonOptions,
+  type S3Settings,
+} from "../object/s3-options.ts";
 import { SingleAttempt } from "./single-attempt.ts";
 
 /** Where the bucket is, and who asks: a client of yours, or what a new one is made of. */
@@ -50,20 +60,41 @@ export interface S3StoreOptions extends S3CommonOptions {
 }
 
 /**
- * A folder of a bucket behind `@aws-sdk/client-s3`: AWS S3, or any store that speaks its language. Asks nothing yet. Throws `InvalidOption`.
+ * A folder of a bucket behind `@aws-sdk/client-s3`: AWS S3, or any store that speaks its language. Asks nothing yet.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
  */
 export function s3Store(options: S3StoreOptions): ObjectStore {
-  const settings = parseS3Options(options, ["client", "endpoint", "region", "credentials", "forcePathStyle"]);
-  const { client, endpoint } = options;
-  if (client === undefined) return new S3Store(settings, newClient(options), endpoint);
-  for (const name of ["endpoint", "region", "credentials", "forcePathStyle"] as const) {
-    if (options[name] !== undefined) throw invalid(name, "belongs to the client, where one is given");
+  return makeS3Store(options, "s3Store");
+}
+
+/** Options of the client, where there is none. */
+const OF_CLIENT = ["endpoint", "region", "credentials", "forcePathStyle"] as const;
+
+/** The same, for a call that is called otherwise. */
+export function makeS3Store(given: unknown, context: string): ObjectStore {
+  const options = knownOptions(given, [...S3_OPTIONS, "client", ...OF_CLIENT], context);
+  const settings = parseS3Options(options, context);
+  const address = parseS3Address(options, context);
+  const { client, credentials } = options as Partial<S3StoreOptions>;
+  if (credentials !== undefined) checkCredentials(credentials, context);
+  if (client === undefined) return new S3Store(settings, newClient(address, credentials), address.endpoint);
+  if (typeof (client as Partial<S3Client> | null)?.send !== "function") {
+    throw wrongOption(context, "client", "an S3Client of @aws-sdk/client-s3", client);
+  }
+  const others = { credentials, ...address };
+  for (const name of OF_CLIENT) {
+    if (others[name] === undefined) continue;
+    const message = `${context}: ${name} belongs to the client, where one is given`;
+    throw new InvalidArgumentError("InvalidOption", message);
   }
   return new S3Store(settings, client, undefined);
 }
 
-function newClient({ endpoint, region, credentials, forcePathStyle }: S3StoreOptions): S3Client {
-  if (endpoint !== undefined) checkEndpoint(endpoint);
+function newClient(
+  { endpoint, region, forcePathStyle }: S3Address,
+  credentials: S3StoreOptions["credentials"],
+): S3Client {
   const pathStyle = forcePathStyle ?? endpoint !== undefined;
   const place = region ?? (endpoint === undefined ? undefined : "auto");
   return new S3Client({

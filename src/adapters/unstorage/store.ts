@@ -1,5 +1,6 @@
 import type { Storage } from "unstorage";
-import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { KVError } from "../../core/errors.ts";
+import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import { contentTag } from "../object/memory-store.ts";
 import { fullKey, fullPrefix, parsePrefix } from "../object/names.ts";
 import {
@@ -22,14 +23,22 @@ export interface UnstorageStoreOptions {
 /**
  * A storage of unstorage as an object store. No driver tells whether a key was there before it was set, and setters return nothing: nothing here is
  * decided by the store, so that a ledger on it has one writer (`writers: "single"`). Some drivers write over an item bit by bit: who reads it meanwhile may
- * find a part, which the ledger's checksums find out. Throws `InvalidOption`.
+ * find a part, which the ledger's checksums find out.
+ *
+ * @throws InvalidArgumentError `InvalidOption`.
  */
 export function unstorageStore(options: UnstorageStoreOptions): ObjectStore {
-  const { storage, prefix, ...others } = options ?? {};
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw invalid(`there is no option ${unknown}; known are storage, prefix`);
-  if (typeof storage?.setItemRaw !== "function") throw invalid("storage must be a storage of unstorage");
-  const folder = parsePrefix(prefix);
+  return makeUnstorageStore(options, "unstorageStore");
+}
+
+/** The same, for a call that is called otherwise. */
+export function makeUnstorageStore(given: unknown, context: string): ObjectStore {
+  const options = knownOptions(given, ["storage", "prefix"], context);
+  const storage = options.storage as UnstorageStoreOptions["storage"];
+  if (CALLS.some((name) => typeof (storage as typeof storage | null | undefined)?.[name] !== "function")) {
+    throw wrongOption(context, "storage", "a storage of unstorage", storage);
+  }
+  const folder = parsePrefix(options.prefix, context);
   const name = `unstorage ${folder}`;
   /** With unstorage's own separator, so that no name is rewritten. */
   const item = (key: string): string => fullKey(folder, key).replaceAll("/", ":");
@@ -123,6 +132,9 @@ export function unstorageStore(options: UnstorageStoreOptions): ObjectStore {
   }
 }
 
+/** What is asked of a storage. */
+const CALLS = ["getItemRaw", "setItemRaw", "removeItem", "getKeys", "getMeta"] as const;
+
 const CAPABILITIES: StoreCapabilities = {
   create: false,
   replace: false,
@@ -137,8 +149,4 @@ function bytesOf(value: unknown): Uint8Array | undefined {
   if (value instanceof Uint8Array) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
   throw new TypeError(`this driver gives back raw items as ${typeof value}, not as bytes`);
-}
-
-function invalid(message: string): InvalidArgumentError {
-  return new InvalidArgumentError("InvalidOption", `unstorageStore: ${message}`);
 }

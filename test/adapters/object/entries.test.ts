@@ -31,7 +31,7 @@ describe("the entries of the package", () => {
   });
 
   test("pass on to store and ledger what is theirs, and refuse what is nobody's", () => {
-    const bucket = { get: async () => null, put: async () => null };
+    const bucket = { head: async () => null, put: async () => null };
     for (const make of [
       (options: object) => s3Ledger({ bucket: "b", prefix: "p", region: "r", ...options }),
       (options: object) =>

@@ -14,7 +14,7 @@ function opening(bucket: Bucket, options: OpenOptions, work: typeof fileWork | u
   };
   const platform = { environment: bucket.environment, ledgerAt, ...(work === undefined ? {} : { fileWork: work }) };
   const db = new CoreKV({ autoSync: false }, platform);
-  return bucket.environment.until(db.open(storeLedger(bucket.counting, {}), options).then(() => db));
+  return bucket.environment.until(db.open(storeLedger(bucket.counting, {}, "r2Ledger"), options).then(() => db));
 }
 
 async function written(slots: number): Promise<Bucket> {

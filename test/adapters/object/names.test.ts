@@ -29,11 +29,11 @@ test("names that some client changes are no names", () => {
 });
 
 test("a prefix has at most 512 bytes, and is a name", () => {
-  expect(parsePrefix("x".repeat(512))).toHaveLength(512);
+  expect(parsePrefix("x".repeat(512), "call")).toHaveLength(512);
   for (const prefix of ["x".repeat(513), "", "a/", "/a", "a/../b", undefined, null, 7, ["a"]]) {
     let thrown: unknown;
     try {
-      parsePrefix(prefix);
+      parsePrefix(prefix, "call");
     } catch (error) {
       thrown = error;
     }
