@@ -54,6 +54,12 @@ export interface SessionOptions {
   readonly restored?: Restored | undefined;
 }
 
+/** A frame that was read or written: its offset, and what tells it from another one there. */
+interface KnownFrame {
+  readonly offset: number;
+  readonly fingerprint: number;
+}
+
 /** Where the path leads, compared with the file that is open. */
 type PathState = "same" | "other" | "missing";
 
@@ -61,6 +67,8 @@ type PathState = "same" | "other" | "missing";
 const WINDOW_BYTES_MIN = 4096;
 /** A last piece that is no longer than this is read again at every look. */
 const PIECE_SEARCHED_ALWAYS_BYTES = 64 * 1024;
+/** So long after a look at the last frame, writes behind it take it for unchanged. */
+const LOOK_MS = 1;
 
 /**
  * A ledger file, opened. Positions and versions are logical addresses: offset in the file plus the generation's delta.
@@ -77,7 +85,11 @@ export class FileSession implements LedgerSession {
   #blank: FileHandle | undefined;
   readonly #batches: BatchWriter;
   /** The frame that was read or written last, the header at first: its offset and what identifies it. */
-  #lastFrame: { readonly offset: number; readonly fingerprint: number } = { offset: -1, fingerprint: 0 };
+  #lastFrame: KnownFrame = { offset: -1, fingerprint: 0 };
+  /** The one that was looked at last, while own frames were written behind it without a look. */
+  #lookedAt: KnownFrame | undefined;
+  /** monotonic() of that look. */
+  #lastLook = -Infinity;
   /** Size of the file when its end was last read. */
   #endSize = -1;
   /** Where the piece begins that was the last one then, and may still be in the writing. */
@@ -113,6 +125,7 @@ export class FileSession implements LedgerSession {
       seals: () => this.#seals as Seals,
       readTo: () => this.#readTo,
       isClosed: () => this.#closed,
+      isUntouched: () => this.#isUntouched((this.#current as OpenFile).file),
       sync: (open) => this.#durability.sync(open),
     });
     if (generation === undefined) this.#blank = file;
@@ -176,7 +189,9 @@ export class FileSession implements LedgerSession {
     }
     // At every look, not at polls alone: frames of another ledger copied into this file must not be taken for what comes next, nor for the last
     // frame by the next look.
-    if (size < offset || !this.#lastFrameUnchanged(file)) return { commits: [], next: from, status: "moved" };
+    const isUntouched =
+      budget.verify || this.#lookedAt === undefined ? this.#isUntouched(file) : isThere(this.#lastFrame, file);
+    if (size < offset || !isUntouched) return { commits: [], next: from, status: "moved" };
     const scanner = new Scanner(file, size, windowFor(size - offset, budget.bytes), this.#crc32);
     const commits: LedgerCommit[] = [];
     const notices: LedgerNotice[] = [...this.#copyNotice(generation)];
@@ -340,7 +355,7 @@ export class FileSession implements LedgerSession {
       if (this.#lookAtPath(current) !== "same") return false;
       const size = this.#sizeAtPath;
       // A piece that may be in the writing is for a read to judge.
-      if (size !== position - current.generation.delta || !this.#lastFrameUnchanged(current.file)) return false;
+      if (size !== position - current.generation.delta || !this.#isUntouched(current.file)) return false;
       this.#reads++;
       this.#endSize = size;
       this.#endOffset = size;
@@ -375,6 +390,8 @@ export class FileSession implements LedgerSession {
     this.#seals = new Seals(generation.header);
     this.#behindSeal = -1;
     this.#lastFrame = generation.headerFrame;
+    this.#lookedAt = undefined;
+    this.#lastLook = -Infinity;
     this.#endSize = -1;
     this.#endOffset = -1;
     this.#readTo = generation.start + generation.delta;
@@ -392,10 +409,28 @@ export class FileSession implements LedgerSession {
     return same ? "same" : status === undefined ? "missing" : "other";
   }
 
-  #lastFrameUnchanged(file: FileHandle): boolean {
-    const { offset, fingerprint } = this.#lastFrame;
-    const header = readAt(file, offset, HEADER_BYTES);
-    return header.length === HEADER_BYTES && headerFingerprint(header, 0) === fingerprint;
+  /** False if something else was written over what was read of the file, as by who copies another one into it. */
+  #isUntouched(file: FileHandle): boolean {
+    if (this.#lookedAt !== undefined && !isThere(this.#lookedAt, file)) return false;
+    if (!isThere(this.#lastFrame, file)) return false;
+    this.#lookedAt = undefined;
+    this.#lastLook = this.#options.environment.monotonic();
+    return true;
+  }
+
+  /**
+   * The same for who has just written, and found the file as long as it should be, which others may have made it. Whoever writes often looks now and
+   * then, and keeps in mind what was looked at last.
+   */
+  #isUntouchedBeforeWrite(file: FileHandle): boolean {
+    try {
+      if (this.#options.environment.monotonic() - this.#lastLook >= LOOK_MS) return this.#isUntouched(file);
+      this.#lookedAt ??= this.#lastFrame;
+      return true;
+    } catch {
+      // It was written. Reading on meets the same failure, or finds it.
+      return false;
+    }
   }
 
   /** True if a winning seal lies between `offset` and the end: then the file was left in order. */
@@ -421,7 +456,7 @@ export class FileSession implements LedgerSession {
     const current = this.#writable();
     this.#readTo = Math.max(this.#readTo, position);
     if (this.#seals?.winning !== undefined) return { status: "read-on" };
-    const written = this.#placed(this.#batches.write(current.file, commits), position, current.generation);
+    const written = this.#placed(this.#batches.write(current.file, commits), position, current);
     if (!this.#options.strict) return written;
     return this.#durability.atOnce(current) ? written : this.#durability.wait(current).then(() => written);
   }
@@ -451,13 +486,18 @@ export class FileSession implements LedgerSession {
   }
 
   /** What is known of a batch that was to lie behind `position`: all of it does, or reading on decides what is in. */
-  #placed({ bytes, starts, status, failure }: WrittenBatch, position: number, { delta }: Generation): AppendResult {
+  #placed(
+    { bytes, starts, status, failure }: WrittenBatch,
+    position: number,
+    { file, generation }: OpenFile,
+  ): AppendResult {
     // A file without a name: what is in it is acknowledged only if its seal shows that it was left in order.
     if (status === undefined || status.links === 0) this.#suspect = true;
     if (failure !== undefined) return { status: "read-on", error: failure };
     if (status === undefined || status.links === 0) return { status: "read-on" };
-    const begin = position - delta;
+    const begin = position - generation.delta;
     if (status.size !== begin + bytes.length) return { status: "read-on" };
+    if (!this.#isUntouchedBeforeWrite(file)) return { status: "read-on" };
     this.#endSize = status.size;
     const last = starts[starts.length - 1];
     this.#lastFrame = { offset: begin + last, fingerprint: headerFingerprint(bytes, last) };
@@ -539,7 +579,9 @@ export class FileSession implements LedgerSession {
     const seals = this.#seals;
     if (current === undefined || seals === undefined || replacing === undefined) return undefined;
     const sync = (): Promise<void> => this.#durability.syncWhole(current);
-    return new SideIndex({ calls, replacing, environment, realPath, directory, name, open: current, seals, sync });
+    const isUntouched = (): boolean => this.#current === current && this.#isUntouched(current.file);
+    const host = { calls, replacing, environment, realPath, directory, name, open: current, seals, sync, isUntouched };
+    return new SideIndex(host);
   }
 
   pin(): () => void {
@@ -638,6 +680,11 @@ function result(
 /** A little for a little: whoever follows one commit does not read a megabyte. */
 function windowFor(available: number, budgetBytes: number): number {
   return Math.max(WINDOW_BYTES_MIN, Math.min(available, budgetBytes, 1024 * 1024));
+}
+
+function isThere({ offset, fingerprint }: KnownFrame, file: FileHandle): boolean {
+  const header = readAt(file, offset, HEADER_BYTES);
+  return header.length === HEADER_BYTES && headerFingerprint(header, 0) === fingerprint;
 }
 
 function missing(path: string): KVError {

@@ -50,6 +50,8 @@ export interface SideIndexHost {
   readonly seals: Pick<Seals, "drops" | "learnDrop">;
   /** Makes it durable. */
   readonly sync: () => Promise<void>;
+  /** False if something else was written over what was read of it. */
+  readonly isUntouched: () => boolean;
 }
 
 interface ManifestRun {
@@ -226,11 +228,14 @@ export class SideIndex implements CheckpointStore {
     return !this.#isUsable(checkpoint);
   }
 
-  /** False if a later generation, whose index this one must not displace, has begun, or somebody has swept a run away that slept for long. */
+  /**
+   * False if a later generation, whose index this one must not displace, has begun, an older copy of the ledger was written over it, which the index
+   * would take for what it is of, or somebody has swept a run away that slept for long.
+   */
   #isUsable({ runs }: Checkpoint): boolean {
-    const { calls, realPath, directory, open } = this.#host;
+    const { calls, realPath, directory, open, isUntouched } = this.#host;
     const present = calls.stat(realPath);
-    if (present?.device !== open.device || present.inode !== open.inode) return false;
+    if (present?.device !== open.device || present.inode !== open.inode || !isUntouched()) return false;
     return runs.every(({ id }) => calls.stat(`${directory}/${id}`) !== undefined);
   }
 

@@ -20,6 +20,8 @@ export interface SuccessionHost {
   /** Address up to which everything was read and judged. */
   readTo(): number;
   isClosed(): boolean;
+  /** False if something else was written over what was read of the present file. */
+  isUntouched(): boolean;
   /** Makes a file that the session has open durable. */
   sync(open: OpenFile): Promise<void>;
 }
@@ -64,6 +66,9 @@ export class Succession {
       request.check();
       if (this.#host.isClosed() || this.#host.current() !== current || this.#host.seals().winning !== lost)
         throw new KVError("LedgerSealed", `Somebody else has vacuumed ${realPath} meanwhile`);
+      // Of what was there before, a seal in what is there now would make the next generation.
+      if (!this.#host.isUntouched())
+        throw new KVError("SnapshotExpired", `Something else was written over ${realPath} meanwhile`);
     };
     const release = current.hold();
     let attempt: Attempt | undefined;

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import type { Environment } from "../../../src/core/environment.ts";
-import { KV } from "../../../src/index.node.ts";
+import type { CoreKV } from "../../../src/core/kv.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { CountingCalls, type Cost } from "../../support/counting.ts";
 import { openWith } from "../../support/database.ts";
@@ -24,14 +24,19 @@ const BLOCK_BYTES = 4 * KIB;
 
 interface Counted {
   readonly calls: CountingCalls;
-  open(): Promise<KV>;
+  /** Time passes for it when it is told to. */
+  readonly clock: { monotonic: number };
+  open(): Promise<CoreKV>;
 }
 
 /** Runs a test with a ledger whose calls to the system are counted. */
 function onCounted(test: (counted: Counted) => Promise<void>): Promise<void> {
   return inFolder((folder) => {
     const calls = new CountingCalls();
-    return test({ calls, open: () => KV.open(createFsLedger(join(folder, "ledger.db"), {}, calls.calls), still) });
+    const clock = { monotonic: 0 };
+    const ledger = createFsLedger(join(folder, "ledger.db"), {}, calls.calls);
+    const environment = { ...nodeEnvironment, monotonic: () => clock.monotonic };
+    return test({ calls, clock, open: () => openWith(environment, ledger, still) });
   });
 }
 
@@ -51,6 +56,17 @@ describe("a write costs", () => {
         for (let i = 0; i < 50; i++) await db.set(item(i), "value");
       });
       expect(cost).toEqual({ appends: 50, fstats: 50, bytesAppended: expect.any(Number) as number });
+    }));
+
+  it("a reading of the last frame's header too, if none was looked at for a millisecond", () =>
+    onCounted(async ({ calls, clock, open }) => {
+      await using db = await open();
+      await db.set(item(0), "value");
+      clock.monotonic++;
+      const once = { appends: 1, fstats: 1, bytesAppended: expect.any(Number) as number };
+      // And of the one that was looked at before it.
+      expect(await calls.of(() => db.set(item(1), "value"))).toEqual({ ...once, reads: 2, bytesRead: 96 });
+      expect(await calls.of(() => db.set(item(2), "value"))).toEqual(once);
     }));
 
   it("not more than 80 bytes beside key and value", () =>
@@ -91,6 +107,7 @@ describe("a poll that finds nothing new costs", () => {
     onCounted(async ({ calls, open }) => {
       await using db = await open();
       await db.set(["a"], 1);
+      await db.sync();
       expect(await calls.of(() => db.sync())).toEqual({ stats: 1, fstats: 1, reads: 1, bytesRead: 48 });
     }));
 
@@ -105,6 +122,7 @@ describe("a poll that finds nothing new costs", () => {
       };
       await using db = await openWith({ ...nodeEnvironment, setTimer }, ledger);
       await db.set(["a"], 1);
+      await db.sync();
       const results: string[] = [];
       db.on("sync", ({ result }) => results.push(result));
       const { rounds } = db.stats().counts;
@@ -146,7 +164,7 @@ describe("opening costs", () => {
     }));
 
   async function openingCost({ calls, open }: Counted): Promise<Partial<Cost>> {
-    let db: KV | undefined;
+    let db: CoreKV | undefined;
     const cost = await calls.of(async () => {
       db = await open();
     });
