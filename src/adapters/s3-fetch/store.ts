@@ -100,6 +100,9 @@ interface HttpRequest {
   readonly body?: Uint8Array;
 }
 
+/** One is enough, but for the moment in which the day or the credential changes. */
+const SIGNING_KEYS_MAX = 2;
+
 /** Who already knows that a body is empty need not hash it. */
 const HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -112,7 +115,7 @@ class S3FetchStore implements ObjectStore {
   readonly #credentials: () => S3Credentials | Promise<S3Credentials>;
   readonly #fetch: (request: Request) => Promise<Response>;
   readonly #context: string;
-  /** Signing keys that were derived already, for one day and credential each. */
+  /** Signing keys that were derived last, for one day and credential each. */
   readonly #signingKeys = new Map<string, ArrayBuffer>();
 
   constructor(settings: S3Settings, { address, region, credentials, sendRequest, context }: Sender) {
@@ -225,6 +228,10 @@ class S3FetchStore implements ObjectStore {
       cache: this.#signingKeys,
     });
     const signed = await signer.sign();
+    for (const oldest of this.#signingKeys.keys()) {
+      if (this.#signingKeys.size <= SIGNING_KEYS_MAX) break;
+      this.#signingKeys.delete(oldest);
+    }
     // These are added behind the signature, since runtimes and proxies change them.
     signed.headers.set("cache-control", "no-store");
     if (body === undefined) signed.headers.set("pragma", "no-cache");
