@@ -37,10 +37,10 @@ export class Bucket {
   async open(
     options: Partial<LedgerOpenOptions> & ObjectLedgerOptions & { readonly store?: ObjectStore } = {},
   ): Promise<Author> {
-    const { store = this.counting, createIfMissing = true, readOnly = false, ...others } = options;
+    const { store = this.counting, createIfMissing = true, readOnly = false, repair = false, ...others } = options;
     const ledger = objectLedger(store, others);
     const session = await this.environment.until(
-      ledger.open({ createIfMissing, readOnly, allowNetworkFileSystem: false, environment: this.environment }),
+      ledger.open({ createIfMissing, readOnly, repair, allowNetworkFileSystem: false, environment: this.environment }),
     );
     this.requests.length = 0;
     return new Author(this, session, ++this.#authors);

@@ -4,7 +4,7 @@ import type { LedgerOpenOptions } from "../../core/ledger.ts";
 import { NAME_RANDOM_BYTES, slotKey } from "./layout.ts";
 import { cannotMend, type Mending } from "./mending.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { probe, requireSuitable } from "./probe.ts";
+import { requireProbed } from "./probe.ts";
 import { hasRemains } from "./remains.ts";
 import { emptyRoot, type RootVerdict } from "./root.ts";
 import type { FoundRoot, RootAnswer, RootObject } from "./root-object.ts";
@@ -25,7 +25,7 @@ interface OpenedRoot {
 /**
  * The root of the ledger, which is created where there is none and `createIfMissing` says so; whoever else creates at the same time, all of them find the
  * same. With `repair` it is made anew where it is damaged, or gone and something is left of a ledger. Throws `LedgerMissing`, `StoreUnsuitable`, and what keeps
- * the root from being read.
+ * the root from being read, or the store from being probed.
  */
 export async function findRoot(
   rootObject: RootObject,
@@ -40,7 +40,7 @@ export async function findRoot(
   if (first.status === "failed") throw first.error;
   if (first.status === "found") {
     const needsProbe = !readOnly && writers === "several" && first.root.verdict !== "suitable";
-    if (needsProbe) requireSuitable(await probe(store, { environment, ...PROBE }));
+    if (needsProbe) await requireProbed(store, { environment, ...PROBE });
     return { found: first };
   }
   const isLost = first.status === "damaged";
@@ -49,7 +49,7 @@ export async function findRoot(
   }
   let verdict: RootVerdict = "single";
   if (writers === "several") {
-    requireSuitable(await probe(store, { environment, ...PROBE }));
+    await requireProbed(store, { environment, ...PROBE });
     verdict = "suitable";
   }
   const restored = isLost ? await mending?.restoreRoot(store, environment, verdict) : undefined;

@@ -2,6 +2,8 @@ import type { Environment } from "../../core/environment.ts";
 import { equalBytes, toHex } from "../../core/bytes.ts";
 import { InvalidArgumentError, KVError } from "../../core/errors.ts";
 import type { CreateAnswer, GetAnswer, ObjectStore, ReplaceAnswer } from "./object-store.ts";
+import { retryReads } from "./retry-reads.ts";
+import { pause } from "./site.ts";
 
 /** What a store has to have for several writers, in the order in which it is tried. */
 export const PROBED = ["absent", "create", "replace", "read-after-write", "range", "list", "delete"] as const;
@@ -16,6 +18,8 @@ export interface ProbeVerdict {
   readonly verdict: "holds" | "fails" | "unclear";
   /** What contradicts it, or could not be found out; empty where it holds. */
   readonly details: readonly string[];
+  /** What kept it from being found out, where that says nothing about the store: a failure that may pass, or a credential that may not do it. */
+  readonly error?: KVError | undefined;
 }
 
 /** What was found out about a store. */
@@ -38,17 +42,26 @@ export interface ProbeOptions {
   readonly keys?: number | undefined;
 }
 
-/** `probeStore`, without a look at its arguments. */
-export async function probe(store: ObjectStore, options: ProbeOptions): Promise<ProbeReport> {
+/** `probeStore`, without a look at its arguments. `goesOn`: whether what was found out leaves anything to ask for. */
+export async function probe(
+  store: ObjectStore,
+  options: ProbeOptions,
+  goesOn: (verdict: ProbeVerdict) => boolean = () => true,
+): Promise<ProbeReport> {
   const asking = new Probe(store, options);
   const verdicts: ProbeVerdict[] = [];
-  for (const property of PROBED) verdicts.push(await asking.verdict(property));
+  for (const property of PROBED) {
+    const verdict = await asking.verdict(property);
+    verdicts.push(verdict);
+    if (!goesOn(verdict)) break;
+  }
   await asking.clean();
   return { store: store.name, suitable: verdicts.every(({ verdict }) => verdict === "holds"), verdicts };
 }
 
 /**
- * Throws `StoreUnsuitable`, which names what is missing, unless every property holds.
+ * Throws unless every property holds: `StoreUnsuitable`, which names what is missing, or where nothing is known to be missing what kept it from being found out
+ * (`InputOutput`, `AccessDenied`, ...).
  *
  * @throws InvalidArgumentError `InvalidArgument` for what is no report of `probeStore`.
  */
@@ -56,11 +69,22 @@ export function requireSuitable(report: ProbeReport): void {
   if (!Array.isArray((report as ProbeReport | undefined | null)?.verdicts)) {
     throw new InvalidArgumentError("InvalidArgument", "requireSuitable: a report of probeStore is needed");
   }
-  if (report.suitable) return;
-  const missing = report.verdicts
-    .filter(({ verdict }) => verdict !== "holds")
-    .map(({ property, verdict, details }) => `${property} ${verdict} (${details[0]})`);
-  throw new KVError("StoreUnsuitable", `${report.store} is not for several writers: ${missing.join("; ")}`);
+  const { store, suitable, verdicts } = report;
+  if (suitable) return;
+  const missing = verdicts.filter(({ verdict, error }) => verdict === "fails" && error === undefined);
+  if (missing.length > 0) {
+    const named = missing.map(({ property, details }) => `${property} fails (${details[0]})`);
+    throw new KVError("StoreUnsuitable", `${store} is not for several writers: ${named.join("; ")}`);
+  }
+  const [{ property, details, error }] = verdicts.filter(({ verdict }) => verdict !== "holds");
+  const why = error?.message ?? details[0];
+  const message = `Whether ${store} is for several writers could not be found out: ${property} (${why})`;
+  throw new KVError(error?.code ?? "StoreInconsistent", message, { cause: error });
+}
+
+/** Throws what `requireSuitable` throws of a store; as soon as it is known that nobody can tell. */
+export async function requireProbed(store: ObjectStore, options: ProbeOptions): Promise<void> {
+  requireSuitable(await probe(store, options, ({ verdict }) => verdict !== "unclear"));
 }
 
 const TRIES_MAX = 5;
@@ -69,6 +93,13 @@ const WAIT_MS = 100;
 const OBJECT_BYTES = 1000;
 const DETAILS_MAX = 5;
 
+/** What was noted. `fails` is a verdict, unless it comes of an error. */
+interface Note {
+  readonly verdict: "fails" | "unclear";
+  readonly detail: string;
+  readonly error: KVError | undefined;
+}
+
 class Probe {
   readonly #environment: Environment;
   readonly #stores: readonly ObjectStore[];
@@ -76,24 +107,32 @@ class Probe {
   readonly #keys: number;
   readonly #folder: string;
   readonly #written: string[] = [];
-  #fails: string[] = [];
-  #unclear: string[] = [];
+  #notes: Note[] = [];
+  /** Counts them, so that each has objects of its own. */
+  #steps = 0;
+  /** What the store is good for is known, or that nobody can tell: whatever else is not clear is not tried again. */
+  #isOver = false;
 
   constructor(store: ObjectStore, { environment, connections = [], racers = 50, keys = 20 }: ProbeOptions) {
     this.#environment = environment;
-    this.#stores = [store, ...connections];
+    this.#stores = [store, ...connections].map((each) =>
+      retryReads(each, { environment, triesMax: TRIES_MAX, waitMs: WAIT_MS }),
+    );
     this.#racers = racers;
     this.#keys = keys;
     this.#folder = `probe-${toHex(environment.randomBytes(8))}`;
   }
 
   async verdict(property: ProbedProperty): Promise<ProbeVerdict> {
-    this.#fails = [];
-    this.#unclear = [];
+    this.#notes = [];
     await this.#checks[property]();
-    const verdict = this.#fails.length > 0 ? "fails" : this.#unclear.length > 0 ? "unclear" : "holds";
-    const details = verdict === "fails" ? this.#fails : this.#unclear;
-    return { property, verdict, details: [...new Set(details)].slice(0, DETAILS_MAX) };
+    const judged = this.#notes.filter(({ verdict, error }) => verdict === "fails" && error === undefined);
+    const failed = judged.length > 0 ? judged : this.#notes.filter(({ verdict }) => verdict === "fails");
+    const verdict = failed.length > 0 ? "fails" : this.#notes.length > 0 ? "unclear" : "holds";
+    const notes = failed.length > 0 ? failed : this.#notes;
+    const details = [...new Set(notes.map(({ detail }) => detail))].slice(0, DETAILS_MAX);
+    const error = notes.find((note) => note.error !== undefined)?.error;
+    return { property, verdict, details, ...(error && { error }) };
   }
 
   async clean(): Promise<void> {
@@ -109,78 +148,101 @@ class Probe {
   readonly #checks: Readonly<Record<ProbedProperty, () => Promise<void>>> = {
     absent: async () => {
       for (const i of this.#stores.keys()) {
-        const whole = await this.#settled(() => this.#store(i).get(this.#key("absent")));
-        const part = await this.#settled(() => this.#store(i).get(this.#key("absent"), { from: 0, length: 1 }));
-        for (const { status } of [whole, part]) {
-          if (status !== "absent") this.#note(status, `an object that is not there is "${status}"`);
-        }
+        await this.#step(async () => {
+          const whole = await this.#store(i).get(this.#key("absent"));
+          const part = await this.#store(i).get(this.#key("absent"), { from: 0, length: 1 });
+          for (const answer of [whole, part]) {
+            if (answer.status !== "absent") this.#note(answer, `an object that is not there is "${answer.status}"`);
+          }
+        });
       }
     },
 
     create: async () => {
-      for (let k = 0; k < this.#keys; k++) await this.#raceCreates(this.#key(`create/${k}`));
+      for (let k = 0; k < this.#keys; k++) await this.#step(() => this.#raceCreates(this.#key("create")));
     },
 
     replace: async () => {
-      const key = this.#key("replace");
       for (let k = 0; k < this.#keys; k++) {
-        const etag = k === 0 ? await this.#created(key) : await this.#etag(key);
-        if (etag === undefined) return;
-        await this.#raceReplaces(key, etag);
-        await this.#replaceLate(key, etag);
+        await this.#step(async () => {
+          const key = this.#key("replace");
+          const etag = (await this.#create(key, this.#content())) ? await this.#etag(key) : undefined;
+          if (etag === undefined) return;
+          await this.#raceReplaces(key, etag);
+          await this.#replaceLate(key, etag);
+        });
       }
     },
 
     "read-after-write": async () => {
-      for (let k = 0; k < this.#keys; k++) await this.#readFresh(this.#key(`fresh/${k}`), k);
+      for (let k = 0; k < this.#keys; k++) await this.#step(() => this.#readFresh(this.#key("fresh"), k));
     },
 
-    range: async () => {
-      const key = this.#key("range");
-      const bytes = this.#content();
-      await this.#create(key, bytes);
-      for (const [from, length] of [
-        [0, 10],
-        [500, 1],
-        [OBJECT_BYTES - 10, 10],
-        [OBJECT_BYTES - 10, 50],
-      ]) {
-        const answer = await this.#settled(() => this.#store(from).get(key, { from, length }));
-        const expected = bytes.subarray(from, from + length);
-        const isRight = answer.status === "found" && equalBytes(answer.bytes, expected) && answer.size === OBJECT_BYTES;
-        if (!isRight) this.#note(answer.status, `${length} bytes from ${from} on are "${answer.status}", or others`);
-      }
-      const { status } = await this.#settled(() => this.#store(0).get(key, { from: OBJECT_BYTES + 5, length: 5 }));
-      if (status !== "beyond") this.#note(status, `a part behind the end is "${status}"`);
-    },
-
-    list: async () => {
-      const keys = ["a-b", "a.b", "a/b", "a0b", "aAb"].map((name) => this.#key(`list/${name}`));
-      for (const [i, key] of keys.entries()) {
-        await this.#create(key, this.#content());
-        const found: string[] = [];
-        for (let more = true; more;) {
-          const after = found.at(-1);
-          const answer = await this.#settled(() =>
-            this.#store(i).list(this.#key("list/"), { limit: 2, ...(after === undefined ? {} : { after }) }),
-          );
-          if (answer.status !== "listed") return this.#note(answer.status, `a list is "${answer.status}"`);
-          found.push(...answer.objects.map((object) => object.key));
-          more = answer.more && found.length <= keys.length;
+    range: () =>
+      this.#step(async () => {
+        const key = this.#key("range");
+        const bytes = this.#content();
+        if (!(await this.#create(key, bytes))) return;
+        for (const [from, length] of [
+          [0, 10],
+          [500, 1],
+          [OBJECT_BYTES - 10, 10],
+          [OBJECT_BYTES - 10, 50],
+        ]) {
+          const answer = await this.#store(from).get(key, { from, length });
+          const expected = bytes.subarray(from, from + length);
+          const isRight =
+            answer.status === "found" && equalBytes(answer.bytes, expected) && answer.size === OBJECT_BYTES;
+          if (!isRight) this.#note(answer, `${length} bytes from ${from} on are "${answer.status}", or others`);
         }
-        if (found.join() !== keys.slice(0, i + 1).join())
-          return this.#fail("a list is not of what was written, in order");
-      }
-    },
+        const answer = await this.#store(0).get(key, { from: OBJECT_BYTES + 5, length: 5 });
+        if (answer.status !== "beyond") this.#note(answer, `a part behind the end is "${answer.status}"`);
+      }),
 
-    delete: async () => {
-      const key = this.#key("delete");
-      await this.#create(key, this.#content());
-      const { status } = await this.#settled(() => this.#store(0).delete([key]));
-      if (status !== "deleted") return this.#note(status, `a delete is "${status}"`);
-      for (const i of this.#stores.keys()) await this.#expectAbsent(i, key, "deleted");
-    },
+    list: () =>
+      this.#step(async () => {
+        const keys = ["a-b", "a.b", "a/b", "a0b", "aAb"].map((name) => this.#key(`list/${name}`));
+        for (const [i, key] of keys.entries()) {
+          if (!(await this.#create(key, this.#content()))) return;
+          const found: string[] = [];
+          for (let more = true; more;) {
+            const after = found.at(-1);
+            const options = { limit: 2, ...(after === undefined ? {} : { after }) };
+            const answer = await this.#store(i).list(this.#key("list/"), options);
+            if (answer.status !== "listed") return this.#note(answer, `a list is "${answer.status}"`);
+            found.push(...answer.objects.map((object) => object.key));
+            more = answer.more && found.length <= keys.length;
+          }
+          if (found.join() !== keys.slice(0, i + 1).join())
+            return this.#fail("a list is not of what was written, in order");
+        }
+      }),
+
+    delete: () =>
+      this.#step(async () => {
+        const key = this.#key("delete");
+        // What may still be on its way would come back.
+        if (!(await this.#create(key, this.#content(), { once: true }))) return;
+        const answer = await this.#store(0).delete([key]);
+        if (answer.status !== "deleted") return this.#note(answer, `a delete is "${answer.status}"`);
+        for (const i of this.#stores.keys()) await this.#expectAbsent(i, key, "deleted");
+      }),
   };
+
+  /** One step of a check, which is repeated, with other objects, while requests fail so that nothing is clear. */
+  async #step(step: () => Promise<void>): Promise<void> {
+    const before = this.#notes;
+    for (let tries = 1; ; tries++) {
+      this.#notes = [];
+      this.#steps++;
+      await step();
+      if (this.#notes.length === 0) break;
+      this.#isOver ||= tries >= TRIES_MAX || this.#notes.some(({ verdict }) => verdict === "fails");
+      if (this.#isOver) break;
+      await this.#wait(tries);
+    }
+    this.#notes.unshift(...before);
+  }
 
   async #raceCreates(key: string): Promise<void> {
     const contents = Array.from({ length: this.#racers }, () => this.#content());
@@ -194,14 +256,13 @@ class Probe {
 
   async #raceReplaces(key: string, etag: string): Promise<void> {
     const contents = Array.from({ length: this.#racers }, () => this.#content());
-    const before = await this.#settled(() => this.#store(0).get(key));
+    const before = await this.#store(0).get(key);
     const answers = await Promise.all(contents.map((bytes, i) => this.#store(i).replace(key, bytes, etag)));
     await this.#judge(key, { answers, contents, won: "replaced", before });
   }
 
   /**
-   * One winner at most, whose bytes stay; without one, only somebody whose fate is not certain can have written. True if there is an object in the
-   * end.
+   * One winner at most, whose bytes stay; without one, nothing is clear. True if there is an object in the end.
    */
   async #judge(
     key: string,
@@ -218,12 +279,16 @@ class Probe {
     const winners = having(won);
     if (winners.length > 1) this.#fail(`several of those who race for one object are told "${won}"`);
     for (const answer of answers) {
-      if (answer.status === "denied" || answer.status === "refused") this.#fail(answer.error.message);
+      if (answer.status === "denied" || answer.status === "refused") this.#note(answer, answer.error.message);
     }
-    const possible = winners.length > 0 ? winners : having("ambiguous");
-    if (winners.length === 0) this.#unclear.push(`nobody was told "${won}"`);
+    // Who is told that something is there may be in its own way, where somebody below has sent it twice.
+    const possible = winners.length > 0 ? winners : contents;
+    if (winners.length === 0) {
+      const failed = answers.find((answer) => "error" in answer || answer.status === "conflict");
+      this.#note({ status: "ambiguous", ...failed }, `nobody was told "${won}"`);
+    }
     for (const i of this.#stores.keys()) {
-      const answer = await this.#settled(() => this.#store(i).get(key));
+      const answer = await this.#store(i).get(key);
       if (answer.status === "found") {
         const isOld = winners.length === 0 && before?.status === "found" && equalBytes(before.bytes, answer.bytes);
         const isPossible = possible.some((bytes) => equalBytes(bytes, answer.bytes));
@@ -232,7 +297,7 @@ class Probe {
       }
       isThere = false;
       if (answer.status !== "absent" || winners.length > 0) {
-        this.#note(answer.status, `what somebody has ${won} is "${answer.status}"`);
+        this.#note(answer, `what somebody has ${won} is "${answer.status}"`);
       }
     }
     return isThere;
@@ -245,9 +310,10 @@ class Probe {
     await this.#store(0).replace(key, this.#content(), present);
     for (const stale of [etag, present]) {
       if ((await this.#etag(key)) === stale) continue;
-      const { status } = await this.#store(1).replace(key, this.#content(), stale);
+      const answer = await this.#store(1).replace(key, this.#content(), stale);
+      const { status } = answer;
       if (status === "replaced") this.#fail("a replace with an etag of the past takes place");
-      else if (status !== "changed") this.#note(status, `a replace with an etag of the past is "${status}"`);
+      else if (status !== "changed") this.#note(answer, `a replace with an etag of the past is "${status}"`);
     }
     const { status } = await this.#store(0).replace(this.#key("absent"), this.#content(), etag);
     if (status === "replaced") this.#fail("a replace writes an object that is not there");
@@ -260,64 +326,56 @@ class Probe {
     const found = await this.#expectBytes(k, key, first, "created");
     if (found === undefined) return;
     const second = this.#content();
-    const { status } = await this.#store(k).replace(key, second, found);
-    if (status !== "replaced") return this.#note(status, `a replace that nobody contests is "${status}"`);
+    const answer = await this.#store(k).replace(key, second, found);
+    const { status } = answer;
+    // One that was sent twice is in its own way: what is there, is read.
+    if (status !== "replaced" && status !== "changed")
+      return this.#note(answer, `a replace that nobody contests is "${status}"`);
     for (const i of this.#stores.keys()) await this.#expectBytes(i + k, key, second, "replaced");
   }
 
   async #expectAbsent(i: number, key: string, why: string): Promise<void> {
-    const { status } = await this.#settled(() => this.#store(i).get(key));
-    if (status !== "absent") this.#note(status, `an object that was ${why} is "${status}"`);
+    const answer = await this.#store(i).get(key);
+    if (answer.status !== "absent") this.#note(answer, `an object that was ${why} is "${answer.status}"`);
   }
 
   /** Resolves with the etag, if that is what is read. */
   async #expectBytes(i: number, key: string, bytes: Uint8Array, why: string): Promise<string | undefined> {
-    const answer = await this.#settled(() => this.#store(i).get(key));
+    const answer = await this.#store(i).get(key);
     if (answer.status === "found" && equalBytes(answer.bytes, bytes)) return answer.etag;
     const what = answer.status === "found" ? "read with other bytes" : `"${answer.status}"`;
-    this.#note(answer.status, `what was just ${why} is ${what}`);
+    this.#note(answer, `what was just ${why} is ${what}`);
     return undefined;
   }
 
   async #etag(key: string): Promise<string | undefined> {
-    const answer = await this.#settled(() => this.#store(0).get(key));
+    const answer = await this.#store(0).get(key);
     if (answer.status === "found") return answer.etag;
-    this.#note(answer.status, `an object that was written is "${answer.status}"`);
+    this.#note(answer, `an object that was written is "${answer.status}"`);
     return undefined;
   }
 
-  async #created(key: string): Promise<string | undefined> {
-    return (await this.#create(key, this.#content())) ? await this.#etag(key) : undefined;
-  }
-
-  /** Creates an object that nobody else does. */
-  async #create(key: string, bytes: Uint8Array): Promise<boolean> {
+  /** Creates an object that nobody else does. With `once` only if nothing is still on its way. */
+  async #create(key: string, bytes: Uint8Array, { once = false } = {}): Promise<boolean> {
     this.#written.push(key);
     for (let tries = 1; ; tries++) {
-      const { status } = await this.#store(0).create(key, bytes);
+      const answer = await this.#store(0).create(key, bytes);
+      const { status } = answer;
       if (status === "created") return true;
-      const found = await this.#settled(() => this.#store(0).get(key));
-      if (found.status === "found" && equalBytes(found.bytes, bytes)) return true;
-      if (tries >= TRIES_MAX || status === "denied" || status === "refused" || found.status === "found") {
-        this.#note(status, `a create that nobody contests is "${status}"`);
+      const isOpen = once && status === "ambiguous";
+      const found = isOpen ? undefined : await this.#store(0).get(key);
+      if (found?.status === "found" && equalBytes(found.bytes, bytes)) return true;
+      const isFinal = status === "denied" || status === "refused" || found?.status === "found";
+      if (isOpen || isFinal || tries >= TRIES_MAX) {
+        this.#note(answer, `a create that nobody contests is "${status}"`);
         return false;
       }
       await this.#wait(tries);
     }
   }
 
-  /** Asks again while the store is unavailable, some times. */
-  async #settled<A extends { readonly status: string }>(ask: () => Promise<A>): Promise<A> {
-    for (let tries = 1; ; tries++) {
-      const answer = await ask();
-      if (answer.status !== "unavailable" || tries >= TRIES_MAX) return answer;
-      await this.#wait(tries);
-    }
-  }
-
   #wait(tries: number): Promise<void> {
-    const ms = WAIT_MS * 2 ** tries * this.#environment.random();
-    return new Promise((resolve) => void this.#environment.setTimer(resolve, ms, { ref: true }));
+    return pause(this.#environment, WAIT_MS * 2 ** tries * this.#environment.random());
   }
 
   #store(i: number): ObjectStore {
@@ -325,7 +383,7 @@ class Probe {
   }
 
   #key(name: string): string {
-    return `${this.#folder}/${name}`;
+    return `${this.#folder}/${this.#steps}/${name}`;
   }
 
   #content(): Uint8Array {
@@ -333,12 +391,16 @@ class Probe {
   }
 
   #fail(detail: string): void {
-    this.#fails.push(detail);
+    this.#notes.push({ verdict: "fails", detail, error: undefined });
   }
 
-  /** What a store that could not answer did proves nothing. */
-  #note(status: string, detail: string): void {
-    if (status === "unavailable" || status === "ambiguous" || status === "conflict") this.#unclear.push(detail);
-    else this.#fail(detail);
+  /** What a store that could not answer did proves nothing, nor does what a credential may not do. */
+  #note(answer: { readonly status: string; readonly error?: KVError | undefined }, detail: string): void {
+    const { status } = answer;
+    const isRefused = status === "conflict";
+    const isUnclear = isRefused || status === "unavailable" || status === "ambiguous";
+    const isVerdict = !isUnclear && status !== "denied";
+    const error = isRefused ? new KVError("InputOutput", "the store lets nobody write at present") : answer.error;
+    this.#notes.push({ verdict: isUnclear ? "unclear" : "fails", detail, error: isVerdict ? undefined : error });
   }
 }

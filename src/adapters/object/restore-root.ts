@@ -4,9 +4,10 @@ import { hasCode, KVError } from "../../core/errors.ts";
 import { openPiece, readFooter, readTail, TAIL_BYTES } from "../../core/run-format.ts";
 import { BATCH_IDS_MAX, batchIdsBytes, decodeBatchIds } from "./batch-ids.ts";
 import { NAME_RANDOM_BYTES, ROOT_KEY, runKey, SLOT_VERSIONS } from "./layout.ts";
-import type { ObjectStore } from "./object-store.ts";
+import type { CreateAnswer, ObjectStore, ReplaceAnswer } from "./object-store.ts";
 import { type ListedRun, newestRemains, type Remains } from "./remains.ts";
 import { emptyRoot, encodeRoot, type Root, type RootRun, type RootVerdict, WRITE_ID_BYTES } from "./root.ts";
+import { RootObject } from "./root-object.ts";
 import { readSlot } from "./slot-reader.ts";
 
 /**
@@ -16,6 +17,9 @@ import { readSlot } from "./slot-reader.ts";
 
 /** What opening a run needs beyond the batch ids lies within so many bytes. */
 const END_BYTES = 64 * 1024;
+
+/** How often the same is sent while it is not known whether it has arrived. */
+const SENDS_MAX = 3;
 
 /** Of the name of a run that is not there. */
 const NO_RANDOM = "0".repeat(2 * NAME_RANDOM_BYTES);
@@ -36,21 +40,31 @@ export async function restoreRoot(
   if (newest === undefined) return undefined;
   const id = (bytes: number): string => toHex(environment.randomBytes(bytes));
   const root = await rootOf(remains, { store, environment, ledgerId: id(2 * NAME_RANDOM_BYTES), verdict });
-  const encoded = encodeRoot({ root, writeId: environment.randomBytes(WRITE_ID_BYTES) }, environment.crc32);
   const damaged = await store.get(ROOT_KEY);
-  // Whatever comes of the write: who reads the root next finds out.
+  // Whoever has come first, the next who reads the root finds out.
   if (damaged.status === "absent") {
-    await store.create(ROOT_KEY, encoded);
+    const created = await new RootObject(store, environment).create(root);
+    if (created.status === "failed") throw created.error;
     return { copy: undefined };
   }
   if (damaged.status !== "found") throw damaged.status === "beyond" ? new MalformedBytes("a root") : damaged.error;
   const copy = `${ROOT_KEY}.damaged-${id(NAME_RANDOM_BYTES)}`;
-  const kept = await store.create(copy, damaged.bytes);
-  if (kept.status !== "created") {
-    throw "error" in kept ? kept.error : new KVError("InputOutput", `${copy} of ${store.name} cannot be written`);
-  }
-  await store.replace(ROOT_KEY, encoded, damaged.etag);
+  await sent(() => store.create(copy, damaged.bytes), `${copy} of ${store.name}`);
+  const encoded = encodeRoot({ root, writeId: environment.randomBytes(WRITE_ID_BYTES) }, environment.crc32);
+  // It names what it replaces, so that sending it again changes nothing else.
+  await sent(() => store.replace(ROOT_KEY, encoded, damaged.etag), `The root of ${store.name}`);
   return { copy: `${copy} of ${store.name}` };
+}
+
+/** Sends a write that nobody else makes, or that only one of all can make, until it is certain that it was made. Throws what keeps it from that. */
+async function sent(write: () => Promise<CreateAnswer | ReplaceAnswer>, what: string): Promise<void> {
+  for (let sends = 1; ; sends++) {
+    const answer = await write();
+    const isOver = answer.status !== "ambiguous" && answer.status !== "conflict";
+    if (isOver && !("error" in answer)) return;
+    if (!isOver && sends < SENDS_MAX) continue;
+    throw "error" in answer ? answer.error : new KVError("InputOutput", `${what} cannot be written`);
+  }
 }
 
 async function rootOf(

@@ -12,7 +12,7 @@ export interface RetryReadsOptions {
 
 /**
  * Repeats what harms nobody when it is repeated: `get`, `list` and `delete`, while the store is unavailable, with waits in between. The last
- * answer is handed up. An answer with fewer bytes than it says is none. Writes go through as they are.
+ * answer is handed up. An answer with fewer bytes than it says is none, and one with more of no use. Writes go through as they are.
  */
 export function retryReads(store: ObjectStore, options: RetryReadsOptions): ObjectStore {
   const { environment, triesMax = 4, waitMs = 50 } = options;
@@ -48,5 +48,7 @@ function whole(
   const expected = range === undefined ? size : Math.min(range.length, size - range.from);
   if (bytes.length === expected) return answer;
   const message = `${bytes.length} of ${expected} bytes of ${key} in ${name} have arrived`;
+  // More than that is no accident.
+  if (bytes.length > expected) return { status: "refused", error: new KVError("StoreUnsuitable", message), time };
   return { status: "unavailable", error: new KVError("InputOutput", message), time };
 }
