@@ -12,7 +12,7 @@ import { encodeKey } from "../src/core/key.ts";
 import { Row } from "../src/core/resolve.ts";
 import { Run } from "../src/core/run.ts";
 import { RunBuilder } from "../src/core/run-builder.ts";
-import { LookupWriter } from "../src/core/run-lookup.ts";
+import { PointLookups } from "../src/core/run-lookup.ts";
 import { PointReads } from "../src/core/run-points.ts";
 import { decodeValue, encodeValue } from "../src/core/value.ts";
 import { nodeEnvironment } from "../src/platform/environment-node.ts";
@@ -46,7 +46,7 @@ function rate(name: string, count: number, work: () => void): void {
 
 function build(): number {
   const file = openSync(path, "w");
-  const builder = new RunBuilder({ crc32, LookupWriter, sink: (chunk) => void writeSync(file, chunk) });
+  const builder = new RunBuilder({ crc32, Lookups: PointLookups, sink: (chunk) => void writeSync(file, chunk) });
   const begin = Date.UTC(2026, 0, 1);
   let valueBytes = 0;
   let longest = 0;

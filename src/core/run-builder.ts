@@ -3,11 +3,9 @@ import type { EncodedKey } from "./key.ts";
 import type { Row } from "./resolve.ts";
 import { BlockContents, isInline, writeBlock } from "./run-block-writer.ts";
 import { commonPrefix, EntryKind } from "./run-entry.ts";
-import { FilterWriter } from "./run-filter.ts";
+import { writeFilter } from "./run-filter.ts";
 import {
-  beginPiece,
   type Crc32,
-  endPiece,
   pieceChecksum,
   type PiecePlace,
   RUN_START,
@@ -15,11 +13,12 @@ import {
   SectionId,
   TAIL_BYTES,
   writeFooter,
+  writePiece,
   writeRecord,
 } from "./run-format.ts";
-import { HashCollector, LOCATION_BITS_MAX, type SortedHashes } from "./run-hash.ts";
+import { KeyHashes } from "./run-hash.ts";
 import { type IndexEntry, LEAF_BLOCKS, type LeafEntry, TOP_BLOCKS_MAX, writeLeaf, writeTop } from "./run-index.ts";
-import type { LookupWriter } from "./run-lookup.ts";
+import type { PointLookups } from "./run-lookup.ts";
 import { ShapeCollector } from "./run-shapes.ts";
 import { encodeNumeric } from "./value.ts";
 
@@ -34,7 +33,7 @@ export interface RunBuilderOptions {
   /** Larger values lie in records of their own, so that reading around them costs nothing; 4 KiB by default. */
   readonly inlineBytesMax?: number;
   /** Writes point lookups. Without it there are none. */
-  readonly LookupWriter?: typeof LookupWriter | undefined;
+  readonly Lookups?: typeof PointLookups | undefined;
   /** Whether there is to be a point lookup (6 bytes an entry), if it can be written. By default in all but the smallest runs. */
   readonly lookup?: boolean;
   /** Whether there is to be a filter (10 bits an entry). By default where there is no lookup, or one too large to be kept in memory. */
@@ -80,14 +79,10 @@ const FILTER_ENTRIES_MIN = 4 * 1024 * 1024;
 /** Entries' bytes beside key and value, until a block has told. */
 const ENTRY_OVERHEAD = 16;
 const BLOCK_OVERHEAD = 24;
-/** Beyond them there is no lookup, for which the hashes are collected. */
-const LOCATIONS = 2 ** LOCATION_BITS_MAX;
-/** Sorted hashes handled between two pauses of `finish`. */
-const PAUSE_HASHES = 4096;
 
 /**
  * Builds a run from rows in the order of their keys, and hands its bytes out while they come. Synchronous: the caller paces. What it keeps in
- * memory: one block, some 40 bytes a finished block, 8 bytes an entry for the sections.
+ * memory: one block, some 40 bytes a finished block, up to 8 bytes an entry for the sections.
  */
 export class RunBuilder {
   readonly #options: RunBuilderOptions;
@@ -116,8 +111,8 @@ export class RunBuilder {
   readonly #leaves: { readonly key: EncodedKey; readonly bytes: Uint8Array }[] = [];
   readonly #leafWriter = new ByteWriter(BLOCK_BYTES);
   #blocks = 0;
-  readonly #hashes: HashCollector;
-  #locationMax = 0;
+  readonly #lookups: PointLookups | undefined;
+  readonly #hashes: PointLookups | KeyHashes;
   #count = 0;
   #tombstones = 0;
   #highestVersion = 0;
@@ -130,10 +125,11 @@ export class RunBuilder {
     this.#blockBytes = options.blockBytes ?? BLOCK_BYTES;
     this.#inlineBytesMax = options.inlineBytesMax ?? INLINE_BYTES_MAX;
     this.#topBlocksMax = options.topBlocksMax ?? TOP_BLOCKS_MAX;
-    this.#hashes = new HashCollector(options.entries);
     if (!(this.#blockBytes >= 256 && this.#blockBytes <= BLOCK_BYTES_MAX)) throw new RangeError("blockBytes");
     // An entry begins before twice the size at which a block is ended, or behind the longest key, which is a block's prefix then.
     this.#offsetBits = Math.max(OFFSET_BITS_MIN, 33 - Math.clz32(this.#blockBytes - 1));
+    this.#lookups = options.Lookups && new options.Lookups(this.#offsetBits, options.entries);
+    this.#hashes = this.#lookups ?? new KeyHashes();
     this.#out.u8(RUN_START);
   }
 
@@ -279,9 +275,7 @@ export class RunBuilder {
       this.#learnOverhead(contentBytes, length - prefixLength, count);
     }
     const number = this.#blocks++;
-    const offsets = 2 ** this.#offsetBits;
-    this.#hashes.addAll(keys, starts, count, (number * offsets) % LOCATIONS);
-    this.#locationMax = number * offsets + starts[count - 1];
+    this.#hashes.addAll(keys, count, number, starts);
     const first = keys[0];
     const separator = number === 0 ? 0 : commonPrefix(this.#lastKeyOfBlock, first) + 1;
     this.#lastKeyOfBlock = keys[count - 1];
@@ -332,44 +326,32 @@ export class RunBuilder {
 
   *#writeSections(sections: Section[], bytes: number): Generator<undefined> {
     const entries = this.#count;
-    const worthwhile = entries >= SECTION_ENTRIES_MIN;
-    // Beyond what a location can say, the index has to do.
-    const { filterBytesMin = 0, LookupWriter: PointLookup } = this.#options;
-    const lookup =
-      PointLookup !== undefined && (this.#options.lookup ?? worthwhile) && this.#locationMax < 2 ** LOCATION_BITS_MAX;
-    const filter =
-      bytes >= filterBytesMin && (this.#options.filter ?? (worthwhile && (!lookup || entries >= FILTER_ENTRIES_MIN)));
+    const { filterBytesMin = 0, filter, lookup } = this.#options;
+    const isWorthwhile = entries >= SECTION_ENTRIES_MIN;
+    const lookups = (lookup ?? isWorthwhile) && this.#lookups?.isComplete === true ? this.#lookups : undefined;
+    const isFiltered = filter ?? (isWorthwhile && (lookups === undefined || entries >= FILTER_ENTRIES_MIN));
     const place = (): { readonly crc32: Crc32; readonly place: number } => ({ crc32: this.#crc32, place: this.length });
-    if (lookup) {
-      const options = { ...place(), locationMax: this.#locationMax, offsetBits: this.#offsetBits };
-      sections.push(yield* this.#writeSection(SectionId.lookup, new PointLookup(this.#out, options)));
+    if (lookups !== undefined) {
+      sections.push(yield* this.#writeSection(SectionId.lookup, lookups.write(this.#out, place())));
     }
-    if (filter) {
-      const writer = new FilterWriter(this.#out, { ...place(), entries });
-      sections.push(yield* this.#writeSection(SectionId.filter, writer));
+    if (isFiltered && bytes >= filterBytesMin) {
+      const filterPieces = writeFilter(this.#out, this.#hashes.collected(), { ...place(), entries });
+      sections.push(yield* this.#writeSection(SectionId.filter, filterPieces));
     }
   }
 
-  *#writeSection(id: number, writer: SectionWriter): Generator<undefined, Section> {
-    let work = 0;
-    for (const hashes of this.#hashes.sorted()) {
-      writer.addAll(hashes);
+  /** `pieces`: of work, which come to the length of the section's head. */
+  *#writeSection(id: number, pieces: Generator<undefined, number>): Generator<undefined, Section> {
+    for (;;) {
+      const step = pieces.next();
+      if (step.done === true) return { id, place: this.length - step.value, length: step.value };
       if (this.#out.length >= CHUNK_BYTES) this.#handOut();
-      work += hashes.count;
-      if (work < PAUSE_HASHES) continue;
-      work = 0;
       yield;
     }
-    const length = writer.end();
-    return { id, place: this.length - length, length };
   }
 
   #piece(content: Uint8Array): PiecePlace {
-    const place = this.length;
-    const start = beginPiece(this.#out);
-    this.#out.bytes(content);
-    endPiece(this.#out, start, this.#crc32);
-    return { place, length: this.length - place };
+    return { place: this.length, length: writePiece(this.#out, content, this.#crc32) };
   }
 
   #handOut(): void {
@@ -384,12 +366,6 @@ export class RunBuilder {
     this.#handedOut += chunk.length;
     this.#options.sink(chunk);
   }
-}
-
-interface SectionWriter {
-  addAll(hashes: SortedHashes): void;
-  /** Writes the head and returns its length. */
-  end(): number;
 }
 
 function kindOf(row: Row, value: Uint8Array | undefined, inlineBytesMax: number): number {

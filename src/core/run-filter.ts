@@ -1,18 +1,17 @@
-import { type ByteWriter, MalformedBytes } from "./bytes.ts";
+import { ByteWriter, MalformedBytes } from "./bytes.ts";
 import {
-  beginPiece,
   contentOf,
   type Crc32,
-  endPiece,
   PIECE_HEAD_BYTES,
   PIECE_TAIL_BYTES,
   type PiecePlace,
+  writePiece,
 } from "./run-format.ts";
-import { mix, type SortedHashes } from "./run-hash.ts";
+import { mix, type SomeHashes } from "./run-hash.ts";
 
 /**
  * The filter of a run: a blocked Bloom filter (Putze, Sanders, Singler 2007). A hash decides on one block of 64 bytes by its highest bits,
- * and on some bits within it. Blocks are kept in pages, in order, so that asking reads one page, and writing goes along with sorted hashes.
+ * and on some bits within it. Blocks are kept in pages, in order, so that asking reads one page.
  */
 
 const BLOCK_BYTES = 64;
@@ -21,58 +20,50 @@ const BITS_PER_KEY = 10;
 const PROBES = 6;
 const PAGE_BLOCKS = 63;
 
-export class FilterWriter {
-  readonly #writer: ByteWriter;
-  readonly #crc32: Crc32;
-  readonly #blocks: number;
-  readonly #firstPage: number;
-  readonly #page = new Uint8Array(PAGE_BLOCKS * BLOCK_BYTES);
-  #pages = 0;
+const PAGE_BYTES = PAGE_BLOCKS * BLOCK_BYTES;
+/** Hashes handled between two pauses. */
+const PAUSE_HASHES = 4096;
 
-  constructor(
-    writer: ByteWriter,
-    options: { readonly crc32: Crc32; readonly place: number; readonly entries: number },
-  ) {
-    this.#writer = writer;
-    this.#crc32 = options.crc32;
-    this.#firstPage = options.place;
-    this.#blocks = Math.max(1, Math.ceil((options.entries * BITS_PER_KEY) / (BLOCK_BYTES * 8)));
+export interface FilterOptions {
+  readonly crc32: Crc32;
+  /** Where the first page will lie. */
+  readonly place: number;
+  readonly entries: number;
+}
+
+/** Writes a filter of so many hashes, in bounded pieces of work, and returns the length of its head, which comes last. */
+export function* writeFilter(
+  writer: ByteWriter,
+  collected: Iterable<SomeHashes>,
+  { crc32, place, entries }: FilterOptions,
+): Generator<undefined, number> {
+  const blocks = Math.max(1, Math.ceil((entries * BITS_PER_KEY) / (BLOCK_BYTES * 8)));
+  const bytes = new Uint8Array(blocks * BLOCK_BYTES);
+  let work = 0;
+  for (const { count, hashes } of collected) {
+    for (let i = 0; i < count; i++) add(bytes, hashes[i], blocks);
+    work += count;
+    if (work < PAUSE_HASHES) continue;
+    work = 0;
+    yield;
   }
-
-  /** Hashes come in order. */
-  addAll({ count, hashes }: SortedHashes): void {
-    for (let i = 0; i < count; i++) this.#add(hashes[i]);
+  for (let from = 0; from < bytes.length; from += PAGE_BYTES) {
+    writePiece(writer, bytes.subarray(from, from + PAGE_BYTES), crc32);
+    yield;
   }
+  const head = new ByteWriter();
+  head.varint(blocks);
+  head.varint(place);
+  return writePiece(writer, head.view(), crc32);
+}
 
-  #add(hash: number): void {
-    const block = blockOf(hash, this.#blocks);
-    while (block >= (this.#pages + 1) * PAGE_BLOCKS) this.#endPage();
-    const from = (block - this.#pages * PAGE_BLOCKS) * BLOCK_BYTES;
-    let bits = mix(hash ^ SALT);
-    for (let i = 0; i < PROBES; i++) {
-      if (i === PROBES / 2) bits = mix(bits);
-      const bit = (bits >>> ((i % (PROBES / 2)) * BLOCK_BITS_LOG2)) & (BLOCK_BYTES * 8 - 1);
-      this.#page[from + (bit >>> 3)] |= 1 << (bit & 7);
-    }
-  }
-
-  #endPage(): void {
-    const blocks = Math.min(PAGE_BLOCKS, this.#blocks - this.#pages * PAGE_BLOCKS);
-    const start = beginPiece(this.#writer);
-    this.#writer.bytes(this.#page.subarray(0, blocks * BLOCK_BYTES));
-    endPiece(this.#writer, start, this.#crc32);
-    this.#page.fill(0);
-    this.#pages++;
-  }
-
-  /** Writes the last pages and the head, and returns the head's length. */
-  end(): number {
-    while (this.#pages * PAGE_BLOCKS < this.#blocks) this.#endPage();
-    const start = beginPiece(this.#writer);
-    this.#writer.varint(this.#blocks);
-    this.#writer.varint(this.#firstPage);
-    endPiece(this.#writer, start, this.#crc32);
-    return this.#writer.length - start;
+function add(bytes: Uint8Array, hash: number, blocks: number): void {
+  const from = blockOf(hash, blocks) * BLOCK_BYTES;
+  let bits = mix(hash ^ SALT);
+  for (let i = 0; i < PROBES; i++) {
+    if (i === PROBES / 2) bits = mix(bits);
+    const bit = (bits >>> ((i % (PROBES / 2)) * BLOCK_BITS_LOG2)) & (BLOCK_BYTES * 8 - 1);
+    bytes[from + (bit >>> 3)] |= 1 << (bit & 7);
   }
 }
 
@@ -92,7 +83,7 @@ export class Filter {
 
   pagePlace(page: number): PiecePlace {
     const overhead = PIECE_HEAD_BYTES + PIECE_TAIL_BYTES;
-    const place = this.#firstPage + page * (PAGE_BLOCKS * BLOCK_BYTES + overhead);
+    const place = this.#firstPage + page * (PAGE_BYTES + overhead);
     return { place, length: Math.min(PAGE_BLOCKS, this.#blocks - page * PAGE_BLOCKS) * BLOCK_BYTES + overhead };
   }
 

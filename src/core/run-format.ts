@@ -48,6 +48,14 @@ export function endPiece(writer: ByteWriter, start: number, crc32: Crc32): boole
   return maskContent(writer.view(start));
 }
 
+/** Writes a whole piece and returns its length. */
+export function writePiece(writer: ByteWriter, content: Uint8Array, crc32: Crc32): number {
+  const start = beginPiece(writer);
+  writer.bytes(content);
+  endPiece(writer, start, crc32);
+  return writer.length - start;
+}
+
 /**
  * Checks a whole piece and takes its mask off. Its content lies between head and tail of what is returned, which is the given bytes
  * themselves if they were not masked. Undefined for damage.

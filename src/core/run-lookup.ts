@@ -8,7 +8,7 @@ import {
   PIECE_TAIL_BYTES,
   type PiecePlace,
 } from "./run-format.ts";
-import type { SortedHashes } from "./run-hash.ts";
+import { HashCollector, LOCATION_BITS_MAX, type SortedHashes } from "./hash-collector.ts";
 
 /**
  * The point lookup of a run: from the hash of a key straight to the offset of its entry. All hashes in order, cut into pages; within a page
@@ -29,8 +29,44 @@ const UNKNOWN = 0xff;
 /** More equal hashes than that are left to the index. */
 export const CANDIDATES_MAX = 8;
 
+/** Hashes handled between two pauses. */
+const PAUSE_HASHES = 4096;
+
+/** What writes point lookups: it collects hashes with the places of their entries, while blocks come. */
+export class PointLookups extends HashCollector {
+  readonly #offsetBits: number;
+
+  constructor(offsetBits: number, expected: number | undefined) {
+    super(offsetBits, expected);
+    this.#offsetBits = offsetBits;
+  }
+
+  /** False for a run that is so large that the index has to do. */
+  get isComplete(): boolean {
+    return this.locationMax < 2 ** LOCATION_BITS_MAX;
+  }
+
+  /** Writes the lookup, in bounded pieces of work, and returns the length of its directory, which comes last. `place`: where the first page will lie. */
+  *write(
+    writer: ByteWriter,
+    { crc32, place }: { readonly crc32: Crc32; readonly place: number },
+  ): Generator<undefined, number> {
+    const options = { crc32, place, locationMax: this.locationMax, offsetBits: this.#offsetBits };
+    const lookup = new LookupWriter(writer, options);
+    let work = 0;
+    for (const hashes of this.collected()) {
+      lookup.addAll(hashes);
+      work += hashes.count;
+      if (work < PAUSE_HASHES) continue;
+      work = 0;
+      yield;
+    }
+    return lookup.end();
+  }
+}
+
 /** Writes pages while hashes come in order, then the directory. */
-export class LookupWriter {
+class LookupWriter {
   readonly #writer: ByteWriter;
   readonly #crc32: Crc32;
   readonly #locationBytes: number;
@@ -119,7 +155,7 @@ export class LookupWriter {
   }
 }
 
-export interface LookupOptions {
+interface LookupOptions {
   readonly crc32: Crc32;
   readonly place: number;
   readonly locationMax: number;

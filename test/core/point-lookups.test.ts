@@ -40,6 +40,6 @@ test("a run has none where nobody brings what writes it", () => {
     row: new Row(i, 0, 0, 0, false, -1, 0, 0, i),
   }));
   expect(readRun(buildRun(contents).bytes).lookup).toBeDefined();
-  const without = readRun(buildRun(contents, { LookupWriter: undefined }).bytes);
+  const without = readRun(buildRun(contents, { Lookups: undefined }).bytes);
   expect([without.lookup, without.filter]).toEqual([undefined, expect.anything()]);
 });

@@ -5,7 +5,7 @@ import { Row } from "../../src/core/resolve.ts";
 import { Run } from "../../src/core/run.ts";
 import { type BuiltRun, RunBuilder, type RunBuilderOptions } from "../../src/core/run-builder.ts";
 import type { RunOptions } from "../../src/core/run-pieces.ts";
-import { LookupWriter } from "../../src/core/run-lookup.ts";
+import { PointLookups } from "../../src/core/run-lookup.ts";
 import { PointReads } from "../../src/core/run-points.ts";
 import { encodeNumeric, encodeValue } from "../../src/core/value.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
@@ -30,7 +30,7 @@ export function buildRun(
   { voidVersions = [], extra = new Uint8Array(0), ...options }: BuildOptions = {},
 ): { readonly bytes: Uint8Array; readonly built: BuiltRun } {
   const chunks: Uint8Array[] = [];
-  const builder = new RunBuilder({ LookupWriter, ...options, crc32, sink: (chunk) => chunks.push(chunk) });
+  const builder = new RunBuilder({ Lookups: PointLookups, ...options, crc32, sink: (chunk) => chunks.push(chunk) });
   for (const { key, row, value } of contents) builder.add(key, row, value);
   for (const version of voidVersions) builder.addVoidVersion(version);
   const finishing = builder.finish({ base: 0, upto: 2 ** 40, extra });
