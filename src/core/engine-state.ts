@@ -230,20 +230,20 @@ function openBase(session: LedgerSession, options: EngineStateOptions): MaybePro
     throw error;
   };
   try {
-    const run = openRun(stored, options, { rebuildable: false });
+    const run = openRun(stored, options);
     return isPromise(run) ? run.then((opened) => ({ run: opened, below }), fail) : { run, below };
   } catch (error) {
     return fail(error);
   }
 }
 
-/** Opens a run of a file. */
+/** Opens a run of a file. `told`: see `HeldRun`. */
 export function openRun(
   stored: StoredRun,
   options: EngineStateOptions,
-  rebuilding: { readonly rebuildable: boolean },
+  told?: (error: unknown) => unknown,
 ): MaybePromise<HeldRun> {
-  return whenLoaded(() => new HeldRun(Run.open(stored, runOptions(stored, options)), stored, rebuilding));
+  return whenLoaded(() => new HeldRun(Run.open(stored, runOptions(stored, options)), stored, told));
 }
 
 /** How a run of a file is read. */

@@ -1,5 +1,4 @@
 import type { MaybePromise } from "./environment.ts";
-import { hasCode } from "./errors.ts";
 import type { EncodedKey } from "./key.ts";
 import type { KeyBounds, Layer } from "./layers.ts";
 import type { StoredRun } from "./ledger.ts";
@@ -24,27 +23,26 @@ export interface ReadableRun extends Pick<Run, "get" | "voidVersions" | "release
 export class HeldRun implements Layer {
   readonly run: ReadableRun;
   readonly stored: StoredRun;
-  /** Its contents can be had from the ledger as well: damage is `IndexDamaged`. */
-  readonly #rebuildable: boolean;
+  readonly #told: (error: unknown) => unknown;
   #holds = 1;
 
-  /** Held once, by whoever makes it. */
-  constructor(run: ReadableRun, stored: StoredRun, options: { readonly rebuildable: boolean }) {
+  /** Held once, by whoever makes it. `told`: what errors are told as that reading it ends with. */
+  constructor(run: ReadableRun, stored: StoredRun, told: (error: unknown) => unknown = (error) => error) {
     this.run = run;
     this.stored = stored;
-    this.#rebuildable = options.rebuildable;
+    this.#told = told;
   }
 
   get(key: EncodedKey): Row | undefined {
     try {
       return this.run.get(key);
     } catch (error) {
-      throw this.#rebuildable ? told(error) : error;
+      throw this.#told(error);
     }
   }
 
   cursor(): OrderedCursor<Row> {
-    return this.run.cursor(this.#rebuildable ? told : undefined);
+    return this.run.cursor(this.#told);
   }
 
   reaches({ lower, upper }: KeyBounds): boolean {
@@ -56,7 +54,11 @@ export class HeldRun implements Layer {
 
   /** Versions of the void commits that the run covers. */
   voidVersions(): readonly number[] {
-    return this.#rebuildable ? telling(() => this.run.voidVersions()) : this.run.voidVersions();
+    try {
+      return this.run.voidVersions();
+    } catch (error) {
+      throw this.#told(error);
+    }
   }
 
   hold(): this {
@@ -115,18 +117,4 @@ export interface OpenedRuns {
   readonly runs: HeldRun[];
   /** Closes those that were not present. */
   release(): void;
-}
-
-/** Does something with a run of the saved index and tells damage from that of the ledger. */
-function telling<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    throw told(error);
-  }
-}
-
-function told(error: unknown): unknown {
-  if (!hasCode(error, "LedgerDamaged")) return error;
-  return new IndexDamaged("a run of the saved index is damaged", { cause: error });
 }

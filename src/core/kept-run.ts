@@ -25,7 +25,7 @@ export function openKeptRun(stored: StoredRun, { cache, environment, name }: Kep
   const open = (): HeldRun => {
     for (;;) {
       try {
-        const held = new HeldRun(Run.open(bytes, options), stored, { rebuildable: false });
+        const held = new HeldRun(Run.open(bytes, options), stored);
         bytes.isOpened = true;
         return held;
       } catch (error) {

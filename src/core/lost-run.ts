@@ -42,5 +42,5 @@ function lostRun(stored: StoredRun, error: KVError): HeldRun {
   };
   const info = { entries: 0, tombstones: 0, upto: 0 };
   const run = { info, get: fail, cursor: () => cursor, voidVersions: fail, release: () => undefined };
-  return new HeldRun(run, stored, { rebuildable: false });
+  return new HeldRun(run, stored);
 }

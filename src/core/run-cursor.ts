@@ -57,7 +57,7 @@ export class RunCursor implements OrderedCursor<Row> {
     const block = this.#block;
     if (block === undefined) return false;
     try {
-      if (this.#index + 1 === block.count) return this.#enter(block.number + 1, 1);
+      if (this.#index + 1 === block.count) return this.enter(block.number + 1, 1);
       return this.#read(this.#here(), this.#index + 1, this.#entry.end);
     } catch (error) {
       throw this.#failure(error);
@@ -68,24 +68,11 @@ export class RunCursor implements OrderedCursor<Row> {
     const block = this.#block;
     if (block === undefined) return false;
     try {
-      if (this.#index === 0) return this.#enter(block.number - 1, -1);
+      if (this.#index === 0) return this.enter(block.number - 1, -1);
       return this.#settle(this.#here(), this.#index - 1);
     } catch (error) {
       throw this.#failure(error);
     }
-  }
-
-  /** Moves to the first entry of the first block from this number on that can be read. `skipped` is told why others cannot. */
-  enterFrom(number: number, skipped: (error: unknown) => void): boolean {
-    for (let n = number; n < this.#run.blocks; n++) {
-      try {
-        return this.#enter(n, 1);
-      } catch (error) {
-        skipped(this.#failure(error));
-      }
-    }
-    this.#block = undefined;
-    return false;
   }
 
   /** The number of the present block; -1 if there is none. */
@@ -102,8 +89,8 @@ export class RunCursor implements OrderedCursor<Row> {
       if (run.blocks === 0) return false;
       const block = this.#block?.number === number ? this.#here() : run.block(number);
       const found = key === undefined ? block.count : block.search(key, this.#looking);
-      if (!before && found === block.count) return this.#enter(number + 1, 1);
-      if (before && found === 0) return this.#enter(number - 1, -1);
+      if (!before && found === block.count) return this.enter(number + 1, 1);
+      if (before && found === 0) return this.enter(number - 1, -1);
       return this.#settle(block, before ? found - 1 : found);
     } catch (error) {
       throw this.#failure(error);
@@ -122,8 +109,8 @@ export class RunCursor implements OrderedCursor<Row> {
     return (this.#block = this.#run.block(block.number));
   }
 
-  /** Moves to the first entry of a block, or to the last one. */
-  #enter(number: number, step: 1 | -1): boolean {
+  /** @internal Moves to the first entry of a block, or to the last one. Throws as it comes what keeps it from being read. */
+  enter(number: number, step: 1 | -1): boolean {
     const run = this.#run;
     if (number < 0 || number >= run.blocks) {
       this.#block = undefined;

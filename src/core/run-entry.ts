@@ -178,10 +178,6 @@ export class EntryView {
     return this.end <= limit;
   }
 
-  get sharesKey(): boolean {
-    return this.shared > 0;
-  }
-
   get kind(): number {
     return this.flags & KIND_MASK;
   }

@@ -19,11 +19,12 @@ const NODE_RECORD_BYTES = 7 + 4 + 3;
 const LEAF_RECORD_BYTES = NODE_RECORD_BYTES + 2 + 7 + 7;
 const LENGTH_AT = 7;
 const KEY_END_AT = 11;
-const PREFIX_AT = 14;
-const VERSION_AT = 16;
-const TIMESTAMP_AT = 23;
+/** What leaves say of a block besides: point lookups ask for it. */
+export const PREFIX_AT = 14;
+export const VERSION_AT = 16;
+export const TIMESTAMP_AT = 23;
 /** In the field of a block's prefix: its entries can be read as they lie in the run. */
-const PLAIN = 0x8000;
+export const PLAIN = 0x8000;
 
 /** What the index says of a node's child: a block or a leaf. */
 export interface IndexEntry extends PiecePlace {
@@ -80,20 +81,21 @@ function writeNode<E extends IndexEntry>(
 export class IndexNode {
   readonly isLeaf: boolean;
   readonly count: number;
-  readonly #bytes: Uint8Array;
-  readonly #prefix: string;
+  /** The whole piece, and what all keys begin with. */
+  readonly bytes: Uint8Array;
+  readonly prefix: string;
   readonly #records: number;
   readonly #recordBytes: number;
   readonly #keys: number;
 
   constructor(piece: Uint8Array) {
-    this.#bytes = piece;
+    this.bytes = piece;
     const at = PIECE_HEAD_BYTES;
     this.isLeaf = piece[at] === 0;
     this.count = piece[at + 1] | (piece[at + 2] << 8) | (piece[at + 3] << 16) | (piece[at + 4] << 24);
     const prefixLength = piece[at + 5] | (piece[at + 6] << 8);
     this.#records = at + HEAD_BYTES + prefixLength;
-    this.#prefix = toBinaryString(piece, at + HEAD_BYTES, this.#records);
+    this.prefix = toBinaryString(piece, at + HEAD_BYTES, this.#records);
     this.#recordBytes = this.isLeaf ? LEAF_RECORD_BYTES : NODE_RECORD_BYTES;
     this.#keys = this.#records + this.count * this.#recordBytes;
     if (this.count < 0 || this.#keys + this.#keyEnd(this.count - 1) !== piece.length - PIECE_TAIL_BYTES)
@@ -101,12 +103,12 @@ export class IndexNode {
   }
 
   get memoryBytes(): number {
-    return this.#bytes.length + 200;
+    return this.bytes.length + 200;
   }
 
   /** The last child whose key is not above `key`; -1 if there is none. */
   find(key: EncodedKey): number {
-    const prefix = this.#prefix;
+    const prefix = this.prefix;
     if (!key.startsWith(prefix)) return key < prefix ? -1 : this.count - 1;
     let low = 0;
     let high = this.count;
@@ -119,52 +121,23 @@ export class IndexNode {
   }
 
   place(child: number): number {
-    return this.#u56(child, 0);
+    return this.u56(child, 0);
   }
 
   /** Of the child's piece, in bytes. */
   length(child: number): number {
-    const at = this.#records + child * this.#recordBytes + LENGTH_AT;
-    const bytes = this.#bytes;
+    const at = this.field(child, LENGTH_AT);
+    const bytes = this.bytes;
     return bytes[at] + bytes[at + 1] * 0x100 + bytes[at + 2] * 0x10000 + bytes[at + 3] * 0x1000000;
-  }
-
-  isPlain(block: number): boolean {
-    return (this.#prefixField(block) & PLAIN) !== 0;
-  }
-
-  prefixLength(block: number): number {
-    return this.#prefixField(block) & ~PLAIN;
-  }
-
-  highestVersion(block: number): number {
-    return this.#u56(block, VERSION_AT);
-  }
-
-  lowestTimestamp(block: number): number {
-    return this.#u56(block, TIMESTAMP_AT);
-  }
-
-  /** True if `key` begins like all keys of the block. */
-  hasPrefix(block: number, key: EncodedKey): boolean {
-    const length = this.prefixLength(block);
-    const prefix = this.#prefix;
-    if (key.length < length) return false;
-    if (length <= prefix.length) return prefix.startsWith(key.slice(0, length));
-    if (!key.startsWith(prefix)) return false;
-    const bytes = this.#bytes;
-    let at = this.#keys + this.#keyEnd(block - 1);
-    for (let i = prefix.length; i < length; i++) if (bytes[at++] !== key.charCodeAt(i)) return false;
-    return true;
   }
 
   /** Compares a child's key with one that has the node's prefix. */
   #compare(child: number, key: EncodedKey): number {
-    const bytes = this.#bytes;
+    const bytes = this.bytes;
     const { length } = key;
     const end = this.#keys + this.#keyEnd(child);
-    let at = this.#prefix.length;
-    for (let i = this.#keys + this.#keyEnd(child - 1); i < end; i++, at++) {
+    let at = this.prefix.length;
+    for (let i = this.keyFrom(child); i < end; i++, at++) {
       if (at >= length) return 1;
       const difference = bytes[i] - key.charCodeAt(at);
       if (difference !== 0) return difference;
@@ -174,18 +147,24 @@ export class IndexNode {
 
   #keyEnd(child: number): number {
     if (child < 0) return 0;
-    const at = this.#records + child * this.#recordBytes + KEY_END_AT;
-    return this.#bytes[at] | (this.#bytes[at + 1] << 8) | (this.#bytes[at + 2] << 16);
+    const at = this.field(child, KEY_END_AT);
+    return this.bytes[at] | (this.bytes[at + 1] << 8) | (this.bytes[at + 2] << 16);
   }
 
-  #prefixField(block: number): number {
-    const at = this.#records + block * this.#recordBytes + PREFIX_AT;
-    return this.#bytes[at] | (this.#bytes[at + 1] << 8);
+  /** Where a child's key begins in the bytes, without the prefix. */
+  keyFrom(child: number): number {
+    return this.#keys + this.#keyEnd(child - 1);
   }
 
-  #u56(child: number, field: number): number {
-    const at = this.#records + child * this.#recordBytes + field;
-    const bytes = this.#bytes;
+  /** Where a field of a child's record lies in the bytes. */
+  field(child: number, field: number): number {
+    return this.#records + child * this.#recordBytes + field;
+  }
+
+  /** A field of seven bytes. */
+  u56(child: number, field: number): number {
+    const at = this.field(child, field);
+    const bytes = this.bytes;
     const low = bytes[at] + bytes[at + 1] * 0x100 + bytes[at + 2] * 0x10000 + bytes[at + 3] * 0x1000000;
     return low + (bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16)) * 0x100000000;
   }

@@ -5,7 +5,7 @@ import type { Row } from "./resolve.ts";
 import type { RunBlock } from "./run-block.ts";
 import type { BlockBase, EntryView } from "./run-entry.ts";
 import { PIECE_TAIL_BYTES, type PiecePlace } from "./run-format.ts";
-import { type IndexNode, LEAF_BLOCKS } from "./run-index.ts";
+import { type IndexNode, LEAF_BLOCKS, PLAIN, PREFIX_AT, TIMESTAMP_AT, VERSION_AT } from "./run-index.ts";
 import { Lookup } from "./run-lookup.ts";
 import type { RunPieces } from "./run-pieces.ts";
 import type { Run } from "./run.ts";
@@ -79,8 +79,8 @@ export class PointReads {
     if (number >= run.blocks) throw new MalformedBytes("a location beyond the last block");
     const leaf = top.isLeaf ? top : leafOf(Math.floor(number / LEAF_BLOCKS));
     const child = top.isLeaf ? number : number % LEAF_BLOCKS;
-    if (!leaf.hasPrefix(child, key)) return undefined;
-    if (this.#smallReads && leaf.isPlain(child) && !blocks.admits(number, leaf.length(child))) {
+    if (!hasPrefix(leaf, child, key)) return undefined;
+    if (this.#smallReads && (prefixField(leaf, child) & PLAIN) !== 0 && !blocks.admits(number, leaf.length(child))) {
       const row = this.#getAlone(key, number, offset, leaf, child);
       if (row !== null) return row;
     }
@@ -104,15 +104,15 @@ export class PointReads {
     alone.block = -1;
     const bytes = pieces.bytes.read(leaf.place(child) + offset, asked, this.#scratch);
     // Whatever is wrong with it, reading the whole block will tell.
-    if (bytes.length < asked || !entry.read(bytes, 0, asked) || entry.sharesKey) return null;
+    if (bytes.length < asked || !entry.read(bytes, 0, asked) || entry.shared > 0) return null;
     const checksumFrom = entry.end - 4;
     if (pieces.crc32(bytes.subarray(0, checksumFrom)) !== readU32(bytes, checksumFrom)) return null;
-    if (entry.compare(bytes, key, leaf.prefixLength(child)) !== 0) return undefined;
+    if (entry.compare(bytes, key, prefixField(leaf, child) & ~PLAIN) !== 0) return undefined;
     alone.block = number;
     alone.offset = offset;
     alone.length = checksumFrom;
     alone.bytes = bytes;
-    const base = { highestVersion: leaf.highestVersion(child), lowestTimestamp: leaf.lowestTimestamp(child) };
+    const base = { highestVersion: leaf.u56(child, VERSION_AT), lowestTimestamp: leaf.u56(child, TIMESTAMP_AT) };
     return this.#parts.row(bytes, base, number, offset);
   }
 
@@ -127,4 +127,22 @@ export class PointReads {
     this.#pages = pages;
     return lookup;
   }
+}
+
+/** How long the prefix of a block is, and whether it is plain. */
+function prefixField(leaf: IndexNode, block: number): number {
+  const at = leaf.field(block, PREFIX_AT);
+  return leaf.bytes[at] | (leaf.bytes[at + 1] << 8);
+}
+
+/** True if `key` begins like all keys of the block. */
+function hasPrefix(leaf: IndexNode, block: number, key: EncodedKey): boolean {
+  const length = prefixField(leaf, block) & ~PLAIN;
+  const { bytes, prefix } = leaf;
+  if (key.length < length) return false;
+  if (length <= prefix.length) return prefix.startsWith(key.slice(0, length));
+  if (!key.startsWith(prefix)) return false;
+  let at = leaf.keyFrom(block);
+  for (let i = prefix.length; i < length; i++) if (bytes[at++] !== key.charCodeAt(i)) return false;
+  return true;
 }

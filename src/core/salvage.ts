@@ -64,9 +64,9 @@ class SalvagedRun extends HeldRun {
   readonly #told: (error: unknown) => void;
 
   constructor(run: Run, stored: StoredRun, notes: DamageNotes) {
-    super(run, stored, { rebuildable: false });
+    super(run, stored);
     this.#run = run;
-    this.#told = (error) => notes.noteError("snapshot", error, stored);
+    this.#told = (error) => notes.noteError("snapshot", run.failure(error), stored);
   }
 
   override get(key: EncodedKey): Row | undefined {
@@ -143,8 +143,8 @@ class SalvagingCursor implements OrderedCursor<Row> {
     };
     let found = false;
     for (let isRead = false; !isRead;) {
-      found = this.#cursor.enterFrom(this.#pending, skip);
       try {
+        found = this.#cursor.enter(this.#pending, 1);
         isRead = !found || this.#read();
       } catch (error) {
         skip(error);

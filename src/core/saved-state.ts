@@ -2,7 +2,7 @@ import { Checkpointer } from "./checkpointer.ts";
 import { type EngineState, type EngineStateOptions, openRun } from "./engine-state.ts";
 import { isPromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
-import { type HeldRun, openRuns } from "./held-run.ts";
+import { type HeldRun, IndexDamaged, openRuns } from "./held-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession } from "./ledger.ts";
 
 /** What was saved beside a ledger, and where more of it may be saved. */
@@ -28,7 +28,7 @@ export async function loadSaved(
   }
   if (typeof checkpoint !== "object") return { store };
   try {
-    const open = openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, { rebuildable: true }));
+    const open = openRuns(checkpoint.runs, [], (stored) => openRun(stored, options, damagedIndex));
     const { runs } = await open;
     return { store, checkpoint, runs };
   } catch (error) {
@@ -51,7 +51,7 @@ export function saver(state: EngineState, options: EngineStateOptions): Checkpoi
     get store() {
       return state.store;
     },
-    openRun: (stored) => openRun(stored, options, { rebuildable: true }),
+    openRun: (stored) => openRun(stored, options, damagedIndex),
     problem,
     indexDamaged,
   } satisfies ConstructorParameters<typeof Checkpointer>[0];
@@ -67,4 +67,10 @@ function invalidated(store: CheckpointStore | undefined): CheckpointStore | unde
     // Without an index everything works, and takes longer.
     return undefined;
   }
+}
+
+/** Damage of a run of the saved index is none of the ledger, from which its contents can be had as well. */
+export function damagedIndex(error: unknown): unknown {
+  if (!hasCode(error, "LedgerDamaged")) return error;
+  return new IndexDamaged("a run of the saved index is damaged", { cause: error });
 }

@@ -9,6 +9,7 @@ import { Pacer } from "../../src/core/pacer.ts";
 import { Replica } from "../../src/core/replica.ts";
 import { Row } from "../../src/core/resolve.ts";
 import { Run } from "../../src/core/run.ts";
+import { damagedIndex } from "../../src/core/saved-state.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import { buildRun } from "../support/runs.ts";
 
@@ -20,7 +21,7 @@ const environment = { ...nodeEnvironment, random: () => 0 };
 function openRun(stored: StoredRun): HeldRun {
   const { crc32 } = environment;
   const run = Run.open(stored, { cache: new BlockCache(1 << 20), crc32, name: "a ledger", length: stored.length });
-  return new HeldRun(run, stored, { rebuildable: true });
+  return new HeldRun(run, stored, damagedIndex);
 }
 
 /** A run with no entries, which covers everything up to a version. */

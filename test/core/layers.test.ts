@@ -169,9 +169,7 @@ describe("a run as a layer", () => {
   const heldRun = (keys: { readonly smallestKey?: string; readonly largestKey?: string }): HeldRun => {
     const info = { entries: 2, tombstones: 0, upto: 1, ...keys };
     const stored = { id: "run", length: 1, read: never, close: never };
-    return new HeldRun({ info, get: never, cursor: never, voidVersions: never, release: never }, stored, {
-      rebuildable: false,
-    });
+    return new HeldRun({ info, get: never, cursor: never, voidVersions: never, release: never }, stored);
   };
 
   it.each([
