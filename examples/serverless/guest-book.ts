@@ -25,7 +25,7 @@ export class GuestBook {
   async sign(input: unknown): Promise<{ readonly version: number | undefined }> {
     const { name, text } = Object(input) as Partial<Signature>;
     if (typeof name !== "string" || typeof text !== "string") throw new TypeError("name and text must be strings");
-    const value: Signature = { name: name.slice(0, 50), text: text.slice(0, 500) };
+    const value: Signature = { name: beginning(name, 50), text: beginning(text, 500) };
     return this.#db.set(["guest-book", Date.now(), crypto.randomUUID()], value);
   }
 
@@ -57,4 +57,9 @@ export class GuestBook {
       told = Math.max(told, change.version);
     }
   }
+}
+
+/** So many characters of a text: `slice` would cut some of them in two, and half of one cannot be stored. */
+function beginning(text: string, characters: number): string {
+  return [...text].slice(0, characters).join("");
 }

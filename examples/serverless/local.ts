@@ -1,4 +1,5 @@
 /** Both sides on this machine: the Worker and its R2 bucket in workerd, the function behind a server of Node's, on the same bucket through S3. */
+import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo } from "node:net";
 import { Readable } from "node:stream";
@@ -46,7 +47,7 @@ export async function startLocally({
   const endpoint = new URL("cdn-cgi/local/r2/s3", worker).href;
   const opened = started.use(await openFunction({ endpoint, bucket: BUCKET, credentials: CREDENTIALS }));
   const server = createServer((request, response) => void answer(opened.fetch, request, response));
-  await new Promise<void>((resolve) => server.listen(functionPort, "127.0.0.1", resolve));
+  await once(server.listen(functionPort, "127.0.0.1"), "listening");
   started.defer(async () => {
     server.close();
     server.closeAllConnections();
@@ -79,7 +80,7 @@ async function bundle(entry: string, alias: Readonly<Record<string, string>>): P
   return outputFiles[0].text;
 }
 
-/** A request of Node's to one of the web's, and the answer back. */
+/** A request of Node's to one of the web's, and the answer back. Rejects for nothing that a client does. */
 async function answer(
   fetch: (request: Request) => Promise<Response>,
   incoming: IncomingMessage,
@@ -88,8 +89,14 @@ async function answer(
   const { method = "GET", url = "/", headers } = incoming;
   const gone = new AbortController();
   outgoing.once("close", () => gone.abort());
-  const body = method === "GET" || method === "HEAD" ? null : new Uint8Array(await buffer(incoming));
-  const request = new Request(`http://${headers.host}${url}`, { method, body, signal: gone.signal });
+  let request: Request;
+  try {
+    const body = method === "GET" || method === "HEAD" ? null : new Uint8Array(await buffer(incoming));
+    request = new Request(`http://${headers.host}${url}`, { method, body, signal: gone.signal });
+  } catch {
+    // It broke off in the middle, or makes no sense.
+    return void outgoing.writeHead(400).end();
+  }
   const response = await fetch(request);
   outgoing.writeHead(response.status, Object.fromEntries(response.headers));
   if (response.body === null) outgoing.end();

@@ -1,3 +1,4 @@
+import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Local, startLocally } from "../../examples/serverless/local.ts";
@@ -111,6 +112,36 @@ describe("a Worker and a function on one bucket", () => {
     expect((await fetch(new URL("/nothing", local[side]))).status).toBe(404);
     const unsigned = await fetch(new URL("/guest-book", local[side]), { method: "POST", body: "{}" });
     expect(unsigned.status).toBe(400);
+  });
+
+  test.each(SIDES)("cut long texts between characters: %s", async (side) => {
+    // Each is two units of UTF-16, of which one alone is no text; the letter shifts them by one.
+    const name = `a${"🌍".repeat(60)}`;
+    const { version } = await ask<{ version: number }>(side, "/guest-book", { name, text: name.repeat(10) });
+    const signed = (await ask<{ version: number; name: string }[]>(side, "/guest-book")).find(
+      (each) => each.version === version,
+    );
+    expect(signed?.name).toBe(`a${"🌍".repeat(49)}`);
+  });
+
+  test("go on after requests that make no sense, or break off", async () => {
+    // What the Worker gets was looked at by workerd.
+    const { hostname, port } = local.function;
+    for (const request of [
+      "GET /visits HTTP/1.1\r\nhost: a b\r\n\r\n",
+      "GET http://[ HTTP/1.1\r\nhost: a\r\n\r\n",
+      'POST /guest-book HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n{"name":',
+    ]) {
+      await new Promise<void>((resolve, reject) => {
+        const socket = connect(Number(port), hostname, () => socket.write(request));
+        socket.once("data", () => socket.end());
+        // Nobody answers what has not arrived.
+        socket.setTimeout(300, () => socket.destroy());
+        socket.once("close", () => resolve());
+        socket.once("error", reject);
+      });
+    }
+    expect((await ask<Visits>("function", "/visits")).visits).toBeGreaterThanOrEqual(0);
   });
 
   test("end with open streams, and are gone then", async () => {
