@@ -1,36 +1,43 @@
 /**
  * Asks a bucket whether several writers may share it: `node examples/probe/probe.ts`, with S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and
  * S3_BUCKET (S3_REGION, if it matters; PROBE_KEYS and PROBE_RACERS, to ask more or less). Writes below `foliokv-probe/` and cleans up. Ends with 0 if
- * the store is suitable, with 1 if it is not.
+ * the store is suitable, with 1 if it is not, with 2 if it could not be asked.
  */
-import { environment } from "foliokv";
-import { probeStore } from "foliokv/object";
+import { randomUUID } from "node:crypto";
+import { environment, InvalidArgumentError } from "foliokv";
+import { type ProbeReport, probeStore } from "foliokv/object";
 import { s3Store } from "foliokv/s3";
 import { s3FetchStore } from "foliokv/s3-fetch";
 
-function setting(name: string): string {
-  const value = process.env[name];
-  if (value !== undefined && value !== "") return value;
-  console.error(`Set ${name}.`);
+const NEEDED = ["S3_ENDPOINT", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_BUCKET"] as const;
+
+function cannotAsk(why: string): never {
+  console.error(why);
   process.exit(2);
 }
 
-const options = {
-  bucket: setting("S3_BUCKET"),
-  prefix: "foliokv-probe",
-  endpoint: setting("S3_ENDPOINT"),
-  region: process.env.S3_REGION ?? "us-east-1",
-  credentials: { accessKeyId: setting("S3_ACCESS_KEY_ID"), secretAccessKey: setting("S3_SECRET_ACCESS_KEY") },
-};
-// Each of them has connections of its own.
-const connections = [s3Store(options), s3FetchStore(options)];
-const report = await probeStore(s3Store(options), {
-  environment,
-  connections,
-  keys: Number(process.env.PROBE_KEYS ?? 20),
-  racers: Number(process.env.PROBE_RACERS ?? 50),
-});
+async function ask(): Promise<ProbeReport> {
+  const missing = NEEDED.filter((name) => !process.env[name]);
+  if (missing.length > 0) cannotAsk(`Set ${missing.join(", ")}.`);
+  const [endpoint, accessKeyId, secretAccessKey, bucket] = NEEDED.map((name) => process.env[name] ?? "");
+  const { S3_REGION: region = "us-east-1", PROBE_KEYS: keys = 20, PROBE_RACERS: racers = 50 } = process.env;
+  const credentials = { accessKeyId, secretAccessKey };
+  const options = { bucket, prefix: "foliokv-probe", endpoint, region, credentials };
+  // Each of them has connections of its own.
+  const [store, ...connections] = [s3Store(options), s3Store(options), s3FetchStore(options)];
 
+  // A wrong address or credential is no property of the store.
+  const first = `first-${randomUUID()}`;
+  const answer = await store.create(first, new Uint8Array(1));
+  if ("error" in answer) cannotAsk(answer.error.message);
+  await store.delete([first]);
+  return await probeStore(store, { environment, connections, keys: Number(keys), racers: Number(racers) });
+}
+
+const report = await ask().catch((error: unknown) => {
+  if (error instanceof InvalidArgumentError) cannotAsk(error.message);
+  throw error;
+});
 console.log(report.store);
 for (const { property, verdict, details } of report.verdicts) {
   console.log(`  ${property.padEnd(18)} ${verdict}`);

@@ -61,5 +61,5 @@ export class GuestBook {
 
 /** So many characters of a text: `slice` would cut some of them in two, and half of one cannot be stored. */
 function beginning(text: string, characters: number): string {
-  return [...text].slice(0, characters).join("");
+  return Array.from(text).slice(0, characters).join("");
 }
