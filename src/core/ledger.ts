@@ -222,6 +222,8 @@ export interface ReadBudget {
    * those that are returned. A read that has handed over any does not fail: it returns up to where it came, and the next one says what is wrong. For ledgers whose commits lie in memory one behind the other, where an object for each is a good part of the work. May be ignored.
    */
   readonly take?: ((commit: PassedCommit) => boolean) | undefined;
+  /** False: everything is read, however far ahead the state is that the ledger keeps. Otherwise such a read may say `moved`. */
+  readonly passesOver?: false;
 }
 
 /** What lies behind a position. */
@@ -292,10 +294,7 @@ export interface StateRequest {
   readonly compaction: boolean;
   /** The run of what the commits with versions above `since`, up to `version`, have changed. `since` is that of the newest state, or of a newer one. */
   buildDelta(since: Version): Promise<BuiltState>;
-  /**
-   * One run instead of several neighbouring ones, newest first. `lowest`: there is nothing older, so that tombstones may be left out. The runs are closed in the
-   * end, whatever comes of it.
-   */
+  /** One run instead of several neighbouring ones, newest first. `lowest`: nothing is older, so that tombstones may be left out. The runs are closed in any case. */
   buildMerged(runs: readonly StoredRun[], options: MergeOptions): Promise<BuiltState>;
   /** These runs, newest first, are the state now: the same as `ReadResult.state`, at once. */
   adopt(state: Checkpoint): void;
@@ -320,6 +319,8 @@ export interface RepairStateRequest {
   readonly version: Version;
   /** All that is whole of the state there; undefined if that is nothing. */
   readonly built: BuiltState | undefined;
+  /** Reads on to what is the end by now; undefined if the ledger has begun anew. `built`: what has changed since the last of these; undefined if that is nothing. */
+  readOn(): Promise<Pick<RepairStateRequest, "position" | "version" | "built"> | undefined>;
   rest(): MaybePromise<void>;
   /** Throws if the work is to be given up. */
   check(): void;
@@ -449,15 +450,10 @@ export interface LedgerSession {
    */
   vacuum?(request: VacuumRequest): Promise<VacuumAttempt>;
 
-  /**
-   * Writes a ledger of its own that begins with a snapshot, at a path where there must be nothing. Resolves with its size once it is durable.
-   * Left out where there is no such thing as a copy of a ledger.
-   */
+  /** Writes a ledger of its own that begins with a snapshot, at a path where there must be nothing. Resolves with its size once it is durable. Left out where there is no such thing. */
   backup?(path: string, request: BackupRequest): Promise<{ readonly bytes: number }>;
 
-  /**
-   * Keeps a copy of the ledger as it is, damaged, beside it, and resolves with its name. Left out where there is nothing to repair.
-   */
+  /** Keeps a copy of the ledger as it is, damaged, beside it, and resolves with its name. Left out where there is nothing to repair. */
   keepCopy?(request: Pick<VacuumRequest, "rest" | "check">): Promise<string>;
 
   /**

@@ -3,7 +3,7 @@ import type { MaybePromise } from "./environment.ts";
 import { hasCode } from "./errors.ts";
 import type { EngineState } from "./engine-state.ts";
 import type { EncodedKey } from "./key.ts";
-import type { RepairedState, RepairStateRequest } from "./ledger.ts";
+import type { ReadBudget, RepairedState, RepairStateRequest } from "./ledger.ts";
 import {
   applyTo,
   openSalvaged,
@@ -15,8 +15,9 @@ import {
   walkAll,
 } from "./repair.ts";
 import { rescue } from "./rescue.ts";
+import type { Row } from "./resolve.ts";
 import { DamageNotes } from "./salvage.ts";
-import { buildWhole } from "./state-run.ts";
+import { buildDelta, buildWhole } from "./state-run.ts";
 
 const READ_BYTES = 512 * 1024;
 
@@ -35,29 +36,43 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
   const state = await openSalvaged(context, notes);
   try {
     const upto = state.position;
-    const commits = await readWhole(state, notes, context);
+    let commits = await readWhole(state, notes, context);
     if (commits === undefined) return undefined;
     const { replica, source, position } = state;
     const unreadable = new Set<EncodedKey>();
     await walkAll(state, context, { wants: () => true, unreadable: (key) => void unreadable.add(key) });
-    const facts = { ...restored, commits, unit: "versions" } as const;
+    const facts = { ...restored, unit: "versions" } as const;
     const generation = (): number => engine.identity?.generation ?? 0;
     if (!notes.isDamaged && unreadable.size === 0) {
-      return report({ ...facts, dropped: [], generation: generation() });
+      return report({ ...facts, commits, dropped: [], generation: generation() });
     }
     if (notes.damagedRuns.size > 0 || unreadable.size > 0) await rescue(state, notes, context, { upto, unreadable });
-    const built = await buildWhole({ ...context, name: ledger.name, source }, replica, {
-      upto: replica.version,
-      damaged: (error, { version, home }) =>
-        home === undefined
-          ? notes.note("ledger", [{ from: version, to: version + 1 }])
-          : notes.noteError("snapshot", error),
-    });
+    const making = { ...context, name: ledger.name, source };
+    const damaged = (error: unknown, { version, home }: Row): void =>
+      home === undefined
+        ? notes.note("ledger", [{ from: version, to: version + 1 }])
+        : notes.noteError("snapshot", error);
+    const built = await buildWhole(making, replica, { upto: replica.version, damaged });
+    const readOn: RepairStateRequest["readOn"] = async () => {
+      const since = replica.version;
+      const more = await readWhole(state, notes, context, { passesOver: false });
+      if (more === undefined) return undefined;
+      commits = (commits ?? 0) + more;
+      const { version } = replica;
+      if (version === since) return { position: state.position, version, built: undefined };
+      const frozen = replica.freeze();
+      try {
+        const changes = await buildDelta(making, frozen.changes, { since, upto: version, damaged });
+        return { position: state.position, version, built: changes };
+      } finally {
+        frozen.release();
+      }
+    };
     const rest = (): MaybePromise<void> => (pacer.due() ? pacer.rest() : undefined);
-    const repaired = await begunAnew(engine, { position, version: replica.version, built, rest, check });
+    const repaired = await begunAnew(engine, { position, version: replica.version, built, readOn, rest, check });
     if (repaired === undefined) return undefined;
     if (context.reports) notes.note("ledger", await repaired.behind());
-    return report({ ...facts, copy: repaired.left, dropped: notes.dropped, generation: generation() });
+    return report({ ...facts, commits, copy: repaired.left, dropped: notes.dropped, generation: generation() });
   } finally {
     state.retire();
   }
@@ -79,13 +94,14 @@ async function readWhole(
   state: EngineState,
   notes: DamageNotes,
   { pacer, check }: RepairContext,
+  given: Pick<ReadBudget, "passesOver"> = {},
 ): Promise<number | undefined> {
   const { session } = state.source;
   let commits = 0;
   for (;;) {
     let result: Awaited<ReturnType<typeof session.read>>;
     try {
-      result = await session.read(state.position, { bytes: READ_BYTES, verify: false });
+      result = await session.read(state.position, { bytes: READ_BYTES, verify: false, ...given });
     } catch (error) {
       if (!hasCode(error, "LedgerDamaged")) throw error;
       notes.noteError("ledger", error);

@@ -5,7 +5,7 @@ import { type Layer, mergedCursor } from "./layers.ts";
 import type { BuiltState, MergeOptions, StoredRun } from "./ledger.ts";
 import { concatenated } from "./bytes.ts";
 import type { Pacer } from "./pacer.ts";
-import type { Row } from "./resolve.ts";
+import { Row } from "./resolve.ts";
 import { RowWalk } from "./row-walk.ts";
 import { Run } from "./run.ts";
 import { RunBuilder } from "./run-builder.ts";
@@ -43,13 +43,18 @@ interface Covered {
   readonly upto: number;
 }
 
-/** A run of the rows with versions above `since`, deleted ones too. Nothing changes in the layer. */
+/**
+ * A run of the rows with versions above `since`, deleted ones too. Nothing changes in the layer. `damaged` is told of a row whose value cannot be read: its key
+ * is then one that was deleted. Without it such a row throws.
+ */
 export async function buildDelta(
   context: StateRunContext,
   rows: Layer,
-  { since, upto }: { readonly since: number; readonly upto: number },
+  options: { readonly since: number; readonly upto: number; readonly damaged?: (error: unknown, row: Row) => void },
 ): Promise<BuiltState> {
-  return await build(context, rows, { base: since + 1, upto }, { keeps: (row) => row.version > since });
+  const { since, upto, damaged } = options;
+  const keeps = (row: Row): boolean => row.version > since;
+  return await build(context, rows, { base: since + 1, upto }, { keeps, ...(damaged && { damaged, hides: true }) });
 }
 
 /** A run of all rows that are not deleted; undefined if there are none. `damaged` is told of a row whose value cannot be read, and which is left out. */
@@ -106,6 +111,8 @@ async function build(
     readonly keeps: (row: Row) => boolean;
     readonly progress?: MergeOptions["progress"];
     readonly damaged?: (error: unknown, row: Row) => void;
+    /** What is damaged hides what lies below it all the same. */
+    readonly hides?: boolean;
   },
 ): Promise<BuiltState> {
   const chunks: Uint8Array[] = [];
@@ -127,6 +134,9 @@ async function build(
       } catch (error) {
         if (options.damaged === undefined) throw error;
         options.damaged(error, row);
+        const { version, order, timestamp, place } = row;
+        if (options.hides)
+          builder.add(key, new Row(version, order, timestamp, 0, true, -1, 0, place, undefined), undefined);
       }
     }
     if (++count % SLICE_ROWS === 0 && pacer.dueInBackground()) await pause();

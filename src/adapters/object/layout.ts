@@ -57,6 +57,9 @@ export const runKey = (nonce: string, { epoch, from, to, random }: RunName): str
 export const stagedKey = (nonce: string, { slot, random }: StagedName): string =>
   `${stagedFolder(nonce)}${slotDigits(slot)}-${checkedRandom(random)}`;
 
+/** Lies there once the root has named an incarnation that a repair has begun. */
+export const begunKey = (nonce: string): string => `${checkedNonce(nonce)}/begun`;
+
 /** The nonce whose folder a key lies in; undefined for one that lies elsewhere. */
 export function nonceOf(key: string): string | undefined {
   const nonce = key.slice(0, key.indexOf("/"));

@@ -1,4 +1,4 @@
-import { nonceOf, parseRunKey, parseSlotKey, type RunName } from "./layout.ts";
+import { begunKey, nonceOf, parseRunKey, parseSlotKey, type RunName } from "./layout.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 export interface ListedRun extends RunName {
@@ -13,6 +13,8 @@ export interface Remains {
   /** 0 without any. */
   highest: number;
   readonly runs: ListedRun[];
+  /** A repair has begun it, and a root has named it. */
+  isBegun: boolean;
 }
 
 /**
@@ -26,7 +28,7 @@ export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isW
   if (first.status !== "listed") throw first.error;
   if (first.objects.length === 0) return false;
   const [newest] = await newestRemains(store);
-  if (newest === undefined || !isWhole) return newest !== undefined;
+  if (newest === undefined || !isWhole || newest.isBegun) return newest !== undefined;
   let end = 1;
   for (const { from, to } of newest.runs.toSorted((a, b) => a.from - b.from)) {
     if (from <= end) end = Math.max(end, to + 1);
@@ -35,9 +37,13 @@ export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isW
   return end > Math.max(1, newest.highest);
 }
 
-/** The incarnations of which anything is there, the newest first: each begins above all slots of the ones before, but one that never came to be has none. */
+/**
+ * The incarnations of which runs or slots are there, the newest first: each begins above all slots of the ones before. One with neither a slot nor a word that it
+ * was begun has never come to be, as far as anybody can tell: nothing is lost with it.
+ */
 export async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
   const found = new Map<string, Remains>();
+  const begun = new Set<string>();
   for (let after = "", more = true; more;) {
     const answer = await store.list("", { after });
     if (answer.status !== "listed") throw answer.error;
@@ -45,7 +51,8 @@ export async function newestRemains(store: ObjectStore): Promise<readonly Remain
       after = key;
       const nonce = nonceOf(key);
       if (nonce === undefined) continue;
-      const remains = found.get(nonce) ?? { nonce, slots: new Set(), highest: 0, runs: [] };
+      if (key === begunKey(nonce)) begun.add(nonce);
+      const remains = found.get(nonce) ?? { nonce, slots: new Set(), highest: 0, runs: [], isBegun: false };
       const slot = parseSlotKey(nonce, key);
       const run = parseRunKey(nonce, key);
       if (slot !== undefined && slot > 0) {
@@ -57,6 +64,8 @@ export async function newestRemains(store: ObjectStore): Promise<readonly Remain
     }
     ({ more } = answer);
   }
+  for (const remains of found.values()) remains.isBegun = begun.has(remains.nonce);
   const top = ({ highest, runs }: Remains): number => Math.max(highest, ...runs.map(({ to }) => to));
-  return [...found.values()].sort((a, b) => Math.sign(b.highest) - Math.sign(a.highest) || top(b) - top(a));
+  const hasBeen = ({ highest, isBegun }: Remains): number => (highest > 0 || isBegun ? 1 : 0);
+  return [...found.values()].sort((a, b) => hasBeen(b) - hasBeen(a) || top(b) - top(a));
 }

@@ -1,9 +1,9 @@
 import { toHex } from "../../core/bytes.ts";
 import { type AddressRange, hasCode, KVError } from "../../core/errors.ts";
 import type { RepairedState, RepairStateRequest } from "../../core/ledger.ts";
-import { logFolder, NAME_RANDOM_BYTES, parseSlotKey, SLOT_VERSIONS, slotKey } from "./layout.ts";
+import { begunKey, logFolder, NAME_RANDOM_BYTES, parseSlotKey, SLOT_VERSIONS, slotKey } from "./layout.ts";
 import { uploadRun } from "./publish.ts";
-import type { Root } from "./root.ts";
+import { encodeRoot, type Root, type RootRun, WRITE_ID_BYTES } from "./root.ts";
 import { pause } from "./site.ts";
 import { readSlot } from "./slot-reader.ts";
 import { drawRandom, GaveUp, readRoot, type StateSite } from "./state-site.ts";
@@ -13,6 +13,9 @@ import { drawRandom, GaveUp, readRoot, type StateSite } from "./state-site.ts";
  * and no version is ever used twice.
  */
 const SLOTS_LEFT = 1_048_576;
+/** How often the root is replaced anew, by what is the state then, because others were quicker. */
+const TRIES_MAX = 32;
+const NOTE_SENDS_MAX = 3;
 /** So long an author may go on without looking at the root, by the store's clock. */
 const UNHEARD_MS = 5 * 60_000;
 /** From one look at the root to the next; whether the wait is to be given up is asked more often. */
@@ -32,38 +35,78 @@ export async function repairState(state: StateSite, request: RepairStateRequest)
 
 async function tryRepair(state: StateSite, request: RepairStateRequest): Promise<RepairedState | undefined> {
   const { site, rootObject, took, gone } = state;
-  const seen = await readRoot(state);
-  const { root } = seen.found;
-  if (root.checkpointSlot > request.position) return overtaken(state);
-  const firstSlot = (await highestSlot(state, request.position)) + SLOTS_LEFT;
+  const { epoch } = (await readRoot(state)).found.root;
+  const lowest = (await highestSlot(state, request.position)) + SLOTS_LEFT;
   const nonce = toHex(site.environment.randomBytes(2 * NAME_RANDOM_BYTES));
-  request.check();
-  const covered = { epoch: root.epoch + 1, from: 1, to: firstSlot - 1 };
-  const name = { ...covered, random: drawRandom(site), ids: [] };
-  const runs = request.built === undefined ? [] : [await uploadRun({ ...site, nonce }, request.built, name)];
-  const next: Root = {
+  // Newest first. One holds all there was, and each further one, as if it were of one slot, what has come while those before were made.
+  const runs: RootRun[] = [];
+  let { position, version, built } = request;
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    request.check();
+    if (built !== undefined) {
+      const before = runs.at(0)?.to;
+      const covered = { epoch: epoch + 1, from: (before ?? 0) + 1, to: (before ?? lowest - 2) + 1 };
+      runs.unshift(await uploadRun({ ...site, nonce }, built, { ...covered, random: drawRandom(site), ids: [] }));
+    }
+    const { found } = await readRoot(state);
+    const { root } = found;
+    if (root.checkpointSlot <= position) {
+      const answer = await rootObject.replace(found, begun(root, { nonce, runs, position, version, lowest }));
+      if (answer.status === "failed") throw answer.error;
+      if (answer.status === "denied") throw new KVError("AccessDenied", `The root of ${site.name} may not be replaced`);
+      if (answer.status === "replaced") {
+        took(answer.found);
+        gone();
+        await noteBegun(state, answer.found.root);
+        const { rest, check } = request;
+        return { left: `${root.nonce}/ of ${site.name}`, behind: () => behind(state, { position, rest, check }) };
+      }
+      if (answer.status === "absent") break;
+    }
+    const more = await request.readOn();
+    // Others have passed what cannot be read here.
+    if (more === undefined || (more.position === position && root.checkpointSlot > position)) break;
+    ({ position, version, built } = more);
+  }
+  return overtaken(state);
+}
+
+/** The root of the next incarnation, in the place of this one. `lowest`: what its first slot is at least. */
+function begun(
+  root: Root,
+  next: Pick<Root, "nonce" | "runs"> & Pick<RepairStateRequest, "position" | "version"> & { readonly lowest: number },
+): Root {
+  const { nonce, runs, position, version, lowest } = next;
+  const firstSlot = (runs.at(0)?.to ?? lowest - 1) + 1;
+  return {
     ...root,
     nonce,
     firstSlot,
     runs,
     checkpointSlot: firstSlot - 1,
     previousCheckpointSlot: firstSlot - 1,
-    checkpointVersion: request.version,
+    checkpointVersion: version,
     checkpointHash: new Uint8Array(root.checkpointHash.length),
-    epoch: covered.epoch,
+    epoch: root.epoch + 1,
     floor: firstSlot,
     floorAt: undefined,
     swept: firstSlot,
     tailHint: firstSlot - 1,
-    formers: [{ nonce: root.nonce, lastSlot: Math.max(request.position, 0) }, ...root.formers],
+    formers: [{ nonce: root.nonce, lastSlot: Math.max(position, 0) }, ...root.formers],
   };
-  const answer = await rootObject.replace(seen.found, next);
-  if (answer.status === "failed") throw answer.error;
-  if (answer.status === "denied") throw new KVError("AccessDenied", `The root of ${site.name} may not be replaced`);
-  if (answer.status !== "replaced") return overtaken(state);
-  took(answer.found);
-  gone();
-  return { left: `${root.nonce}/ of ${site.name}`, behind: () => behind(state, request) };
+}
+
+/**
+ * Notes that the root has named this incarnation, for whoever makes a root anew before anything is written to it. Where that fails, he comes to the one before,
+ * which has everything, damage included.
+ */
+async function noteBegun({ site }: StateSite, root: Root): Promise<void> {
+  const { store, environment } = site;
+  const noted = encodeRoot({ root, writeId: environment.randomBytes(WRITE_ID_BYTES) }, environment.crc32);
+  for (let sends = 0; sends < NOTE_SENDS_MAX; sends++) {
+    const { status } = await store.create(begunKey(root.nonce), noted);
+    if (status !== "ambiguous" && status !== "conflict") return;
+  }
 }
 
 /** Others have written a root from which one can go on, or see what there is to repair. */
@@ -99,7 +142,7 @@ async function highestSlot(state: StateSite, position: number): Promise<number> 
  */
 async function behind(
   state: StateSite,
-  { position, rest, check }: RepairStateRequest,
+  { position, rest, check }: Pick<RepairStateRequest, "position" | "rest" | "check">,
 ): Promise<readonly AddressRange[]> {
   await waitUntilHeard(state, check);
   const ranges: AddressRange[] = [];

@@ -141,7 +141,7 @@ export class ObjectSession implements LedgerSession {
       bytes: budget.bytes,
       predecessor: this.#hashOf(after),
       // What is committed here is to be met, not passed over: else it would be appended again.
-      mayPassOver: !this.#isHistory && !this.#isUnmet(position),
+      mayPassOver: budget.passesOver !== false && !this.#isHistory && !this.#isUnmet(position),
     });
     if (status === "moved") {
       this.#moved = true;

@@ -115,9 +115,41 @@ describe.each([
       await lose(bucket);
       const restored = await opening(bucket, { repair: true });
       const root = await bucket.root();
-      if (count > 0) expect(root).toMatchObject({ nonce, formers: [{ nonce: old }] });
+      expect(root).toMatchObject({ nonce, formers: [{ nonce: old }] });
       await isWhole(bucket, restored, 17 + count);
     }
+  });
+
+  test("is that of the one of two repairs that has come to be, and none is begun in the place of what it has left", async () => {
+    const bucket = new Bucket();
+    const dbs = [await openDatabase(bucket), await openDatabase(bucket)];
+    await setKeys(bucket, dbs[0], 0, 20);
+    await bucket.store.delete([slotKey((await bucket.root()).nonce, 18)]);
+    await bucket.environment.until(Promise.all(dbs.map((each) => each.repair())));
+    const { nonce, runs } = await bucket.root();
+    const listed = await bucket.store.list("");
+    if (listed.status !== "listed") throw new Error(listed.status);
+    expect(listed.objects.filter(({ key }) => key.includes("/run/"))).toHaveLength(3);
+    await lose(bucket);
+    await expect(opening(bucket)).rejects.toMatchObject({ code: "LedgerDamaged" });
+    const restored = await opening(bucket, { repair: true });
+    expect(await bucket.root()).toMatchObject({ nonce, runs });
+    await isWhole(bucket, restored, 17);
+  });
+
+  test("is that of the one before, of which nothing is lost, where a repair could not note that it has come to be", async () => {
+    const bucket = new Bucket();
+    const db = await openDatabase(bucket);
+    await setKeys(bucket, db, 0, 20);
+    const { nonce } = await bucket.root();
+    await bucket.store.delete([slotKey(nonce, 18)]);
+    bucket.faulty.fate = ({ keys }) => (keys[0].endsWith("/begun") ? { fault: { kind: "overloaded" } } : undefined);
+    await bucket.environment.until(db.repair());
+    expect((await bucket.root()).nonce).not.toBe(nonce);
+    await lose(bucket);
+    const restored = await opening(bucket, { repair: true });
+    expect((await bucket.root()).formers[0]).toMatchObject({ nonce });
+    await isWhole(bucket, restored, 17);
   });
 
   test("is not that of a repair that has come to nothing", async () => {
