@@ -3,15 +3,15 @@ import type { EngineState } from "./engine-state.ts";
 import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
-import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
+import type { KeyPart } from "./key.ts";
 import type { Ledger, LedgerCommit, LedgerNotice, LedgerSession } from "./ledger.ts";
 import { listRows } from "./listing.ts";
 import type { OpenHistory } from "./open-history.ts";
 import type { Pacer } from "./pacer.ts";
 import type { CompiledQuery } from "./query.ts";
-import { type Change, lastOfEachKey, type Resolution, type Row } from "./resolve.ts";
+import { type Change, lastOfEachKey, type Resolution } from "./resolve.ts";
 import { resolveLoaded } from "./resolve-loaded.ts";
-import { valueIn } from "./watch.ts";
+import { changeEntry, valueIn } from "./watch.ts";
 
 /** One thing that happened to one key, as far back as the ledger goes. */
 export type HistoryEntry<T = unknown> =
@@ -89,9 +89,9 @@ export async function* readHistory<T>(request: HistoryRequest): AsyncGenerator<H
         const whole = met.isPartial === true ? session.complete?.(met) : undefined;
         const commit = whole === undefined ? met : { ...met, payload: isPromise(whole) ? await whole : whole };
         const effect = effectOf(commit, state, request);
-        for (const change of isPromise(effect) ? await effect : effect) {
+        for (const { key, row } of isPromise(effect) ? await effect : effect) {
           open.rest();
-          yield toEntry<T>(commit, change);
+          yield changeEntry(key, row, () => valueIn(commit.payload, row) as T);
           open.goOn();
         }
       }
@@ -121,15 +121,7 @@ async function* snapshotEntries<T>(state: EngineState, request: HistoryRequest):
     const arriving = state.source.value(row);
     const value = (isPromise(arriving) ? await arriving : arriving) as T;
     open.rest();
-    yield {
-      key: decodeKey(key),
-      version: row.version,
-      timestamp: row.timestamp,
-      operation: "set",
-      value,
-      ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }),
-      snapshot: true,
-    };
+    yield changeEntry(key, row, () => value, { snapshot: true });
     open.goOn();
     if (pacer.due()) await pacer.rest();
   }
@@ -143,28 +135,20 @@ function effectOf(commit: LedgerCommit, state: EngineState, request: HistoryRequ
   if (request.voidVersions !== undefined) {
     if (request.voidVersions.has(commit.version)) return [];
     // The verdict is known: only matching keys matter, and no check needs to be looked at.
-    const matching = decoded.operations.map((operation) =>
-      operation.purge === undefined && !request.query.matches(operation.key) ? undefined : operation,
-    );
-    if (matching.every((operation) => operation === undefined)) return [];
-    decoded = { checks: [], operations: matching.filter((operation) => operation !== undefined) };
+    const matching = decoded.operations.filter(({ purge, key }) => purge !== undefined || request.query.matches(key));
+    if (matching.length === 0) return [];
+    decoded = { checks: [], operations: matching };
   }
   const { replica, checkpointer } = state;
   const take = (resolution: Resolution): Change[] => {
     if (resolution.verdict !== "applied") return [];
     // Nothing depends on what its author has resolved.
-    if (request.isResolved) return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));
-    replica.apply(commit.version, resolution.changes);
-    checkpointer?.count(decoded.operations.length, commit.payload.length);
+    if (!request.isResolved) {
+      replica.apply(commit.version, resolution.changes);
+      checkpointer?.count(decoded.operations.length, commit.payload.length);
+    }
     return lastOfEachKey(resolution.changes).filter(({ key }) => request.query.matches(key));
   };
   const resolved = resolveLoaded(decoded, commit, replica);
   return isPromise(resolved) ? resolved.then(take) : take(resolved);
-}
-
-function toEntry<T>(commit: LedgerCommit, { key, row }: { key: EncodedKey; row: Row }): HistoryEntry<T> {
-  const common = { key: decodeKey(key), version: commit.version, timestamp: commit.timestamp };
-  if (row.deleted) return { ...common, operation: "delete" };
-  const value = valueIn(commit.payload, row) as T;
-  return { ...common, operation: "set", value, ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }) };
 }

@@ -68,21 +68,22 @@ class KeyListing implements Listing {
 
   next(): boolean {
     if (this.#remaining <= 0) return false;
-    const found = this.#reverse ? this.#backward() : this.#forward();
+    const found = this.#advance();
     if (found) this.#remaining--;
     else this.#remaining = 0;
     return found;
   }
 
-  #forward(): boolean {
+  #advance(): boolean {
     const cursor = this.#cursor;
-    while (this.#moved || (this.#goal === undefined ? cursor.next() : cursor.seek(this.#goal))) {
+    const reverse = this.#reverse;
+    while (this.#moved || this.#move(cursor, reverse)) {
       this.#moved = true;
+      this.#started = true;
       this.#goal = undefined;
       const key = cursor.key;
-      if (this.#upper !== undefined && key >= this.#upper) return false;
-      const target = this.#query.isInterval || this.#query.seekForward(key);
-      if (target === undefined) return false;
+      if (reverse ? key < this.#lower : this.#upper !== undefined && key >= this.#upper) return false;
+      const target = this.#query.isInterval || this.#query.seek(key, reverse);
       const row = target === true ? live(cursor.value, this.#now) : undefined;
       this.#moved = false;
       if (target !== true) {
@@ -96,30 +97,10 @@ class KeyListing implements Listing {
     return false;
   }
 
-  #backward(): boolean {
-    const cursor = this.#cursor;
-    while (
-      this.#moved ||
-      (this.#goal === undefined && this.#started ? cursor.previous() : cursor.seekBefore(this.#goal))
-    ) {
-      this.#moved = true;
-      this.#goal = undefined;
-      this.#started = true;
-      const key = cursor.key;
-      if (key < this.#lower) return false;
-      const target = this.#query.isInterval || this.#query.seekBackward(key);
-      if (target === undefined) return false;
-      const row = target === true ? live(cursor.value, this.#now) : undefined;
-      this.#moved = false;
-      if (target !== true) {
-        this.#goal = target;
-      } else if (row !== undefined) {
-        this.key = key;
-        this.#row = row;
-        return true;
-      }
-    }
-    return false;
+  #move(cursor: OrderedCursor<Row>, reverse: boolean): boolean {
+    const goal = this.#goal;
+    if (goal === undefined && this.#started) return reverse ? cursor.previous() : cursor.next();
+    return reverse ? cursor.seekBefore(goal) : cursor.seek(goal as EncodedKey);
   }
 }
 

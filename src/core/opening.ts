@@ -71,7 +71,7 @@ function listenerOf(context: OpeningContext, engine: () => Engine): EngineListen
   return {
     isIdle: () => watches.size === 0,
     needsEach: () => freshness.needsEach,
-    applied: (record, version, changes) => watches.dispatch(record, version, changes),
+    applied: (record, _, changes) => watches.dispatch(record, changes),
     reloaded: (before, sameLedger) => {
       freshness.resubscribe();
       return tellReloaded(engine(), before, { ...context, sameLedger });

@@ -24,11 +24,14 @@ export interface CompiledQuery {
   readonly upper: EncodedKey | undefined;
   /** True if everything between the bounds matches. */
   readonly isInterval: boolean;
+  /** Equal for queries that say the same. */
+  readonly identity: string;
   matches(key: EncodedKey): boolean;
-  /** True if `key` matches; else the smallest key above it from which matches may come; undefined if none can. */
-  seekForward(key: EncodedKey): true | EncodedKey | undefined;
-  /** True if `key` matches; else an exclusive upper bound, at most `key`, below which all further matches lie; undefined if there are none. */
-  seekBackward(key: EncodedKey): true | EncodedKey | undefined;
+  /**
+   * Of a key between the bounds: true if it matches. Else where matches may come next: the smallest such key above it; in reverse an exclusive upper
+   * bound, at most the key, below which all of them lie.
+   */
+  seek(key: EncodedKey, reverse: boolean): true | EncodedKey;
 }
 
 /** Above every part of a key that begins with what stands before it. */
@@ -40,8 +43,8 @@ const FIRST_PART = "\x01";
 interface PartRange {
   readonly from: string;
   readonly to: string;
-  /** Set if it takes exactly one part. */
-  readonly exact: string | undefined;
+  /** It takes exactly one part, `from`. */
+  readonly isExact: boolean;
 }
 
 /** @throws InvalidArgumentError `InvalidQuery` */
@@ -64,7 +67,7 @@ function compileParts(query: Query): CompiledQuery {
   for (let i = 0; i < query.length; i++) {
     const range = compilePart(query[i] as KeyPart | KeyRange, i);
     // What is fixed at the beginning is one prefix.
-    if (ranges.length === 0 && range.exact !== undefined) prefix += range.exact;
+    if (ranges.length === 0 && range.isExact) prefix += range.from;
     else ranges.push(range);
   }
   if (prefix.length > keyBytesMax) {
@@ -73,14 +76,14 @@ function compileParts(query: Query): CompiledQuery {
       `The query has a prefix of ${prefix.length} encoded bytes; keys have at most ${keyBytesMax}`,
     );
   }
-  return ranges.length === 0 ? new PrefixQuery(prefix) : new RangeQuery(prefix, ranges);
+  return new Ranges(prefix, ranges);
 }
 
 function compilePart(part: KeyPart | KeyRange, index: number): PartRange {
   try {
     if (typeof part !== "object" || part === null || part instanceof Uint8Array) {
       const exact = encodePart(part);
-      return { from: exact, to: exact + BEYOND, exact };
+      return { from: exact, to: exact + BEYOND, isExact: true };
     }
     const unknown = Object.keys(part).find((name) => name !== "from" && name !== "to");
     if (unknown !== undefined || !isPlain(part))
@@ -106,7 +109,7 @@ function compileRange({ from, to }: KeyRange): PartRange {
   }
   const anchor = low ?? high;
   const [typeFrom, typeTo] = anchor === undefined ? [FIRST_PART, BEYOND] : typeBounds(typeClass(anchor));
-  return { from: low ?? typeFrom, to: high === undefined ? typeTo : high + BEYOND, exact: undefined };
+  return { from: low ?? typeFrom, to: high === undefined ? typeTo : high + BEYOND, isExact: false };
 }
 
 /** The tag of a part's type; the two booleans are one type. */
@@ -119,106 +122,44 @@ function typeBounds(tag: number): [string, string] {
   return [String.fromCharCode(tag), String.fromCharCode(tag === 5 ? 7 : tag + 1)];
 }
 
-/** True if the first parts of `key` are those of `prefix`. A zero byte that does not end its part is followed by `\xff`, which begins none. */
-function beginsWith(key: EncodedKey, prefix: EncodedKey): boolean {
-  return key.startsWith(prefix) && key.charCodeAt(prefix.length) !== 0xff;
-}
-
-class PrefixQuery implements CompiledQuery {
-  readonly lower: EncodedKey;
-  readonly upper: EncodedKey | undefined;
-  readonly isInterval = true;
-
-  constructor(prefix: EncodedKey) {
-    this.lower = prefix;
-    this.upper = prefix === "" ? undefined : prefix + BEYOND;
-  }
-
-  matches(key: EncodedKey): boolean {
-    return beginsWith(key, this.lower);
-  }
-
-  seekForward(key: EncodedKey): true | EncodedKey | undefined {
-    if (this.matches(key)) return true;
-    return key < this.lower ? this.lower : undefined;
-  }
-
-  seekBackward(key: EncodedKey): true | EncodedKey | undefined {
-    if (this.matches(key)) return true;
-    return this.upper !== undefined && key >= this.upper ? this.upper : undefined;
-  }
-}
-
 /** A prefix, then parts of which the first is a range. */
-class RangeQuery implements CompiledQuery {
+class Ranges implements CompiledQuery {
   readonly #prefix: EncodedKey;
   readonly #ranges: readonly PartRange[];
   readonly lower: EncodedKey;
-  readonly upper: EncodedKey;
+  readonly upper: EncodedKey | undefined;
   readonly isInterval: boolean;
 
   constructor(prefix: EncodedKey, ranges: readonly PartRange[]) {
     this.#prefix = prefix;
     this.#ranges = ranges;
-    this.lower = prefix + ranges[0].from;
-    this.upper = prefix + ranges[0].to;
+    const first = ranges.at(0);
+    this.lower = prefix + (first?.from ?? "");
+    // A zero byte that does not end its part is followed by what is beyond: a key between the bounds begins with the prefix's parts, whole.
+    this.upper = first === undefined && prefix === "" ? undefined : prefix + (first?.to ?? BEYOND);
     // No part is the beginning of another: where keys differ from a bound, their parts do.
-    this.isInterval = ranges.length === 1;
+    this.isInterval = ranges.length < 2;
+  }
+
+  get identity(): string {
+    return JSON.stringify([this.#prefix, this.#ranges]);
   }
 
   matches(key: EncodedKey): boolean {
-    if (!beginsWith(key, this.#prefix)) return false;
+    if (key < this.lower || (this.upper !== undefined && key >= this.upper)) return false;
+    return this.isInterval || this.seek(key, false) === true;
+  }
+
+  seek(key: EncodedKey, reverse: boolean): true | EncodedKey {
     let at = this.#prefix.length;
-    for (const range of this.#ranges) {
-      if (at >= key.length) return false;
-      const end = partEnd(key, at);
+    for (const { from, to } of this.#ranges) {
+      const end = at < key.length ? partEnd(key, at) : at;
       const part = key.slice(at, end);
-      if (range.exact === undefined ? part < range.from || part >= range.to : part !== range.exact) return false;
+      // Also if the key ends here: it sorts before all below it.
+      if (part < from) return key.slice(0, at) + (reverse ? "" : from);
+      if (part >= to) return key.slice(0, at) + (reverse ? to : BEYOND);
       at = end;
     }
     return true;
-  }
-
-  seekForward(key: EncodedKey): true | EncodedKey | undefined {
-    if (key < this.lower) return this.lower;
-    if (key >= this.upper) return undefined;
-    // Between the bounds, a key begins with the prefix.
-    let at = this.#prefix.length;
-    for (let i = 0; i < this.#ranges.length; i++) {
-      const range = this.#ranges[i];
-      const before = key.slice(0, at);
-      if (at >= key.length) return before + range.from;
-      const end = partEnd(key, at);
-      const part = key.slice(at, end);
-      if (part < range.from) return before + range.from;
-      if (part >= range.to) {
-        // Nothing more below what stands before: go on behind it. At the first range that is beyond the upper bound.
-        return i === 0 ? undefined : this.#within(before + BEYOND);
-      }
-      at = end;
-    }
-    return true;
-  }
-
-  seekBackward(key: EncodedKey): true | EncodedKey | undefined {
-    if (key >= this.upper) return this.upper;
-    if (key < this.lower) return undefined;
-    let at = this.#prefix.length;
-    for (let i = 0; i < this.#ranges.length; i++) {
-      const range = this.#ranges[i];
-      const before = key.slice(0, at);
-      // A key that ends here sorts before all below it: nothing at or above it can match but what was passed already.
-      if (at >= key.length) return i === 0 ? undefined : before;
-      const end = partEnd(key, at);
-      const part = key.slice(at, end);
-      if (part >= range.to) return before + range.to;
-      if (part < range.from) return i === 0 ? undefined : before;
-      at = end;
-    }
-    return true;
-  }
-
-  #within(bound: EncodedKey): EncodedKey | undefined {
-    return bound < this.upper ? bound : undefined;
   }
 }

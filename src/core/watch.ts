@@ -1,6 +1,7 @@
 import { VALUE_HEADER_BYTES } from "./commit.ts";
+import { isPromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
-import { decodeKey, type EncodedKey, encodePart, type KeyPart } from "./key.ts";
+import { decodeKey, type EncodedKey, type KeyPart } from "./key.ts";
 import type { CommitRecord } from "./ledger.ts";
 import type { AbortSignalLike } from "./options.ts";
 import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
@@ -37,7 +38,6 @@ export type WatchCallback<T = unknown> = (entry: WatchEntry<T>) => unknown;
 
 interface Watcher {
   readonly query: CompiledQuery;
-  readonly identity: string;
   readonly callback: WatchCallback;
   readonly ref: boolean;
   active: boolean;
@@ -84,7 +84,6 @@ export class Watches {
     const signal = options.signal;
     const watcher: Watcher = {
       query: compiled,
-      identity: identify(query),
       callback,
       ref: options.ref,
       active: signal?.aborted !== true,
@@ -106,11 +105,10 @@ export class Watches {
 
   /** Ends the watches with this query and callback. True if there were any. */
   remove(query: Query, callback: WatchCallback): boolean {
-    compileQuery(query);
-    const identity = identify(query);
+    const { identity } = compileQuery(query);
     let found = false;
     for (const watcher of [...this.#watchers]) {
-      if (watcher.callback !== callback || watcher.identity !== identity) continue;
+      if (watcher.callback !== callback || watcher.query.identity !== identity) continue;
       this.#remove(watcher);
       found = true;
     }
@@ -122,13 +120,13 @@ export class Watches {
   }
 
   /** Tells of one commit. The values are decoded for each watcher anew: they are its own. */
-  dispatch(record: CommitRecord, version: number, changes: readonly Change[]): void {
+  dispatch(record: CommitRecord, changes: readonly Change[]): void {
     // Those that a callback adds have not been there when the commit was applied.
     const present = [...this.#watchers];
     for (const { key, row } of lastOfEachKey(changes)) {
       for (const watcher of present) {
         if (!watcher.query.matches(key)) continue;
-        this.#call(watcher, key, row, version, () => valueIn(record.payload, row));
+        this.#deliver(watcher, () => changeEntry(key, row, () => valueIn(record.payload, row)));
       }
     }
   }
@@ -140,7 +138,9 @@ export class Watches {
       queries: present.map((watcher) => watcher.query),
       tell: (key, row, value) => {
         for (const watcher of present) {
-          if (watcher.query.matches(key)) this.#call(watcher, key, row, row.version, value, true);
+          if (watcher.query.matches(key)) {
+            this.#deliver(watcher, () => changeEntry(key, row, value, { reloaded: true }));
+          }
         }
       },
       reset: (version) => {
@@ -149,25 +149,11 @@ export class Watches {
     };
   }
 
-  #call(watcher: Watcher, key: EncodedKey, row: Row, version: number, value: () => unknown, reloaded = false): void {
-    this.#deliver(watcher, () => {
-      const common = {
-        key: decodeKey(key),
-        version,
-        timestamp: row.timestamp,
-        ...(reloaded ? { reloaded: true as const } : {}),
-      };
-      return row.deleted
-        ? { ...common, operation: "delete" }
-        : { ...common, operation: "set", value: value(), ...(row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt }) };
-    });
-  }
-
   #deliver(watcher: Watcher, entry: () => WatchEntry): void {
     if (!watcher.active) return;
     try {
       const result = watcher.callback(entry());
-      if (isThenable(result)) result.then(undefined, this.#onError);
+      if (isPromise(result)) result.then(undefined, this.#onError);
     } catch (error) {
       this.#onError(error);
     }
@@ -252,24 +238,32 @@ export class WatchIterator<T> implements AsyncIterableIterator<WatchEntry<T>> {
   }
 }
 
+interface ChangedKey {
+  readonly key: KeyPart[];
+  readonly version: number;
+  readonly timestamp: number;
+}
+
+type ChangeEntry<T> =
+  | (ChangedKey & { readonly operation: "set"; readonly value: T; readonly expiresAt?: number })
+  | (ChangedKey & { readonly operation: "delete"; readonly value?: undefined });
+
+/** What a row says has happened to a key, `value` if it is one that was set. `mark` is told beside it. */
+export function changeEntry<T, M extends object>(
+  key: EncodedKey,
+  row: Row,
+  value: () => T,
+  mark?: M,
+): ChangeEntry<T> & M {
+  const common = { key: decodeKey(key), version: row.version, timestamp: row.timestamp, ...(mark as M) };
+  if (row.deleted) return { ...common, operation: "delete" };
+  const expiry = row.expiresAt === 0 ? {} : { expiresAt: row.expiresAt };
+  return { ...common, operation: "set", value: value(), ...expiry };
+}
+
 /** The value that a row got from the commit whose payload this is. */
 export function valueIn(payload: Uint8Array, row: Row): unknown {
   if (row.numeric !== undefined) return row.numeric;
   const from = row.valueOffset + VALUE_HEADER_BYTES;
   return decodeValue(payload.subarray(from, from + row.valueLength));
-}
-
-/** Equal for queries that are written alike. They have been compiled, and are queries. */
-function identify(query: Query): string {
-  return query
-    .map((part) => {
-      if (typeof part !== "object" || part instanceof Uint8Array) return encodePart(part);
-      const { from, to } = part as { from?: KeyPart; to?: KeyPart };
-      return `{${from === undefined ? "" : encodePart(from)}|${to === undefined ? "" : encodePart(to)}}`;
-    })
-    .join("");
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
 }
