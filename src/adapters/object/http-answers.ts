@@ -17,6 +17,8 @@ import type {
 export interface HttpOutcome {
   /** Undefined if there was no answer, or if a good one did not arrive whole: `cause` then says why. */
   readonly status: number | undefined;
+  /** Nothing was sent, and nothing can have reached the store: there was no credential to sign with, or no request to be made of what the client was told. */
+  readonly unsent?: "credential" | "request";
   readonly header: (name: string) => string | undefined;
   /** The `Code` of S3's errors, or "". */
   readonly code: string;
@@ -82,7 +84,7 @@ export function getAnswer(
   if (!isSuccess(outcome) || bytes === undefined) return readFailure(outcome, asked);
 
   const etag = outcome.header("etag");
-  if (etag === undefined) return refused(outcome, asked, "InputOutput", "the answer has no ETag");
+  if (etag === undefined) return refused(outcome, asked, "InputOutput", "it has no ETag: is the endpoint one of S3?");
   const lastModified = parseDate(outcome.header("last-modified"));
   const part = outcome.status === 206 ? parseContentRange(outcome.header("content-range")) : undefined;
   if (range === undefined) {
@@ -137,6 +139,7 @@ function writeFailure(
   asked: Asked,
 ): Ambiguous | Denied | Refused | { status: "conflict"; time: number | undefined } {
   const { status, code } = outcome;
+  if (outcome.unsent !== undefined) return notSent(outcome, asked);
   if (status === 409 || status === 429) return { status: "conflict", time: timeOf(outcome, asked) };
   if (status === 501) return refused(outcome, asked, "StoreUnsuitable", "it does not know conditional writes");
   if (status === undefined || status < 300 || status >= 500 || status === 408 || LOST_ON_THE_WAY.has(code)) {
@@ -151,6 +154,7 @@ function writeFailure(
 
 function readFailure(outcome: HttpOutcome, asked: Asked): Unavailable | Denied | Refused {
   const { status, code } = outcome;
+  if (outcome.unsent !== undefined) return notSent(outcome, asked);
   // A client that knows its clock to be wrong from now on signs the next request with another time.
   if (LOST_ON_THE_WAY.has(code) || code === "RequestTimeTooSkewed") return unavailable(outcome, asked);
   if (status === 501) return refusedForGood(outcome, asked);
@@ -168,6 +172,14 @@ function unavailable(outcome: HttpOutcome, asked: Asked, why?: string): Unavaila
     error: failure(outcome, asked, uncertainCode(outcome), why),
     time: timeOf(outcome, asked),
   };
+}
+
+function notSent(outcome: HttpOutcome, asked: Asked): Denied | Refused {
+  if (outcome.unsent === "request") {
+    return refused(outcome, asked, "InvalidOption", "no request can be made of bucket, region and endpoint");
+  }
+  const error = failure(outcome, asked, "AccessDenied", "there is no credential to sign with");
+  return { status: "denied", error, time: undefined };
 }
 
 function denied(outcome: HttpOutcome, asked: Asked): Denied | undefined {
@@ -217,12 +229,13 @@ function uncertainCode({ status, code }: HttpOutcome): KVErrorCode {
 }
 
 function failure(outcome: HttpOutcome, { store, what }: Asked, code: KVErrorCode, why?: string): KVError {
-  const { status, cause } = outcome;
+  const { status, cause, unsent } = outcome;
   const told = [status, outcome.code, outcome.message].filter((each) => each !== undefined && each !== "").join(" ");
-  const answered = status === undefined ? `no whole answer: ${told}` : `it answered ${told}`;
-  const reasons = [why, told === "" ? undefined : answered].filter((each) => each !== undefined);
+  const answered = unsent !== undefined ? "nothing was sent" : status === undefined ? "no whole answer" : "it answered";
+  const said = told === "" ? undefined : `${answered}${status === undefined ? ":" : ""} ${told}`;
+  const reasons = [why, said].filter((each) => each !== undefined).join("; ");
   const options = cause === undefined ? {} : { cause };
-  return new KVError(code, `${what} in ${store} failed: ${reasons.join("; ") || "no answer"}`, options);
+  return new KVError(code, `${what} in ${store} failed: ${reasons || "no answer"}`, options);
 }
 
 function timeOf(outcome: HttpOutcome, { tellsTime }: Asked): number | undefined {

@@ -190,9 +190,9 @@ class S3FetchStore implements ObjectStore {
         signed = await deadline.race(this.#sign(request, deadline.signal));
       } catch (cause) {
         if (cause instanceof DeadlinePassed) throw cause;
-        // Nothing was sent.
+        const message = messageOf(cause);
         return {
-          outcome: { status: 403, header: () => undefined, code: "", message: "no credential to sign with", cause },
+          outcome: { status: undefined, unsent: "credential", header: () => undefined, code: "", message, cause },
         };
       }
       response = await deadline.race(this.#fetch(signed));

@@ -231,10 +231,31 @@ class S3Store implements ObjectStore {
       return { outcome: outcomeOf(attempt), output, bytes };
     } catch (thrown) {
       discard(output?.Body);
-      return { outcome: failureOf(attempt, attempt.failure(thrown)) };
+      const outcome = failureOf(attempt, attempt.failure(thrown));
+      if (attempt.hasBegun || thrown instanceof DeadlinePassed) return { outcome };
+      return { outcome: { ...outcome, unsent: await this.#missing(deadline, outcome.code) } };
     } finally {
       deadline.clear();
     }
+  }
+
+  /** What the client had to ask its surroundings for, where it has sent nothing. By their names errors tell it of the SDK's own providers only. */
+  async #missing(deadline: Deadline, name: string): Promise<"credential" | "request"> {
+    const { region, credentials } = (this.#client as Partial<S3Client>).config ?? {};
+    const isAway = (ask: (() => Promise<unknown>) | undefined): Promise<boolean> =>
+      deadline.race(isRejected(ask)).catch(() => true);
+    if (await isAway(region)) return "request";
+    return /credential/i.test(name) || (await isAway(credentials)) ? "credential" : "request";
+  }
+}
+
+async function isRejected(ask: (() => Promise<unknown>) | undefined): Promise<boolean> {
+  try {
+    await ask?.();
+    return false;
+  } catch {
+    // Why has been told already: this is what the client has asked for too.
+    return true;
   }
 }
 
@@ -253,8 +274,7 @@ function failureOf(attempt: SingleAttempt, cause: unknown): HttpOutcome {
   const header = (name: string): string | undefined => attempt.header(name);
   const { name = "", message = "" } = cause instanceof Error ? cause : {};
   if (cause instanceof DeadlinePassed) return { status: undefined, header, code: "", message, cause };
-  // Nothing was sent: the client found no credential, or could make no request of what it was told.
-  if (!attempt.hasBegun) return { status: /credential/i.test(name) ? 403 : 400, header, code: name, message, cause };
+  if (!attempt.hasBegun) return { status: undefined, header, code: name, message, cause };
   const { status } = attempt;
   if (status === undefined || status < 300) return { status: undefined, header, code: "", message, cause };
   return { status, header, code: name, message, cause };

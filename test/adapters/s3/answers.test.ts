@@ -280,6 +280,32 @@ describe("a credential that cannot be had", () => {
     expect(server.requests).toEqual([]);
   });
 
+  test("is denied whatever its provider calls the reason, which is told", async () => {
+    await using server = await new ScriptedServer().listen();
+    const reason = new Error("the vault is closed");
+    const provider = async (): Promise<never> => {
+      throw reason;
+    };
+    const options = { ...base, endpoint: server.endpoint, credentials: provider };
+    for (const store of [s3Store(options), s3FetchStore(options)]) {
+      for (const answer of [await store.get("key"), await store.create("key", bytes)]) {
+        expect(answer).toMatchObject({ status: "denied", error: { code: "AccessDenied", cause: reason } });
+        expect((answer as { error: Error }).error.message).toContain(reason.message);
+      }
+    }
+    expect(server.requests).toEqual([]);
+  });
+
+  test("is not what is wrong where the client knows no region", async () => {
+    const region = async (): Promise<never> => {
+      throw new Error("Region is missing");
+    };
+    const store = s3Store({ bucket: "bucket", prefix: "a", client: new S3Client({ region, credentials }) });
+    for (const answer of [await store.get("key"), await store.create("key", bytes)]) {
+      expect(answer).toMatchObject({ status: "refused", error: { code: "InvalidOption" } });
+    }
+  });
+
   test.each([
     ["s3Store", (endpoint: string) => s3Store({ ...base, endpoint, credentials: hanging, requestTimeoutMs: 20 })],
     [
