@@ -93,6 +93,7 @@ describe("imports point one way", () => {
       "bytes",
       "bytes-at",
       "environment",
+      "fields",
       "mask",
       "crc32",
       "run-format",

@@ -1,4 +1,5 @@
 import { ByteReader, type ByteWriter, MalformedBytes, readU32 } from "./bytes.ts";
+import { anyBytes, binaryString, listOf, recordOf, varint } from "./fields.ts";
 import { findMask, indexOfMarker, xorMask } from "./mask.ts";
 
 /**
@@ -155,30 +156,26 @@ export interface Footer extends RunInfo {
   readonly sections: readonly Section[];
 }
 
+const PLACE = { place: varint, length: varint };
+const FOOTER = recordOf<Footer>({
+  entries: varint,
+  tombstones: varint,
+  base: varint,
+  upto: varint,
+  highestVersion: varint,
+  blocks: varint,
+  blocksEnd: varint,
+  top: recordOf<PiecePlace>(PLACE),
+  smallestKey: binaryString,
+  largestKey: binaryString,
+  extra: anyBytes,
+  sections: listOf(recordOf<Section>({ id: varint, ...PLACE }), Infinity),
+});
+
 export function writeFooter(writer: ByteWriter, footer: Footer, crc32: Crc32): void {
   const start = beginPiece(writer);
   writer.u16(RUN_FORMAT);
-  writer.varint(footer.entries);
-  writer.varint(footer.tombstones);
-  writer.varint(footer.base);
-  writer.varint(footer.upto);
-  writer.varint(footer.highestVersion);
-  writer.varint(footer.blocks);
-  writer.varint(footer.blocksEnd);
-  writer.varint(footer.top.place);
-  writer.varint(footer.top.length);
-  for (const key of [footer.smallestKey, footer.largestKey]) {
-    writer.varint(key.length);
-    writer.binaryString(key);
-  }
-  writer.varint(footer.extra.length);
-  writer.bytes(footer.extra);
-  writer.varint(footer.sections.length);
-  for (const { id, place, length } of footer.sections) {
-    writer.varint(id);
-    writer.varint(place);
-    writer.varint(length);
-  }
+  FOOTER.write(writer, footer);
   endPiece(writer, start, crc32);
   const length = writer.length - start;
   if (length > FOOTER_BYTES_MAX) throw new RangeError(`A footer of ${length} bytes is too long`);
@@ -207,23 +204,9 @@ export function readFooter(piece: Uint8Array): Footer | number {
   const reader = contentOf(piece);
   const format = reader.u16();
   if (format !== RUN_FORMAT) return format;
-  const entries = reader.varint();
-  const tombstones = reader.varint();
-  const base = reader.varint();
-  const upto = reader.varint();
-  const highestVersion = reader.varint();
-  const blocks = reader.varint();
-  const blocksEnd = reader.varint();
-  const top = { place: reader.varint(), length: reader.varint() };
-  const smallestKey = reader.binaryString(reader.varint());
-  const largestKey = reader.binaryString(reader.varint());
-  const extra = reader.bytes(reader.varint()).slice();
-  const sections: Section[] = [];
-  for (let left = reader.varint(); left > 0; left--)
-    sections.push({ id: reader.varint(), place: reader.varint(), length: reader.varint() });
+  const footer = FOOTER.read(reader);
   if (reader.remaining !== 0) throw new MalformedBytes("a footer that is too long");
-  const info = { entries, tombstones, smallestKey, largestKey, base, upto, highestVersion, extra };
-  return { ...info, blocks, blocksEnd, top, sections };
+  return footer;
 }
 
 /** Reads the content of an opened piece. */

@@ -1,7 +1,9 @@
-import { ByteReader, ByteWriter, equalBytes, fromHex, MalformedBytes, toHex } from "../../core/bytes.ts";
+import { MalformedBytes } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
+import { bytesOf, hexOf, listOf, oneOf, recordOf, varint } from "../../core/fields.ts";
 import { NAME_RANDOM_BYTES, type RunName, SLOT_MAX, SLOT_VERSIONS } from "./layout.ts";
+import { beginSealed, isSealed, openSealed, seal } from "./sealed.ts";
 
 /**
  * The root of a ledger in a bucket: which incarnation of it there is, where its checkpoint lies, and how far slots may be gone. Encoding and
@@ -15,7 +17,7 @@ const MAGIC = Uint8Array.of(0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6f, 0x62, 0x6a);
 export const WRITE_ID_BYTES = 16;
 const ID_BYTES = 16;
 const HASH_BYTES = 32;
-const CHECKSUM_BYTES = 4;
+const FLAG = oneOf([false, true]);
 
 type Crc32 = Environment["crc32"];
 
@@ -106,43 +108,50 @@ export function emptyRoot(options: {
   };
 }
 
+/** In the order in which they lie in the object, behind what tells one write from every other. */
+const ROOT = recordOf<Root>({
+  ledgerId: hexOf(ID_BYTES),
+  nonce: hexOf(ID_BYTES),
+  firstSlot: varint,
+  checkpointSlot: varint,
+  previousCheckpointSlot: varint,
+  checkpointVersion: varint,
+  checkpointHash: bytesOf(HASH_BYTES),
+  epoch: varint,
+  floor: varint,
+  floorAt: {
+    write: (writer, time) => {
+      FLAG.write(writer, time !== undefined);
+      if (time !== undefined) writer.uint53(time);
+    },
+    read: (reader) => (FLAG.read(reader) ? reader.uint53() : undefined),
+  },
+  swept: varint,
+  tailHint: varint,
+  verdict: oneOf(VERDICTS),
+  runs: listOf(
+    recordOf<RootRun>({
+      epoch: varint,
+      from: varint,
+      to: varint,
+      random: hexOf(NAME_RANDOM_BYTES),
+      size: varint,
+      footerPlace: varint,
+      batchIds: varint,
+    }),
+    RUNS_MAX,
+  ),
+  formers: listOf(recordOf<FormerIncarnation>({ nonce: hexOf(ID_BYTES), lastSlot: varint }), FORMERS_MAX),
+});
+const DECODED = recordOf<DecodedRoot>({ writeId: bytesOf(WRITE_ID_BYTES), root: ROOT });
+
 /** `writeId`: `WRITE_ID_BYTES` random bytes, others for each write. Throws `RangeError` for a root that breaks a rule. */
-export function encodeRoot({ root, writeId }: DecodedRoot, crc32: Crc32): Uint8Array {
-  const wrong = brokenRule(root);
+export function encodeRoot(decoded: DecodedRoot, crc32: Crc32): Uint8Array {
+  const wrong = brokenRule(decoded.root);
   if (wrong !== undefined) throw new RangeError(`A root with ${wrong} must not be written`);
-  const writer = new ByteWriter();
-  writer.bytes(MAGIC);
-  writer.u16(ROOT_FORMAT);
-  writer.bytes(writeId);
-  writer.bytes(fromHex(root.ledgerId));
-  writer.bytes(fromHex(root.nonce));
-  writer.varint(root.firstSlot);
-  writer.varint(root.checkpointSlot);
-  writer.varint(root.previousCheckpointSlot);
-  writer.varint(root.checkpointVersion);
-  writer.bytes(root.checkpointHash);
-  writer.varint(root.epoch);
-  writer.varint(root.floor);
-  writer.u8(root.floorAt === undefined ? 0 : 1);
-  if (root.floorAt !== undefined) writer.uint53(root.floorAt);
-  writer.varint(root.swept);
-  writer.varint(root.tailHint);
-  writer.u8(VERDICTS.indexOf(root.verdict));
-  writer.varint(root.runs.length);
-  for (const { epoch, from, to, random, size, footerPlace, batchIds } of root.runs) {
-    for (const number of [epoch, from, to]) writer.varint(number);
-    writer.bytes(fromHex(random));
-    writer.varint(size);
-    writer.varint(footerPlace);
-    writer.varint(batchIds);
-  }
-  writer.varint(root.formers.length);
-  for (const { nonce, lastSlot } of root.formers) {
-    writer.bytes(fromHex(nonce));
-    writer.varint(lastSlot);
-  }
-  writer.u32(crc32(writer.view()));
-  return writer.take();
+  const writer = beginSealed(MAGIC, ROOT_FORMAT);
+  DECODED.write(writer, decoded);
+  return seal(writer, crc32);
 }
 
 /**
@@ -150,76 +159,20 @@ export function encodeRoot({ root, writeId }: DecodedRoot, crc32: Crc32): Uint8A
  * that says what no root may say. `name` is for messages.
  */
 export function decodeRoot(bytes: Uint8Array, crc32: Crc32, name: string): DecodedRoot {
-  if (!equalBytes(bytes.subarray(0, MAGIC.length), MAGIC)) {
+  if (!isSealed(bytes, MAGIC)) {
     throw new KVError("NotALedger", `${name} holds an object "root" that is none of a foliokv ledger`);
   }
   try {
-    return decode(bytes, crc32, name);
+    const reader = openSealed(bytes, { format: ROOT_FORMAT, name: `The root of ${name}`, crc32 });
+    const decoded = DECODED.read(reader);
+    if (reader.remaining !== 0) throw new MalformedBytes("a root that is too long");
+    const wrong = brokenRule(decoded.root);
+    if (wrong !== undefined) throw new MalformedBytes(`a root with ${wrong}`);
+    return decoded;
   } catch (error) {
     if (!(error instanceof MalformedBytes)) throw error;
     throw new KVError("LedgerDamaged", `The root of ${name} is damaged`, { cause: error });
   }
-}
-
-function decode(bytes: Uint8Array, crc32: Crc32, name: string): DecodedRoot {
-  const end = bytes.length - CHECKSUM_BYTES;
-  const reader = new ByteReader(bytes.subarray(MAGIC.length, Math.max(MAGIC.length, end)));
-  const format = reader.u16();
-  // Before the format is believed: of every format the checksum lies there, so that a damaged root is not taken for a newer one.
-  if (new ByteReader(bytes.subarray(end)).u32() !== crc32(bytes.subarray(0, end))) {
-    throw new MalformedBytes("a root whose checksum does not hold");
-  }
-  if (format !== ROOT_FORMAT) {
-    const message = `The root of ${name} has format ${format}; this version reads format ${ROOT_FORMAT}`;
-    throw new KVError("UnsupportedFormat", message);
-  }
-  const writeId = reader.bytes(WRITE_ID_BYTES).slice();
-  const ledgerId = toHex(reader.bytes(ID_BYTES));
-  const nonce = toHex(reader.bytes(ID_BYTES));
-  const firstSlot = reader.varint();
-  const checkpointSlot = reader.varint();
-  const previousCheckpointSlot = reader.varint();
-  const checkpointVersion = reader.varint();
-  const checkpointHash = reader.bytes(HASH_BYTES).slice();
-  const epoch = reader.varint();
-  const floor = reader.varint();
-  const floorAt = readBit(reader) ? reader.uint53() : undefined;
-  const swept = reader.varint();
-  const tailHint = reader.varint();
-  const verdict = VERDICTS.at(reader.u8());
-  if (verdict === undefined) throw new MalformedBytes("an unknown verdict");
-  const runs = readList(reader, RUNS_MAX, () => ({
-    epoch: reader.varint(),
-    from: reader.varint(),
-    to: reader.varint(),
-    random: toHex(reader.bytes(NAME_RANDOM_BYTES)),
-    size: reader.varint(),
-    footerPlace: reader.varint(),
-    batchIds: reader.varint(),
-  }));
-  const formers = readList(reader, FORMERS_MAX, () => ({
-    nonce: toHex(reader.bytes(ID_BYTES)),
-    lastSlot: reader.varint(),
-  }));
-  if (reader.remaining !== 0) throw new MalformedBytes("a root that is too long");
-  const identity = { ledgerId, nonce, firstSlot, verdict, formers };
-  const checkpoint = { runs, checkpointSlot, previousCheckpointSlot, checkpointVersion, checkpointHash, epoch };
-  const root: Root = { ...identity, ...checkpoint, floor, floorAt, swept, tailHint };
-  const wrong = brokenRule(root);
-  if (wrong !== undefined) throw new MalformedBytes(`a root with ${wrong}`);
-  return { root, writeId };
-}
-
-function readBit(reader: ByteReader): boolean {
-  const bit = reader.u8();
-  if (bit > 1) throw new MalformedBytes("a flag that is neither 0 nor 1");
-  return bit === 1;
-}
-
-function readList<T>(reader: ByteReader, max: number, read: () => T): T[] {
-  const length = reader.varint();
-  if (length > max) throw new MalformedBytes(`a list of ${length}`);
-  return Array.from({ length }, read);
 }
 
 /** What no root may say, in words; undefined if it is fine. */

@@ -1,7 +1,9 @@
-import { ByteReader, ByteWriter, equalBytes, fromHex, MalformedBytes, toHex } from "../../core/bytes.ts";
+import { type ByteReader, type ByteWriter, fromHex, MalformedBytes, toHex } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
+import { bytesOf, hexOf, recordOf } from "../../core/fields.ts";
 import { NAME_RANDOM_BYTES, SLOT_MAX, SLOT_VERSIONS, STAGED_SLOTS_MAX, type StagedName } from "./layout.ts";
+import { beginSealed, isSealed, openSealed, SEAL_BYTES, seal, SEALED_HEAD_BYTES } from "./sealed.ts";
 
 /**
  * A slot: one batch of commits, as the bytes of one object. docs/FORMAT.md gives the layout. Encoding and decoding are pure.
@@ -21,12 +23,11 @@ export const HASH_BYTES = 32;
 /** "folioslt" */
 const MAGIC = Uint8Array.of(0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x73, 0x6c, 0x74);
 const NONCE_BYTES = 16;
-const CHECKSUM_BYTES = 4;
 /** Magic, format, nonce, slot, predecessor, author, batch id, count. */
 export const SLOT_HEAD_BYTES: number =
-  MAGIC.length + 2 + NONCE_BYTES + 8 + HASH_BYTES + AUTHOR_BYTES + BATCH_ID_BYTES + 4;
+  SEALED_HEAD_BYTES + NONCE_BYTES + 8 + HASH_BYTES + AUTHOR_BYTES + BATCH_ID_BYTES + 4;
 /** A slot without any commit: head and checksum. */
-export const SLOT_FRAME_BYTES: number = SLOT_HEAD_BYTES + CHECKSUM_BYTES;
+export const SLOT_FRAME_BYTES: number = SLOT_HEAD_BYTES + SEAL_BYTES;
 /** Counter, timestamp, length, number of holes: at most. */
 const COMMIT_HEAD_BYTES_MAX = 8 + 8 + 8 + 8;
 const HOLE_BYTES_MAX = 8 + 8 + 8 + NAME_RANDOM_BYTES;
@@ -76,6 +77,14 @@ export interface Slot<C = ReadCommit> extends SlotHead {
   readonly commits: readonly C[];
 }
 
+const HEAD = recordOf<SlotHead>({
+  nonce: hexOf(NONCE_BYTES),
+  slot: { write: (writer, slot) => writer.uint53(slot), read: (reader) => reader.uint53() },
+  predecessor: bytesOf(HASH_BYTES),
+  author: bytesOf(AUTHOR_BYTES),
+  batchId: bytesOf(BATCH_ID_BYTES),
+});
+
 /** An upper bound of what a commit adds to its slot, in bytes. */
 export function encodedBytesMax({ payload, holes }: Pick<SlotCommit, "payload" | "holes">): number {
   const staged = holes.reduce((bytes, { length }) => bytes + length, 0);
@@ -88,18 +97,11 @@ export function encodeSlot(
 ): { bytes: Uint8Array; froms: number[] } {
   const { commits } = slot;
   const room = commits.reduce((bytes, commit) => bytes + encodedBytesMax(commit), SLOT_FRAME_BYTES);
-  const writer = new ByteWriter(room);
-  writer.bytes(MAGIC);
-  writer.u16(SLOT_FORMAT);
-  writer.bytes(fromHex(slot.nonce));
-  writer.uint53(slot.slot);
-  writer.bytes(slot.predecessor);
-  writer.bytes(slot.author);
-  writer.bytes(slot.batchId);
+  const writer = beginSealed(MAGIC, SLOT_FORMAT, room);
+  HEAD.write(writer, slot);
   writer.u32(commits.length);
   const froms = commits.map((commit) => writeCommit(writer, commit));
-  writer.u32(crc32(writer.view()));
-  return { bytes: writer.take(), froms };
+  return { bytes: seal(writer, crc32), froms };
 }
 
 function writeCommit(writer: ByteWriter, { counter, timestamp, payload, holes }: SlotCommit): number {
@@ -154,7 +156,17 @@ export function decodeSlot(
   { crc32, name }: { readonly crc32: Environment["crc32"]; readonly name: string },
 ): Slot {
   try {
-    return decode(bytes, expected, { crc32, name });
+    if (!isSealed(bytes, MAGIC)) throw new MalformedBytes("it is no slot of a ledger");
+    const reader = openSealed(bytes, { format: SLOT_FORMAT, name, crc32 });
+    const head = HEAD.read(reader);
+    const { nonce, slot } = head;
+    if (nonce !== expected.nonce || slot !== expected.slot) throw new MalformedBytes("it belongs elsewhere");
+    const count = reader.u32();
+    if (count < 1 || count > SLOT_COMMITS_MAX) throw new MalformedBytes(`it has ${count} commits`);
+    const commits: ReadCommit[] = [];
+    for (let i = 0; i < count; i++) commits.push(readCommit(reader, slot));
+    if (reader.remaining !== 0) throw new MalformedBytes("there are bytes behind its last commit");
+    return { ...head, commits };
   } catch (error) {
     if (!(error instanceof MalformedBytes)) throw error;
     throw damagedSlot(name, expected.slot, error.message, error);
@@ -165,36 +177,6 @@ export function decodeSlot(
 export function damagedSlot(name: string, slot: number, why: string, cause?: unknown): KVError {
   const ranges = [{ from: slot * SLOT_VERSIONS, to: (slot + 1) * SLOT_VERSIONS }];
   return new KVError("LedgerDamaged", `${name} is damaged: ${why}`, { ranges, cause });
-}
-
-function decode(
-  bytes: Uint8Array,
-  expected: { readonly nonce: string; readonly slot: number },
-  { crc32, name }: { readonly crc32: Environment["crc32"]; readonly name: string },
-): Slot {
-  const end = bytes.length - CHECKSUM_BYTES;
-  const reader = new ByteReader(bytes.subarray(0, Math.max(0, end)));
-  if (!equalBytes(reader.bytes(MAGIC.length), MAGIC)) throw new MalformedBytes("it is no slot of a ledger");
-  const format = reader.u16();
-  // Before the format is believed: of every format the checksum lies there, so that a damaged slot is not taken for a newer one.
-  if (new ByteReader(bytes.subarray(end)).u32() !== crc32(bytes.subarray(0, end))) {
-    throw new MalformedBytes("its checksum does not hold");
-  }
-  if (format !== SLOT_FORMAT) {
-    throw new KVError("UnsupportedFormat", `${name} has format ${format}; this version reads format ${SLOT_FORMAT}`);
-  }
-  const nonce = toHex(reader.bytes(NONCE_BYTES));
-  const slot = reader.uint53();
-  if (nonce !== expected.nonce || slot !== expected.slot) throw new MalformedBytes("it belongs elsewhere");
-  const predecessor = reader.bytes(HASH_BYTES).slice();
-  const author = reader.bytes(AUTHOR_BYTES).slice();
-  const batchId = reader.bytes(BATCH_ID_BYTES).slice();
-  const count = reader.u32();
-  if (count < 1 || count > SLOT_COMMITS_MAX) throw new MalformedBytes(`it has ${count} commits`);
-  const commits: ReadCommit[] = [];
-  for (let i = 0; i < count; i++) commits.push(readCommit(reader, slot));
-  if (reader.remaining !== 0) throw new MalformedBytes("there are bytes behind its last commit");
-  return { nonce, slot, predecessor, author, batchId, commits };
 }
 
 function readCommit(reader: ByteReader, slot: number): ReadCommit {
