@@ -22,8 +22,11 @@ const SLOT_DIGITS = 12;
 /** Bytes of the random part of a name, and its hexadecimal digits. */
 export const NAME_RANDOM_BYTES = 8;
 const NONCE = /^[0-9a-f]{32}$/;
-const SLOT = /^[0-9]{12}$/;
+const RANDOM_DIGITS = 16;
 const RANDOM = /^[0-9a-f]{16}$/;
+const SLOT = /^([0-9]{12})$/;
+const RUN = /^([0-9]{12})-([0-9]{12})-([0-9]{12})-[0-9a-f]{16}$/;
+const STAGED = /^([0-9]{12})-[0-9a-f]{16}$/;
 
 /** What a run's name tells of it. */
 export interface RunName {
@@ -49,13 +52,13 @@ export const logFolder = (nonce: string): string => `${checkedNonce(nonce)}/log/
 export const runFolder = (nonce: string): string => `${checkedNonce(nonce)}/run/`;
 export const stagedFolder = (nonce: string): string => `${checkedNonce(nonce)}/staged/`;
 
-export const slotKey = (nonce: string, slot: number): string => `${logFolder(nonce)}${slotDigits(slot)}`;
+export const slotKey = (nonce: string, slot: number): string => logFolder(nonce) + slotDigits(slot);
 
 export const runKey = (nonce: string, { epoch, from, to, random }: RunName): string =>
-  `${runFolder(nonce)}${slotDigits(epoch)}-${slotDigits(from)}-${slotDigits(to)}-${checkedRandom(random)}`;
+  runFolder(nonce) + [epoch, from, to].map(slotDigits).join("-") + randomPart(random);
 
 export const stagedKey = (nonce: string, { slot, random }: StagedName): string =>
-  `${stagedFolder(nonce)}${slotDigits(slot)}-${checkedRandom(random)}`;
+  stagedFolder(nonce) + slotDigits(slot) + randomPart(random);
 
 /** Lies there once the root has named an incarnation that a repair has begun. */
 export const begunKey = (nonce: string): string => `${checkedNonce(nonce)}/begun`;
@@ -68,33 +71,25 @@ export function nonceOf(key: string): string | undefined {
 
 /** The slot that a key of `logFolder` names; undefined for a name that nobody here has made. */
 export function parseSlotKey(nonce: string, key: string): number | undefined {
-  const name = within(logFolder(nonce), key);
-  return name === undefined ? undefined : parseSlot(name);
+  return numbersIn(logFolder(nonce), key, SLOT)?.[0];
 }
 
 /** What a key of `runFolder` names; undefined for a name that nobody here has made. */
 export function parseRunKey(nonce: string, key: string): RunName | undefined {
-  const [epochDigits = "", fromDigits = "", toDigits = "", random = "", ...more] =
-    within(runFolder(nonce), key)?.split("-") ?? [];
-  const [epoch, from, to] = [epochDigits, fromDigits, toDigits].map(parseSlot);
-  if (epoch === undefined || from === undefined || to === undefined || more.length > 0) return undefined;
-  return RANDOM.test(random) && from >= 1 && from <= to ? { epoch, from, to, random } : undefined;
+  const [epoch, from, to] = numbersIn(runFolder(nonce), key, RUN) ?? [];
+  return from >= 1 && from <= to ? { epoch, from, to, random: key.slice(-RANDOM_DIGITS) } : undefined;
 }
 
 /** What a key of `stagedFolder` names; undefined for a name that nobody here has made. */
 export function parseStagedKey(nonce: string, key: string): StagedName | undefined {
-  const [digits = "", random = "", ...more] = within(stagedFolder(nonce), key)?.split("-") ?? [];
-  const slot = parseSlot(digits);
-  return slot === undefined || more.length > 0 || !RANDOM.test(random) ? undefined : { slot, random };
+  const [slot] = numbersIn(stagedFolder(nonce), key, STAGED) ?? [];
+  return slot === undefined ? undefined : { slot, random: key.slice(-RANDOM_DIGITS) };
 }
 
-function within(folder: string, key: string): string | undefined {
-  return key.startsWith(folder) ? key.slice(folder.length) : undefined;
-}
-
-function parseSlot(digits: string): number | undefined {
-  const slot = SLOT.test(digits) ? Number(digits) : SLOT_MAX + 1;
-  return slot <= SLOT_MAX ? slot : undefined;
+/** The slots and epochs in a name of this pattern. */
+function numbersIn(folder: string, key: string, pattern: RegExp): number[] | undefined {
+  const numbers = key.startsWith(folder) ? pattern.exec(key.slice(folder.length))?.slice(1).map(Number) : undefined;
+  return numbers?.every((number) => number <= SLOT_MAX) === true ? numbers : undefined;
 }
 
 function slotDigits(slot: number): string {
@@ -107,7 +102,7 @@ function checkedNonce(nonce: string): string {
   return nonce;
 }
 
-function checkedRandom(random: string): string {
+function randomPart(random: string): string {
   if (!RANDOM.test(random)) throw new MalformedBytes(`no random part of a name: ${JSON.stringify(random)}`);
-  return random;
+  return `-${random}`;
 }

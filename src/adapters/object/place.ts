@@ -36,20 +36,18 @@ export function placesOf(
   });
 }
 
-/** Where bytes at a place lie: in the slot's object, or within the payload of a commit with staged values. */
-export type Whereabouts =
-  { readonly kind: "inline"; readonly from: number } | { readonly kind: "virtual"; readonly offset: number };
-
-export function whereabouts(place: Place): Whereabouts {
+/** Where bytes at a place lie in the slot's object; undefined where a commit with staged values has them. */
+export function inlineFrom(place: Place): number | undefined {
   const within = place % SLOT_PLACES;
-  return within < VIRTUAL_FROM ? { kind: "inline", from: within } : { kind: "virtual", offset: within - VIRTUAL_FROM };
+  return within < VIRTUAL_FROM ? within : undefined;
 }
 
-/** The commit with staged values whose payload holds the virtual offset, and where in it. */
+/** The commit with staged values whose payload holds the bytes at a place, and where in it. */
 export function commitAt(
   commits: readonly ReadCommit[],
-  offset: number,
+  place: Place,
 ): { readonly commit: ReadCommit; readonly within: number } | undefined {
+  const offset = (place % SLOT_PLACES) - VIRTUAL_FROM;
   let from = 0;
   for (const commit of commits) {
     if (commit.holes.length === 0) continue;
