@@ -1,4 +1,5 @@
-import type { ObjectStore, StoreRequest, Told } from "./object-store.ts";
+import type { ObjectStore, StoreRequest } from "./object-store.ts";
+import { layeredStore } from "./store-layer.ts";
 
 /** What was asked of a store so far. */
 export interface StoreCounts {
@@ -32,31 +33,18 @@ export function countingStore(
   let bytesSent = 0;
   let bytesReceived = 0;
 
-  const count = async <A extends Told & { readonly status: string }>(
-    request: StoreRequest,
-    ask: () => Promise<A>,
-  ): Promise<A> => {
+  const counted = layeredStore(store, async (ask, request) => {
     requests[request.kind]++;
     bytesSent += request.bytes?.length ?? 0;
     const answer = await ask();
     if (FAILURES.has(answer.status)) failures[request.kind]++;
+    if (answer.status === "found") bytesReceived += answer.bytes.length;
     observe(request, answer.status);
     return answer;
-  };
+  });
 
   return {
-    name: store.name,
-    capabilities: store.capabilities,
+    ...counted,
     counts: () => ({ requests: { ...requests }, failures: { ...failures }, bytesSent, bytesReceived }),
-    get: async (key, range) => {
-      const answer = await count({ kind: "get", keys: [key], range }, () => store.get(key, range));
-      if (answer.status === "found") bytesReceived += answer.bytes.length;
-      return answer;
-    },
-    create: (key, bytes) => count({ kind: "create", keys: [key], bytes }, () => store.create(key, bytes)),
-    replace: (key, bytes, etag) =>
-      count({ kind: "replace", keys: [key], bytes }, () => store.replace(key, bytes, etag)),
-    list: (prefix, options) => count({ kind: "list", keys: [prefix] }, () => store.list(prefix, options)),
-    delete: (keys) => count({ kind: "delete", keys }, () => store.delete(keys)),
   };
 }

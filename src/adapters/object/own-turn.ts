@@ -1,5 +1,6 @@
 import { type Environment, isPromise } from "../../core/environment.ts";
 import type { ObjectStore } from "./object-store.ts";
+import { layeredStore } from "./store-layer.ts";
 
 /**
  * Requests and waits whose answers come only as long as nobody has taken over from whoever made them (`LedgerSession.abandon`): a call that is over
@@ -11,15 +12,7 @@ export class OwnTurn {
   #number = 0;
 
   constructor(store: ObjectStore, environment: Environment) {
-    this.store = {
-      name: store.name,
-      capabilities: store.capabilities,
-      get: (key, range) => this.#own(store.get(key, range)),
-      create: (key, bytes) => this.#own(store.create(key, bytes)),
-      replace: (key, bytes, etag) => this.#own(store.replace(key, bytes, etag)),
-      list: (prefix, options) => this.#own(store.list(prefix, options)),
-      delete: (keys) => this.#own(store.delete(keys)),
-    };
+    this.store = layeredStore(store, (ask) => this.#own(ask()));
     this.environment = {
       ...environment,
       now: () => environment.now(),

@@ -1,6 +1,8 @@
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
-import type { ByteRange, GetAnswer, ObjectStore, Told } from "./object-store.ts";
+import type { GetAnswer, ObjectStore, StoreRequest } from "./object-store.ts";
+import { pause } from "./site.ts";
+import { layeredStore, type StoreAnswer } from "./store-layer.ts";
 
 export interface RetryReadsOptions {
   readonly environment: Environment;
@@ -17,38 +19,28 @@ export interface RetryReadsOptions {
 export function retryReads(store: ObjectStore, options: RetryReadsOptions): ObjectStore {
   const { environment, triesMax = 4, waitMs = 50 } = options;
 
-  const repeat = async <A extends Told & { readonly status: string }>(ask: () => Promise<A>): Promise<A> => {
+  return layeredStore(store, async (ask, request) => {
     for (let tries = 1; ; tries++) {
-      const answer = await ask();
-      if (answer.status !== "unavailable" || tries >= triesMax) return answer;
-      const ms = waitMs * 2 ** (tries - 1) * (0.5 + environment.random());
-      await new Promise<void>((resolve) => environment.setTimer(resolve, ms, { ref: true }));
+      const answer = whole(await ask(), request, store.name);
+      const isWrite = request.kind === "create" || request.kind === "replace";
+      if (isWrite || answer.status !== "unavailable" || tries >= triesMax) return answer;
+      await pause(environment, waitMs * 2 ** (tries - 1) * (0.5 + environment.random()));
     }
-  };
-
-  return {
-    name: store.name,
-    capabilities: store.capabilities,
-    get: (key, range) => repeat(async () => whole(await store.get(key, range), { key, range, name: store.name })),
-    create: (key, bytes) => store.create(key, bytes),
-    replace: (key, bytes, etag) => store.replace(key, bytes, etag),
-    list: (prefix, listOptions) => repeat(() => store.list(prefix, listOptions)),
-    delete: (keys) => repeat(() => store.delete(keys)),
-  };
+  });
 }
 
 /** Half of an object may arrive, and look like all of it. */
-function whole(
-  answer: GetAnswer,
-  asked: { readonly key: string; readonly range: ByteRange | undefined; readonly name: string },
-): GetAnswer {
+function whole<A extends StoreAnswer>(answer: A, { keys, range }: StoreRequest, name: string): A {
   if (answer.status !== "found") return answer;
   const { bytes, size, time } = answer;
-  const { key, range, name } = asked;
   const expected = range === undefined ? size : Math.min(range.length, size - range.from);
   if (bytes.length === expected) return answer;
-  const message = `${bytes.length} of ${expected} bytes of ${key} in ${name} have arrived`;
+  const message = `${bytes.length} of ${expected} bytes of ${keys[0]} in ${name} have arrived`;
   // More than that is no accident.
-  if (bytes.length > expected) return { status: "refused", error: new KVError("StoreUnsuitable", message), time };
-  return { status: "unavailable", error: new KVError("InputOutput", message), time };
+  const isTooMuch = bytes.length > expected;
+  const failed: GetAnswer = isTooMuch
+    ? { status: "refused", error: new KVError("StoreUnsuitable", message), time }
+    : { status: "unavailable", error: new KVError("InputOutput", message), time };
+  // What is found is the answer to a `get`.
+  return failed as A;
 }
