@@ -141,7 +141,7 @@ export class Checkpointer {
   #close(): void {
     const { replica, position } = this.#host;
     if (!this.#backlog.hasCome(ANYTHING, this.#closedAt) || replica.version !== this.#checkedVersion) return;
-    this.#closed = [{ overlay: replica.close(), position, version: replica.version }, ...this.#closed];
+    this.#closed = [{ overlay: replica.close()[0], position, version: replica.version }, ...this.#closed];
     this.#mark();
     this.#closedAt = this.#backlog.lastMark;
   }
@@ -285,7 +285,10 @@ export class Checkpointer {
     await this.#takeOver(wanted, ({ position, version }, runs) => {
       // Whoever closes may have begun to save what lies here.
       if (this.#saving !== undefined || !maySkip()) return false;
-      this.#host.replica.skipTo(version, runs);
+      const { replica } = this.#host;
+      replica.replace(replica.close(), runs);
+      replica.voidVersions.clear();
+      replica.version = version;
       this.#closed = [];
       this.#covered = position;
       this.#mergeAll = false;

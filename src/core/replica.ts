@@ -147,37 +147,8 @@ export class Replica implements Layer {
     return this.#base;
   }
 
-  /** Closes the newest overlay and returns it; what is applied from now on goes into another. */
-  close(): Overlay {
-    const [closed] = this.#overlays;
-    this.#overlays = [this.#newOverlay(), ...this.#overlays];
-    this.#view = this.#makeView();
-    return closed;
-  }
-
-  /**
-   * Other runs instead of the present ones and of these closed overlays. The holds on them become the replica's own; runs that stay are in both
-   * lists.
-   */
-  replace(overlays: readonly Overlay[], runs: readonly HeldRun[]): void {
-    const before = this.#runs;
-    this.#overlays = this.#overlays.filter((overlay) => !overlays.includes(overlay));
-    this.#runs = runs;
-    this.#view = this.#makeView();
-    for (const run of before) if (!runs.includes(run)) run.release();
-  }
-
-  /** Another state, of a later version, made of these runs and the snapshot. The holds on them become the replica's own. */
-  skipTo(version: number, runs: readonly HeldRun[]): void {
-    this.replace(this.#overlays, runs);
-    this.#overlays = [this.#newOverlay()];
-    this.#view = this.#makeView();
-    this.voidVersions.clear();
-    this.version = version;
-  }
-
-  /** Closes all overlays and returns them, newest first: in those nothing changes any more. */
-  closeAll(): readonly Overlay[] {
+  /** Closes the newest overlay, and returns all that are closed, newest first: what is applied from now on goes into another. */
+  close(): readonly Overlay[] {
     const closed = this.#overlays;
     this.#overlays = [this.#newOverlay(), ...closed];
     this.#view = this.#makeView();
@@ -186,11 +157,15 @@ export class Replica implements Layer {
 
   /**
    * Other runs instead of the present ones and of these closed overlays, of which `kept` holds what is newer than the runs. The holds on the runs become the
-   * replica's own.
+   * replica's own; runs that stay are in both lists.
    */
-  adopt(closed: readonly Overlay[], kept: Overlay | undefined, runs: readonly HeldRun[]): void {
-    if (kept !== undefined) this.#overlays = [...this.#overlays, kept];
-    this.replace(closed, runs);
+  replace(closed: readonly Overlay[], runs: readonly HeldRun[], kept?: Overlay): void {
+    const before = this.#runs;
+    const left = this.#overlays.filter((overlay) => !closed.includes(overlay));
+    this.#overlays = kept === undefined ? left : [...left, kept];
+    this.#runs = runs;
+    this.#view = this.#makeView();
+    for (const run of before) if (!runs.includes(run)) run.release();
   }
 
   /** A new snapshot, which covers what it covers in all other layers. The hold on its run becomes the replica's own. */

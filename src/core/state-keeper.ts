@@ -221,10 +221,10 @@ export class StateKeeper {
     const isOver = (): boolean => this.#abandoned || number !== this.#adoption;
     const { runs, release } = await openRuns(stored, replica.runs, (each) => openKeptRun(each, this.#host));
     if (isOver()) return release();
-    const closed = replica.closeAll();
+    const closed = replica.close();
     const kept = await this.#newer(closed, version);
     if (isOver()) return release();
-    replica.adopt(closed, kept, runs);
+    replica.replace(closed, runs, kept);
   }
 
   /** What of closed overlays, newest first, is newer than a version. */
