@@ -1,29 +1,24 @@
-import { KVError } from "../../core/errors.ts";
+import { KVError, type KVErrorCode } from "../../core/errors.ts";
 import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import { Deadline, DeadlinePassed } from "../object/deadline.ts";
 import { fullKey, fullPrefix, parsePrefix } from "../object/names.ts";
 import {
-  type Ambiguous,
   assertKeys,
   assertRange,
   type ByteRange,
-  type Conflict,
   type CreateAnswer,
   type DeleteAnswer,
-  type Denied,
   type GetAnswer,
   type ListAnswer,
   LIST_LIMIT_MAX,
   listLimit,
   type ListOptions,
   type ObjectStore,
-  type Refused,
   type ReplaceAnswer,
   type StoreCapabilities,
-  type Unavailable,
 } from "../object/object-store.ts";
 import { parseParallel, parseRequestTimeout } from "../object/store-options.ts";
-import type { R2BucketBinding, R2ObjectHead } from "./bucket.ts";
+import type { R2BucketBinding } from "./bucket.ts";
 
 /** The bucket, and where in it. */
 export interface R2StoreOptions {
@@ -63,12 +58,10 @@ export function makeR2Store(given: unknown, context: string): ObjectStore {
 }
 
 /** Numbers at the end of the messages of errors (https://developers.cloudflare.com/r2/api/error-codes/). */
-const CODES = {
-  unauthorized: new Set([10002, 10003, 10018, 10035, 10042]),
-  noSuchBucket: new Set([10006]),
-  range: new Set([10039]),
-  tooOften: new Set([10058]),
-};
+const UNAUTHORIZED = [10002, 10003, 10018, 10035, 10042];
+const NO_SUCH_BUCKET = 10006;
+const RANGE = 10039;
+const TOO_OFTEN = 10058;
 
 /** With the defaults. */
 type Given<Options> = { readonly [Name in keyof Options]-?: NonNullable<Options[Name]> };
@@ -105,10 +98,10 @@ class R2Store implements ObjectStore {
       const { size, httpEtag, uploaded } = object;
       return { status: "found", bytes, size, etag: httpEtag, lastModified: uploaded.getTime(), time: undefined };
     } catch (error) {
-      if (range !== undefined && (await this.#isBeyond(error, full, range.from))) {
-        return { status: "beyond", time: undefined };
-      }
-      return this.#readFailure(error, `get ${key}`);
+      const failure = this.#failure(error, `get ${key}`, "unavailable");
+      const mayBeBeyond = range !== undefined && failure.status === "unavailable";
+      if (!mayBeBeyond || !(await this.#isBeyond(error, full, range.from))) return failure;
+      return { status: "beyond", time: undefined };
     } finally {
       deadline.clear();
     }
@@ -119,8 +112,8 @@ class R2Store implements ObjectStore {
    * so that the size has to be asked for: the one call that may make two requests.
    */
   async #isBeyond(error: unknown, full: string, from: number): Promise<boolean> {
-    if (CODES.range.has(codeOf(error))) return true;
-    if (error instanceof DeadlinePassed || this.#certainFailure(error, "") !== undefined) return false;
+    if (codeOf(error) === RANGE) return true;
+    if (error instanceof DeadlinePassed) return false;
     try {
       const head = await this.#inTime(() => this.#bucket.head(full), 0);
       return head !== null && from >= head.size;
@@ -130,16 +123,12 @@ class R2Store implements ObjectStore {
     }
   }
 
-  async create(key: string, bytes: Uint8Array): Promise<CreateAnswer> {
-    const answer = await this.#put(key, bytes, { "if-none-match": "*" });
-    if (answer === null) return { status: "exists", time: undefined };
-    return "httpEtag" in answer ? { status: "created", etag: answer.httpEtag, time: undefined } : answer;
+  create(key: string, bytes: Uint8Array): Promise<CreateAnswer> {
+    return this.#put(key, bytes, { condition: { "if-none-match": "*" }, done: "created", refused: "exists" });
   }
 
-  async replace(key: string, bytes: Uint8Array, etag: string): Promise<ReplaceAnswer> {
-    const answer = await this.#put(key, bytes, { "if-match": etag });
-    if (answer === null) return { status: "changed", time: undefined };
-    return "httpEtag" in answer ? { status: "replaced", etag: answer.httpEtag, time: undefined } : answer;
+  replace(key: string, bytes: Uint8Array, etag: string): Promise<ReplaceAnswer> {
+    return this.#put(key, bytes, { condition: { "if-match": etag }, done: "replaced", refused: "changed" });
   }
 
   async list(prefix: string, options: ListOptions = {}): Promise<ListAnswer> {
@@ -157,7 +146,7 @@ class R2Store implements ObjectStore {
       }));
       return { status: "listed", objects: listed, more: truncated && listed.length > 0, time: undefined };
     } catch (error) {
-      return this.#readFailure(error, `list ${prefix}`);
+      return this.#failure(error, `list ${prefix}`, "unavailable");
     }
   }
 
@@ -168,26 +157,29 @@ class R2Store implements ObjectStore {
       await this.#inTime(() => this.#bucket.delete(full), 0);
       return { status: "deleted", time: undefined };
     } catch (error) {
-      return this.#readFailure(error, `delete ${keys[0]}`);
+      return this.#failure(error, `delete ${keys[0]}`, "unavailable");
     }
   }
 
-  /** Null where the condition does not hold. */
-  async #put(
+  /** `done`: what is answered if the condition holds, and `refused` if it does not. */
+  async #put<Done extends string, No extends string>(
     key: string,
     bytes: Uint8Array,
-    condition: Readonly<Record<string, string>>,
-  ): Promise<R2ObjectHead | null | Ambiguous | Conflict | Denied | Refused> {
+    {
+      condition,
+      done,
+      refused,
+    }: { readonly condition: Record<string, string>; readonly done: Done; readonly refused: No },
+  ): Promise<PutAnswer<Done, No> | Failure<"ambiguous">> {
     const full = fullKey(this.#prefix, key);
     const options = { onlyIf: new Headers(condition), httpMetadata: { cacheControl: "no-store" } };
     try {
-      return await this.#inTime(() => this.#bucket.put(full, bytes, options), bytes.length);
+      const object = await this.#inTime(() => this.#bucket.put(full, bytes, options), bytes.length);
+      if (object === null) return { status: refused, time: undefined };
+      return { status: done, etag: object.httpEtag, time: undefined };
     } catch (error) {
-      if (CODES.tooOften.has(codeOf(error))) return { status: "conflict", time: undefined };
-      const failure = this.#certainFailure(error, `put ${key}`);
-      return (
-        failure ?? { status: "ambiguous", error: this.#error("InputOutput", `put ${key}`, error), time: undefined }
-      );
+      if (codeOf(error) === TOO_OFTEN) return { status: "conflict", time: undefined };
+      return this.#failure(error, `put ${key}`, "ambiguous");
     }
   }
 
@@ -200,27 +192,34 @@ class R2Store implements ObjectStore {
     }
   }
 
-  #readFailure(error: unknown, what: string): Unavailable | Denied | Refused {
-    const failure = this.#certainFailure(error, what);
-    return failure ?? { status: "unavailable", error: this.#error("InputOutput", what, error), time: undefined };
-  }
-
-  #certainFailure(error: unknown, what: string): Denied | Refused | undefined {
-    const code = codeOf(error);
-    if (CODES.unauthorized.has(code)) {
-      return { status: "denied", error: this.#error("AccessDenied", what, error), time: undefined };
-    }
-    if (CODES.noSuchBucket.has(code)) {
-      return { status: "refused", error: this.#error("LedgerMissing", what, error), time: undefined };
-    }
-    return undefined;
-  }
-
-  #error(code: "InputOutput" | "AccessDenied" | "LedgerMissing", what: string, cause: unknown): KVError {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    return new KVError(code, `${what} in ${this.name} failed: ${message}`, { cause });
+  /** What an error says; `otherwise` where that is nothing for certain. */
+  #failure<Otherwise extends "unavailable" | "ambiguous">(
+    cause: unknown,
+    what: string,
+    otherwise: Otherwise,
+  ): Failure<Otherwise> {
+    const number = codeOf(cause);
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const failed = <Status extends string>(status: Status, code: KVErrorCode): Failed<Status> => {
+      const error = new KVError(code, `${what} in ${this.name} failed: ${reason}`, { cause });
+      return { status, error, time: undefined };
+    };
+    if (UNAUTHORIZED.includes(number)) return failed("denied", "AccessDenied");
+    return number === NO_SUCH_BUCKET ? failed("refused", "LedgerMissing") : failed(otherwise, "InputOutput");
   }
 }
+
+interface Failed<Status extends string> {
+  readonly status: Status;
+  readonly error: KVError;
+  readonly time: undefined;
+}
+
+type Failure<Otherwise extends string> = Failed<"denied"> | Failed<"refused"> | Failed<Otherwise>;
+
+type PutAnswer<Done extends string, No extends string> =
+  | { readonly status: Done; readonly etag: string; readonly time: undefined }
+  | { readonly status: No | "conflict"; readonly time: undefined };
 
 function codeOf(error: unknown): number {
   return Number(/\((\d+)\)$/.exec(error instanceof Error ? error.message : "")?.[1]);
