@@ -1,9 +1,10 @@
 import type { Environment } from "../../core/environment.ts";
 import { equalBytes, toHex } from "../../core/bytes.ts";
 import { InvalidArgumentError, KVError } from "../../core/errors.ts";
-import type { CreateAnswer, GetAnswer, ObjectStore, ReplaceAnswer } from "./object-store.ts";
+import type { ObjectStore } from "./object-store.ts";
 import { retryReads } from "./retry-reads.ts";
 import { pause } from "./site.ts";
+import type { StoreAnswer } from "./store-layer.ts";
 
 /** What a store has to have for several writers, in the order in which it is tried. */
 export const PROBED = ["absent", "create", "replace", "read-after-write", "range", "list", "delete"] as const;
@@ -108,8 +109,8 @@ class Probe {
   readonly #folder: string;
   readonly #written: string[] = [];
   #notes: Note[] = [];
-  /** Counts them, so that each has objects of its own. */
-  #steps = 0;
+  /** Of the step, so that each has objects of its own. */
+  #number = 0;
   /** What the store is good for is known, or that nobody can tell: whatever else is not clear is not tried again. */
   #isOver = false;
 
@@ -146,40 +147,35 @@ class Probe {
   }
 
   readonly #checks: Readonly<Record<ProbedProperty, () => Promise<void>>> = {
-    absent: async () => {
-      for (const i of this.#stores.keys()) {
-        await this.#step(async () => {
-          const whole = await this.#store(i).get(this.#key("absent"));
-          const part = await this.#store(i).get(this.#key("absent"), { from: 0, length: 1 });
-          for (const answer of [whole, part]) {
-            if (answer.status !== "absent") this.#note(answer, `an object that is not there is "${answer.status}"`);
-          }
-        });
-      }
-    },
+    absent: () =>
+      this.#steps(this.#stores.length, async (i) => {
+        for (const range of [undefined, { from: 0, length: 1 }]) {
+          const answer = await this.#store(i).get(this.#key("absent"), range);
+          this.#is("absent", answer, "an object that is not there");
+        }
+      }),
 
-    create: async () => {
-      for (let k = 0; k < this.#keys; k++) await this.#step(() => this.#raceCreates(this.#key("create")));
-    },
+    create: () =>
+      this.#steps(this.#keys, async () => {
+        const key = this.#key("create");
+        if (!(await this.#race(key))) return;
+        const again = await this.#store(1).create(key, this.#content());
+        if (again.status === "created") this.#fail("a create overwrites what is there");
+      }),
 
-    replace: async () => {
-      for (let k = 0; k < this.#keys; k++) {
-        await this.#step(async () => {
-          const key = this.#key("replace");
-          const etag = (await this.#create(key, this.#content())) ? await this.#etag(key) : undefined;
-          if (etag === undefined) return;
-          await this.#raceReplaces(key, etag);
-          await this.#replaceLate(key, etag);
-        });
-      }
-    },
+    replace: () =>
+      this.#steps(this.#keys, async () => {
+        const key = this.#key("replace");
+        const etag = (await this.#create(key)) ? await this.#etag(key) : undefined;
+        if (etag === undefined) return;
+        await this.#race(key, etag);
+        await this.#replaceLate(key, etag);
+      }),
 
-    "read-after-write": async () => {
-      for (let k = 0; k < this.#keys; k++) await this.#step(() => this.#readFresh(this.#key("fresh"), k));
-    },
+    "read-after-write": () => this.#steps(this.#keys, (k) => this.#readFresh(this.#key("fresh"), k)),
 
     range: () =>
-      this.#step(async () => {
+      this.#steps(1, async () => {
         const key = this.#key("range");
         const bytes = this.#content();
         if (!(await this.#create(key, bytes))) return;
@@ -195,21 +191,21 @@ class Probe {
             answer.status === "found" && equalBytes(answer.bytes, expected) && answer.size === OBJECT_BYTES;
           if (!isRight) this.#note(answer, `${length} bytes from ${from} on are "${answer.status}", or others`);
         }
-        const answer = await this.#store(0).get(key, { from: OBJECT_BYTES + 5, length: 5 });
-        if (answer.status !== "beyond") this.#note(answer, `a part behind the end is "${answer.status}"`);
+        const behind = await this.#store(0).get(key, { from: OBJECT_BYTES + 5, length: 5 });
+        this.#is("beyond", behind, "a part behind the end");
       }),
 
     list: () =>
-      this.#step(async () => {
+      this.#steps(1, async () => {
         const keys = ["a-b", "a.b", "a/b", "a0b", "aAb"].map((name) => this.#key(`list/${name}`));
         for (const [i, key] of keys.entries()) {
-          if (!(await this.#create(key, this.#content()))) return;
+          if (!(await this.#create(key))) return;
           const found: string[] = [];
           for (let more = true; more;) {
             const after = found.at(-1);
             const options = { limit: 2, ...(after === undefined ? {} : { after }) };
             const answer = await this.#store(i).list(this.#key("list/"), options);
-            if (answer.status !== "listed") return this.#note(answer, `a list is "${answer.status}"`);
+            if (!this.#is("listed", answer, "a list")) return;
             found.push(...answer.objects.map((object) => object.key));
             more = answer.more && found.length <= keys.length;
           }
@@ -219,80 +215,64 @@ class Probe {
       }),
 
     delete: () =>
-      this.#step(async () => {
+      this.#steps(1, async () => {
         const key = this.#key("delete");
         // What may still be on its way would come back.
         if (!(await this.#create(key, this.#content(), { once: true }))) return;
-        const answer = await this.#store(0).delete([key]);
-        if (answer.status !== "deleted") return this.#note(answer, `a delete is "${answer.status}"`);
-        for (const i of this.#stores.keys()) await this.#expectAbsent(i, key, "deleted");
+        if (!this.#is("deleted", await this.#store(0).delete([key]), "a delete")) return;
+        await this.#expectAbsent(key, "deleted");
       }),
   };
 
-  /** One step of a check, which is repeated, with other objects, while requests fail so that nothing is clear. */
-  async #step(step: () => Promise<void>): Promise<void> {
-    const before = this.#notes;
-    for (let tries = 1; ; tries++) {
-      this.#notes = [];
-      this.#steps++;
-      await step();
-      if (this.#notes.length === 0) break;
-      this.#isOver ||= tries >= TRIES_MAX || this.#notes.some(({ verdict }) => verdict === "fails");
-      if (this.#isOver) break;
-      await this.#wait(tries);
+  /** Steps of a check, each of which is repeated, with other objects, while requests fail so that nothing is clear. */
+  async #steps(count: number, step: (i: number) => Promise<void>): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const before = this.#notes;
+      for (let tries = 1; ; tries++) {
+        this.#notes = [];
+        this.#number++;
+        await step(i);
+        if (this.#notes.length === 0) break;
+        this.#isOver ||= tries >= TRIES_MAX || this.#notes.some(({ verdict }) => verdict === "fails");
+        if (this.#isOver) break;
+        await this.#wait(tries);
+      }
+      this.#notes.unshift(...before);
     }
-    this.#notes.unshift(...before);
-  }
-
-  async #raceCreates(key: string): Promise<void> {
-    const contents = Array.from({ length: this.#racers }, () => this.#content());
-    this.#written.push(key);
-    const answers = await Promise.all(contents.map((bytes, i) => this.#store(i).create(key, bytes)));
-    const isThere = await this.#judge(key, { answers, contents, won: "created", before: undefined });
-    if (!isThere) return;
-    const again = await this.#store(1).create(key, this.#content());
-    if (again.status === "created") this.#fail("a create overwrites what is there");
-  }
-
-  async #raceReplaces(key: string, etag: string): Promise<void> {
-    const contents = Array.from({ length: this.#racers }, () => this.#content());
-    const before = await this.#store(0).get(key);
-    const answers = await Promise.all(contents.map((bytes, i) => this.#store(i).replace(key, bytes, etag)));
-    await this.#judge(key, { answers, contents, won: "replaced", before });
   }
 
   /**
-   * One winner at most, whose bytes stay; without one, nothing is clear. True if there is an object in the end.
+   * Many create one object, or with an etag replace it, at the same time. One winner at most, whose bytes stay; without one, nothing is clear. True if there is
+   * an object in the end.
    */
-  async #judge(
-    key: string,
-    race: {
-      readonly answers: readonly (CreateAnswer | ReplaceAnswer)[];
-      readonly contents: readonly Uint8Array[];
-      readonly won: "created" | "replaced";
-      readonly before: GetAnswer | undefined;
-    },
-  ): Promise<boolean> {
-    const { answers, contents, won, before } = race;
-    let isThere = true;
-    const having = (status: string): Uint8Array[] => contents.filter((_, i) => answers[i].status === status);
-    const winners = having(won);
+  async #race(key: string, etag?: string): Promise<boolean> {
+    const won = etag === undefined ? "created" : "replaced";
+    const contents = Array.from({ length: this.#racers }, () => this.#content());
+    this.#written.push(key);
+    const before = etag === undefined ? undefined : await this.#store(0).get(key);
+    const answers = await Promise.all(
+      contents.map((bytes, i) => {
+        const store = this.#store(i);
+        return etag === undefined ? store.create(key, bytes) : store.replace(key, bytes, etag);
+      }),
+    );
+    const winners = contents.filter((_, i) => answers[i].status === won);
     if (winners.length > 1) this.#fail(`several of those who race for one object are told "${won}"`);
     for (const answer of answers) {
       if (answer.status === "denied" || answer.status === "refused") this.#note(answer, answer.error.message);
     }
     // Who is told that something is there may be in its own way, where somebody below has sent it twice.
-    const possible = winners.length > 0 ? winners : contents;
+    const possible = winners.length > 0 ? winners : before?.status === "found" ? [...contents, before.bytes] : contents;
     if (winners.length === 0) {
       const failed = answers.find((answer) => "error" in answer || answer.status === "conflict");
       this.#note({ status: "ambiguous", ...failed }, `nobody was told "${won}"`);
     }
-    for (const i of this.#stores.keys()) {
-      const answer = await this.#store(i).get(key);
+    let isThere = true;
+    for (const store of this.#stores) {
+      const answer = await store.get(key);
       if (answer.status === "found") {
-        const isOld = winners.length === 0 && before?.status === "found" && equalBytes(before.bytes, answer.bytes);
         const isPossible = possible.some((bytes) => equalBytes(bytes, answer.bytes));
-        if (!isPossible && !isOld) this.#fail(`what is read is not the bytes of who was told "${won}"`);
+        if (!isPossible) this.#fail(`what is read is not the bytes of who was told "${won}"`);
         continue;
       }
       isThere = false;
@@ -311,52 +291,46 @@ class Probe {
     for (const stale of [etag, present]) {
       if ((await this.#etag(key)) === stale) continue;
       const answer = await this.#store(1).replace(key, this.#content(), stale);
-      const { status } = answer;
-      if (status === "replaced") this.#fail("a replace with an etag of the past takes place");
-      else if (status !== "changed") this.#note(answer, `a replace with an etag of the past is "${status}"`);
+      if (answer.status === "replaced") this.#fail("a replace with an etag of the past takes place");
+      else this.#is("changed", answer, "a replace with an etag of the past");
     }
     const { status } = await this.#store(0).replace(this.#key("absent"), this.#content(), etag);
     if (status === "replaced") this.#fail("a replace writes an object that is not there");
   }
 
   async #readFresh(key: string, k: number): Promise<void> {
-    for (const i of this.#stores.keys()) await this.#expectAbsent(i, key, "not written yet");
+    await this.#expectAbsent(key, "not written yet");
     const first = this.#content();
     if (!(await this.#create(key, first))) return;
     const found = await this.#expectBytes(k, key, first, "created");
     if (found === undefined) return;
     const second = this.#content();
     const answer = await this.#store(k).replace(key, second, found);
-    const { status } = answer;
     // One that was sent twice is in its own way: what is there, is read.
-    if (status !== "replaced" && status !== "changed")
-      return this.#note(answer, `a replace that nobody contests is "${status}"`);
+    if (answer.status !== "changed" && !this.#is("replaced", answer, "a replace that nobody contests")) return;
     for (const i of this.#stores.keys()) await this.#expectBytes(i + k, key, second, "replaced");
   }
 
-  async #expectAbsent(i: number, key: string, why: string): Promise<void> {
-    const answer = await this.#store(i).get(key);
-    if (answer.status !== "absent") this.#note(answer, `an object that was ${why} is "${answer.status}"`);
+  async #expectAbsent(key: string, why: string): Promise<void> {
+    for (const store of this.#stores) this.#is("absent", await store.get(key), `an object that was ${why}`);
   }
 
   /** Resolves with the etag, if that is what is read. */
   async #expectBytes(i: number, key: string, bytes: Uint8Array, why: string): Promise<string | undefined> {
     const answer = await this.#store(i).get(key);
-    if (answer.status === "found" && equalBytes(answer.bytes, bytes)) return answer.etag;
-    const what = answer.status === "found" ? "read with other bytes" : `"${answer.status}"`;
-    this.#note(answer, `what was just ${why} is ${what}`);
+    if (!this.#is("found", answer, `what was just ${why}`)) return undefined;
+    if (equalBytes(answer.bytes, bytes)) return answer.etag;
+    this.#fail(`what was just ${why} is read with other bytes`);
     return undefined;
   }
 
   async #etag(key: string): Promise<string | undefined> {
     const answer = await this.#store(0).get(key);
-    if (answer.status === "found") return answer.etag;
-    this.#note(answer, `an object that was written is "${answer.status}"`);
-    return undefined;
+    return this.#is("found", answer, "an object that was written") ? answer.etag : undefined;
   }
 
   /** Creates an object that nobody else does. With `once` only if nothing is still on its way. */
-  async #create(key: string, bytes: Uint8Array, { once = false } = {}): Promise<boolean> {
+  async #create(key: string, bytes = this.#content(), { once = false } = {}): Promise<boolean> {
     this.#written.push(key);
     for (let tries = 1; ; tries++) {
       const answer = await this.#store(0).create(key, bytes);
@@ -383,11 +357,22 @@ class Probe {
   }
 
   #key(name: string): string {
-    return `${this.#folder}/${this.#steps}/${name}`;
+    return `${this.#folder}/${this.#number}/${name}`;
   }
 
   #content(): Uint8Array {
     return this.#environment.randomBytes(OBJECT_BYTES);
+  }
+
+  /** Whether that is the answer; otherwise it is noted. `what`: was asked for. */
+  #is<A extends StoreAnswer, Status extends A["status"]>(
+    status: Status,
+    answer: A,
+    what: string,
+  ): answer is Extract<A, { readonly status: Status }> {
+    if (answer.status === status) return true;
+    this.#note(answer, `${what} is "${answer.status}"`);
+    return false;
   }
 
   #fail(detail: string): void {
