@@ -28,8 +28,8 @@ export const ownDefects: readonly LiveDefect[] = [
     changes: [
       {
         file: "adapters/object/settle.ts",
-        find: `const status = answer.status === "exists" ? "contradicted" : "again";`,
-        replace: `if (answer.status === "ambiguous") { batch.ambiguous = false; throw notWritten(answer.error); } const status = answer.status === "exists" ? "contradicted" : "again";`,
+        find: `let isContradicted = answer.status === "exists";`,
+        replace: `if (answer.status === "ambiguous") { batch.ambiguous = false; throw this.#unsettled(batch, answer.error); } let isContradicted = answer.status === "exists";`,
       },
     ],
   },

@@ -76,12 +76,12 @@ export const bucketDefects: readonly BucketDefect[] = [
   rare("a slot that exists is taken for another's", doubtful, {
     file: SETTLE,
     find: "const isMine = equalBytes(found.bytes, batch.bytes);",
-    replace: `const isMine = otherwise.status !== "contradicted" && equalBytes(found.bytes, batch.bytes);`,
+    replace: `const isMine = answer.status !== "exists" && equalBytes(found.bytes, batch.bytes);`,
   }),
   rare("answers below the floor count", sleepy, {
     file: CONFIRMATION,
-    find: "return root.nonce === nonce && root.floor <= slot;",
-    replace: "return root.nonce === nonce && root.floor <= slot + Infinity;",
+    find: "return root.nonce === this.#nonce && root.floor <= slot;",
+    replace: "return root.nonce === this.#nonce && root.floor <= slot + Infinity;",
   }),
   rare("a floor is said to be in force when it is only written", sleepy, {
     file: GARBAGE,
@@ -142,8 +142,8 @@ export const bucketDefects: readonly BucketDefect[] = [
     doubtful,
     {
       file: SETTLE,
-      find: `if (attempt.status === "done") return attempt.fate;`,
-      replace: `if (attempt.status === "done") return attempt.fate; if (batch.ambiguous) return { status: "moved" };`,
+      find: "if (isContradicted && ++contradictions > CONTRADICTIONS_MAX) throw this.#inconsistent(batch);",
+      replace: `if (batch.ambiguous) return { status: "moved" };`,
     },
     {
       file: SESSION,
@@ -158,8 +158,8 @@ export const bucketDefects: readonly BucketDefect[] = [
   }),
   rare("what was created is answered unconfirmed", sleepy, {
     file: SETTLE,
-    find: `{ status: "done", fate: standing === "final" ? fate : { status: "moved" } }`,
-    replace: `{ status: "done", fate: standing === "final" || fate.status === "mine" ? fate : { status: "moved" } }`,
+    find: `if ((await this.#confirmation.of(found, slot)) === "moved") return { status: "moved" };`,
+    replace: `if ((await this.#confirmation.of(found, slot)) === "moved" && found.status !== "created") return { status: "moved" };`,
   }),
   rare("the floor is raised above young slots", growing, {
     file: GARBAGE,

@@ -13,7 +13,7 @@ import { cannotMend } from "./mending.ts";
 import {
   BACKGROUND_SLOTS,
   bytesOf,
-  DueSlot,
+  dueSlot,
   isTurn,
   newestRuns,
   OVERDUE_SLOTS,
@@ -22,19 +22,26 @@ import {
 } from "./merge-plan.ts";
 import { type Published, Publisher } from "./publish.ts";
 import type { Root, RootRun } from "./root.ts";
-import { prefetch, readBatchIds, runObject } from "./run-object.ts";
+import { readBatchIds, type RunObject, runObject } from "./run-object.ts";
 import { GaveUp, readRoot, type SeenRoot, type StateSite } from "./state-site.ts";
 
-/** Runs of at most so many bytes together are merged in passing. */
-const MERGE_BYTES_MAX = { process: 16 * 1024 * 1024, isolated: 4 * 1024 * 1024 } as const;
-/** A run is made in memory, and sent in one piece: larger ones are never made of others, whoever asks for it. */
-const COMPACTED_BYTES_MAX = { process: 1024 * 1024 * 1024, isolated: 16 * 1024 * 1024 } as const;
-/** Merges one after the other, each of what the one before has made; an isolate may not make the requests of several. */
-const MERGES_MAX = { process: 3, isolated: 1 } as const;
+const MIB = 1024 * 1024;
+/**
+ * `merged`: runs of at most so many bytes together are merged in passing. `compacted`: a run is made in memory, and sent in one piece: larger ones are never made
+ * of others, whoever asks for it. `merges`: one after the other, each of what the one before has made; an isolate may not make the requests of several.
+ */
+const LIMITS = {
+  process: { merged: 16 * MIB, compacted: 1024 * MIB, merges: 3 },
+  isolated: { merged: 4 * MIB, compacted: 16 * MIB, merges: 1 },
+} as const;
 /** How often `vacuum` begins again because others have merged. */
 const COMPACTIONS_MAX = 8;
 
 type CompactProgress = Parameters<NonNullable<LedgerSession["compactState"]>>[1];
+
+interface ObjectCheckpoint extends Checkpoint {
+  readonly runs: readonly RunObject[];
+}
 
 /**
  * The state of a ledger in an object store, for one session: where reading begins, what is taken over from others, and when it is this session's turn to
@@ -44,7 +51,6 @@ export class ObjectState {
   readonly #state: StateSite;
   readonly #garbage: Garbage;
   readonly #publisher: Publisher;
-  readonly #due = new DueSlot();
   /** Before this slot nothing is uploaded that could not be published: the credential may not replace the root. */
   #deniedUntil = 0;
   /** Slots that were written here since it was last found out whether it is this session's turn. */
@@ -56,7 +62,7 @@ export class ObjectState {
   #told: string | undefined;
   #isToldOfRuns = false;
   /** What an open begins with. */
-  readonly #opened: Checkpoint | undefined;
+  readonly #opened: ObjectCheckpoint | undefined;
   readonly #figures = { checkpoints: 0, merges: 0 };
 
   constructor(state: StateSite) {
@@ -67,17 +73,12 @@ export class ObjectState {
     this.#given = { slot: checkpointSlot, epoch };
     // What an open reads is asked for at once.
     this.#opened = this.#stateOf(state.found().root);
-    for (const run of this.#opened?.runs ?? []) prefetch(run);
+    for (const run of this.#opened?.runs ?? []) run.prefetch();
   }
 
   /** For `stats`. */
   get figures(): Readonly<Record<string, number>> {
     return { ...this.#figures, ...this.#garbage.figures };
-  }
-
-  /** The newest one that is known. */
-  get root(): Root {
-    return this.#state.found().root;
   }
 
   /** See `LedgerSession.openState`. */
@@ -116,7 +117,7 @@ export class ObjectState {
     // A state ends with a slot, and never within one.
     if (!Number.isInteger(request.position)) return undefined;
     const { root } = this.#state.found();
-    const due = this.#due.find(root, request.position, (slot) => this.#state.facts(slot));
+    const due = dueSlot(root, request.position, this.#state.facts);
     const own = this.#ownSlots;
     this.#ownSlots = [];
     const turn = due === undefined ? undefined : own.findLast((slot) => isTurn(slot, due));
@@ -169,7 +170,7 @@ export class ObjectState {
     const seen = await readRoot(this.#state);
     const { root } = seen.found;
     if (root.checkpointSlot !== before.checkpointSlot) return this.#giveNewer(request);
-    const published = await this.#publisher.delta(request, seen).catch((error: unknown) => {
+    const published = await this.#publishDelta(request, seen).catch((error: unknown) => {
       // Its run is in the bucket by now, for nothing: that is not done again at each turn, though rights may change.
       const { position } = request;
       const isOverdue = position >= due + OVERDUE_SLOTS;
@@ -177,10 +178,8 @@ export class ObjectState {
       throw error;
     });
     if (published === undefined) return this.#giveNewer(request);
-    this.#figures.checkpoints++;
-    this.#give(request, published);
     const { merges } = this.#figures;
-    const merged = await this.#merge(request, published.seen);
+    const merged = await this.#merge(request, published);
     // Likewise: whoever has merged leaves the rest to the next.
     if (this.#isIsolated && this.#figures.merges > merges) return;
     await this.#garbage.sweep(merged, seen.at);
@@ -189,16 +188,14 @@ export class ObjectState {
   /** Merges as long as there is something to merge. Returns the newest root. */
   async #merge(request: StateRequest, seen: SeenRoot): Promise<SeenRoot> {
     let now = seen;
-    const max = this.#isIsolated ? MERGES_MAX.isolated : MERGES_MAX.process;
-    for (let merges = 0; merges < max; merges++) {
+    for (let merges = 0; merges < this.#limits.merges; merges++) {
       const span = this.#mergeable(now.found.root, request);
       if (span === undefined) break;
       request.check();
       const published = await this.#publisher.merge(request, now, span);
       if (published === undefined) break;
       this.#figures.merges++;
-      this.#give(request, published);
-      now = published.seen;
+      now = this.#give(request, published);
     }
     this.#tellOfRuns(request, now.found.root);
     return now;
@@ -209,11 +206,11 @@ export class ObjectState {
   }
 
   #mergeable({ runs }: Root, { compaction }: StateRequest): ReturnType<typeof runsToMerge> {
-    return runsToMerge(runs, this.#bytesMax(compaction ? COMPACTED_BYTES_MAX : MERGE_BYTES_MAX));
+    return runsToMerge(runs, this.#limits[compaction ? "compacted" : "merged"]);
   }
 
-  #bytesMax({ process, isolated }: typeof MERGE_BYTES_MAX | typeof COMPACTED_BYTES_MAX): number {
-    return this.#isIsolated ? isolated : process;
+  get #limits(): (typeof LIMITS)["process" | "isolated"] {
+    return LIMITS[this.#isIsolated ? "isolated" : "process"];
   }
 
   get #isIsolated(): boolean {
@@ -222,7 +219,7 @@ export class ObjectState {
 
   #tellOfRuns({ problem }: StateRequest, { runs }: Root): void {
     // Where even that would merge nothing, nobody needs to be told of it.
-    const isTooMany = runs.length > RUNS_MAX && newestRuns(runs, COMPACTED_BYTES_MAX.process) !== undefined;
+    const isTooMany = runs.length > RUNS_MAX && newestRuns(runs, LIMITS.process.compacted) !== undefined;
     if (isTooMany && !this.#isToldOfRuns) {
       const { name } = this.#state.site;
       const who = this.#isIsolated ? "vacuum() in a process" : "vacuum()";
@@ -251,11 +248,9 @@ export class ObjectState {
       let seen = await readRoot(this.#state);
       const { at } = seen;
       if (seen.found.root.checkpointSlot < request.position) {
-        const published = await this.#publisher.delta(request, seen);
+        const published = await this.#publishDelta(request, seen);
         if (published === undefined) continue;
-        this.#figures.checkpoints++;
-        this.#give(request, published);
-        seen = published.seen;
+        seen = published;
       }
       const merged = await this.#compactRuns(request, seen, progress);
       if (merged === undefined) continue;
@@ -269,7 +264,7 @@ export class ObjectState {
   async #compactRuns(request: StateRequest, seen: SeenRoot, progress: CompactProgress): Promise<SeenRoot | undefined> {
     for (let now = seen; ;) {
       const { runs } = now.found.root;
-      const span = newestRuns(runs, this.#bytesMax(COMPACTED_BYTES_MAX));
+      const span = newestRuns(runs, this.#limits.compacted);
       if (span === undefined) return now;
       request.check();
       const ofBytes = bytesOf(runs, span);
@@ -277,8 +272,7 @@ export class ObjectState {
       const published = await this.#publisher.merge(request, now, span, told);
       if (published === undefined) return undefined;
       this.#figures.merges++;
-      this.#give(request, published);
-      now = published.seen;
+      now = this.#give(request, published);
       progress({ doneBytes: published.run.size, ofBytes: published.run.size });
     }
   }
@@ -292,20 +286,29 @@ export class ObjectState {
 
   // --- what the engine is given ------------------------------------------------------------------------------------
 
+  /** As `Publisher.delta`, and the root that names it. */
+  async #publishDelta(request: StateRequest, seen: SeenRoot): Promise<SeenRoot | undefined> {
+    const published = await this.#publisher.delta(request, seen);
+    if (published === undefined) return undefined;
+    this.#figures.checkpoints++;
+    return this.#give(request, published);
+  }
+
   #giveNewer(request: StateRequest): void {
     const state = this.newerState(request.position);
     if (state !== undefined) request.adopt(state);
   }
 
-  #give(request: StateRequest, { seen, run, made }: Published): void {
+  #give(request: StateRequest, { seen, run, made }: Published): SeenRoot {
     const { root } = seen.found;
     this.#given = { slot: root.checkpointSlot, epoch: root.epoch };
     const state = this.#stateOf(root, { run, made });
     if (state !== undefined) request.adopt(state);
+    return seen;
   }
 
   /** The state that a root names, its runs not read yet, but for one that was made here. */
-  #stateOf(root: Root, own?: { readonly run: RootRun; readonly made: Uint8Array }): Checkpoint | undefined {
+  #stateOf(root: Root, own?: { readonly run: RootRun; readonly made: Uint8Array }): ObjectCheckpoint | undefined {
     if (root.runs.length === 0) return undefined;
     const runs = root.runs.map((run) =>
       runObject(run, { ...this.#state, ...(own?.run.random === run.random && { made: own.made }) }),

@@ -1,4 +1,3 @@
-import { KVError } from "../../core/errors.ts";
 import type { Told } from "./object-store.ts";
 import type { FoundRoot, RootObject } from "./root-object.ts";
 
@@ -19,14 +18,14 @@ export type Standing = "final" | "moved";
  */
 export class Confirmation {
   readonly #rootObject: RootObject;
-  readonly #name: string;
+  readonly #nonce: string;
   readonly #seen: (found: FoundRoot) => void;
   #found: FoundRoot;
 
-  /** `seen` is told of every root that is read here. */
-  constructor(rootObject: RootObject, name: string, found: FoundRoot, seen: (found: FoundRoot) => void) {
+  /** Of the incarnation whose root was `found`. `seen` is told of every root that is read here. */
+  constructor(rootObject: RootObject, found: FoundRoot, seen: (found: FoundRoot) => void) {
     this.#rootObject = rootObject;
-    this.#name = name;
+    this.#nonce = found.root.nonce;
     this.#seen = seen;
     this.#found = found;
   }
@@ -42,27 +41,22 @@ export class Confirmation {
   }
 
   /** Whether an answer about this slot is final. To be called when it has arrived. Throws where the root cannot be read, or is gone. */
-  async of({ time }: Told, slot: number, nonce: string): Promise<Standing> {
+  async of({ time }: Told, slot: number): Promise<Standing> {
     const earlier = this.#found;
     const isSaved = time !== undefined && earlier.time !== undefined && Math.abs(time - earlier.time) <= SAVED_MS;
-    if (isSaved && this.#allows(slot, nonce)) return "final";
-    return await this.ask(slot, nonce);
+    if (isSaved && this.#allows(slot)) return "final";
+    return await this.ask(slot);
   }
 
   /** As `of`, by the root as it is now. */
-  async ask(slot: number, nonce: string): Promise<Standing> {
-    const answer = await this.#rootObject.read();
-    if (answer.status === "failed") throw answer.error;
-    if (answer.status === "absent") {
-      throw new KVError("LedgerMissing", `The root of ${this.#name} is gone: the ledger was deleted`);
-    }
-    this.#found = answer;
-    this.#seen(answer);
-    return this.#allows(slot, nonce) ? "final" : "moved";
+  async ask(slot: number): Promise<Standing> {
+    this.#found = await this.#rootObject.present();
+    this.#seen(this.#found);
+    return this.#allows(slot) ? "final" : "moved";
   }
 
-  #allows(slot: number, nonce: string): boolean {
+  #allows(slot: number): boolean {
     const { root } = this.#found;
-    return root.nonce === nonce && root.floor <= slot;
+    return root.nonce === this.#nonce && root.floor <= slot;
   }
 }

@@ -135,14 +135,13 @@ export class Follower {
 
   /** All answers of a window at once: the latest of them is the hardest to confirm, and the lowest slot the first to go. */
   async #confirm(from: number, times: readonly (number | undefined)[]): Promise<Standing> {
-    const { nonce } = this.#site;
     if (this.#sinceLook >= LOOK_SLOTS) {
       this.#sinceLook = 0;
-      return await this.#confirmation.ask(from, nonce);
+      return await this.#confirmation.ask(from);
     }
     const told = times.filter((time) => time !== undefined);
     const time = told.length < times.length ? undefined : Math.max(...told);
-    return await this.#confirmation.of({ time }, from, nonce);
+    return await this.#confirmation.of({ time }, from);
   }
 
   #isFarBehind(from: number): boolean {
@@ -154,7 +153,7 @@ export class Follower {
    * slot that a checkpoint covers: whoever opens the ledger goes on from there.
    */
   async #isPassed(slot: number, { mayPassOver }: { readonly mayPassOver: boolean }): Promise<boolean> {
-    if ((await this.#confirmation.ask(slot, this.#site.nonce)) === "moved") return true;
+    if ((await this.#confirmation.ask(slot)) === "moved") return true;
     return mayPassOver && this.#confirmation.found.root.checkpointSlot >= slot;
   }
 
@@ -162,7 +161,7 @@ export class Follower {
   async #whyDenied(error: unknown, slot: number): Promise<unknown> {
     if (!hasCode(error, "AccessDenied")) return error;
     const { name, nonce } = this.#site;
-    await this.#confirmation.ask(slot, nonce);
+    await this.#confirmation.ask(slot);
     return needsListPermission(error, { name, nonce, slot });
   }
 

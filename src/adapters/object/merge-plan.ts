@@ -25,32 +25,18 @@ export interface DueFacts {
   readonly bytes: number;
 }
 
-/** Finds the first slot at which a checkpoint is due, while slots come one after the other. */
-export class DueSlot {
-  #checkpointSlot = -1;
-  #next = 0;
-  #bytes = 0;
-  #due: number | undefined;
-
-  /** The first slot up to `position` at which as much has gathered behind the checkpoint as makes one due. */
-  find(
-    { checkpointSlot }: Pick<Root, "checkpointSlot">,
-    position: number,
-    facts: (slot: number) => DueFacts | undefined,
-  ): number | undefined {
-    if (checkpointSlot !== this.#checkpointSlot) {
-      this.#checkpointSlot = checkpointSlot;
-      this.#next = checkpointSlot + 1;
-      this.#bytes = 0;
-      this.#due = undefined;
-    }
-    while (this.#due === undefined && this.#next <= position) {
-      this.#bytes += facts(this.#next)?.bytes ?? 0;
-      if (this.#next - checkpointSlot >= DUE_SLOTS || this.#bytes >= DUE_BYTES) this.#due = this.#next;
-      this.#next++;
-    }
-    return this.#due;
+/** The first slot up to `position` at which as much has gathered behind the checkpoint as makes another one due. */
+export function dueSlot(
+  { checkpointSlot }: Pick<Root, "checkpointSlot">,
+  position: number,
+  facts: (slot: number) => DueFacts | undefined,
+): number | undefined {
+  let bytes = 0;
+  for (let slot = checkpointSlot + 1; slot <= position; slot++) {
+    bytes += facts(slot)?.bytes ?? 0;
+    if (slot - checkpointSlot >= DUE_SLOTS || bytes >= DUE_BYTES) return slot;
   }
+  return undefined;
 }
 
 /** True for the slots whose authors see to a checkpoint that is due at `due`. */

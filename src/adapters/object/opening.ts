@@ -17,7 +17,7 @@ const ID_BYTES = 2 * NAME_RANDOM_BYTES;
 export type Writers = "several" | "single";
 
 /** The root of a ledger that is opened. `restored`: it was damaged, or gone, and was made anew. */
-interface OpenedRoot {
+export interface OpenedRoot {
   readonly found: FoundRoot;
   readonly restored?: { readonly copy: string | undefined } | undefined;
 }

@@ -49,6 +49,14 @@ export class RootObject {
     return readWhole(this.#store, this.#environment, () => this.#readOnce());
   }
 
+  /** That of a ledger that was there. Throws what keeps it from being read, and `LedgerMissing`. */
+  async present(): Promise<FoundRoot> {
+    const answer = await this.read();
+    if (answer.status === "found") return answer;
+    if (answer.status === "failed") throw answer.error;
+    throw new KVError("LedgerMissing", `The root of ${this.#store.name} is gone: the ledger was deleted`);
+  }
+
   async #readOnce(): Promise<RootAnswer> {
     const answer = await this.#store.get(ROOT_KEY);
     const { time } = answer;

@@ -1,6 +1,6 @@
 import { equalBytes } from "../../core/bytes.ts";
 import type { MaybePromise } from "../../core/environment.ts";
-import { KVError } from "../../core/errors.ts";
+import { hasCode, KVError } from "../../core/errors.ts";
 import type {
   AppendResult,
   Checkpoint,
@@ -19,51 +19,41 @@ import type {
   StateWork,
 } from "../../core/ledger.ts";
 import { type BuiltBatch, buildBatch, refuseLarge } from "./batch.ts";
-import type { ObjectState } from "./checkpoint.ts";
-import type { Confirmation } from "./confirmation.ts";
+import { ObjectState } from "./checkpoint.ts";
+import { Confirmation } from "./confirmation.ts";
 import type { CountingStore } from "./counting-store.ts";
 import { Fairness } from "./fairness.ts";
-import type { Follower } from "./follow.ts";
+import { Follower } from "./follow.ts";
 import { SLOT_VERSIONS } from "./layout.ts";
-import type { CreateAnswer } from "./object-store.ts";
+import type { Mending } from "./mending.ts";
+import type { OpenedRoot, Writers } from "./opening.ts";
 import type { OwnTurn } from "./own-turn.ts";
 import { placesOf, slotOfVersion, versionOf } from "./place.ts";
+import { retryReads } from "./retry-reads.ts";
+import type { Root } from "./root.ts";
+import { type FoundRoot, RootObject } from "./root-object.ts";
 import { type Batch, type Fate, Settler, type WriteSlot } from "./settle.ts";
+import { createAlone } from "./single-writer.ts";
 import { pause, type Site } from "./site.ts";
 import { payloadOf } from "./slot.ts";
 import { type ReadSlot, readSlot } from "./slot-reader.ts";
 import { Stager } from "./staged.ts";
-import type { Tail } from "./tail.ts";
+import { Tail } from "./tail.ts";
 import { ValueReader } from "./value-reader.ts";
 
 /** One frame of a file: what a commit with all its values has at most, on every ledger. */
 const PAYLOAD_BYTES_MAX = 65 * 1024 * 1024;
 
 /** What a session is made of, once it is known that there is a ledger. */
-export interface SessionParts {
-  readonly site: Site;
-  /** Where values are read: by whoever wants one, whose turn it is or not. */
-  readonly values: { readonly site: Site; readonly confirmation: Confirmation };
-  readonly identity: LedgerIdentity;
-  readonly restored: LedgerSession["restored"];
-  readonly readOnly: boolean;
-  readonly confirmation: Confirmation;
-  readonly follower: Follower;
-  readonly turn: OwnTurn;
+export interface SessionParts extends Pick<LedgerOpenOptions, "readOnly" | "environment" | "cache"> {
   readonly counting: CountingStore;
-  readonly cache: LedgerOpenOptions["cache"];
-  readonly tail: Tail;
-  readonly state: ObjectState;
-  /** The oldest position that can be read from. */
-  readonly start: Position;
-  /** Where the state that the ledger keeps ends, and the hash of the slot there. */
-  readonly stateEnd: Position;
-  readonly stateEndHash: Uint8Array;
-  /** Writes a slot where the store would overwrite one: `predecessor` is the hash of the one before, `mayBeWritten` says of these bytes that they may be there. */
-  readonly writeAlone?: (
-    batch: Batch,
-    context: { readonly predecessor: Uint8Array | undefined; readonly mayBeWritten: boolean },
-  ) => Promise<CreateAnswer>;
+  /** For what the engine asks for; values and the state are reached whoever's turn it is. */
+  readonly turn: OwnTurn;
+  readonly rootObject: RootObject;
+  readonly opened: OpenedRoot;
+  readonly writers: Writers;
+  readonly graceMs: number;
+  readonly mending: Mending | undefined;
 }
 
 /**
@@ -77,17 +67,20 @@ export class ObjectSession implements LedgerSession {
   readonly payloadBytesMax: number = PAYLOAD_BYTES_MAX;
   readonly #site: Site;
   readonly #readOnly: boolean;
-  readonly #confirmation: Confirmation;
-  readonly #follower: Follower;
   readonly #turn: OwnTurn;
   readonly #counting: CountingStore;
+  readonly #confirmation: Confirmation;
+  readonly #follower: Follower;
   readonly #settler: Settler;
   readonly #stager: Stager;
   readonly #fairness: Fairness;
   readonly #values: ValueReader;
-  readonly #tail: Tail;
+  readonly #tail = new Tail();
   readonly #state: ObjectState;
-  readonly #stateEnd: Pick<SessionParts, "stateEnd" | "stateEndHash">;
+  /** That with which it was opened. */
+  readonly #root: Root;
+  /** The newest one that is known. */
+  #newest: FoundRoot;
   /** Bytes that may be on their way to a slot: what became of them is found out before anything else is written. */
   #pending: BuiltBatch | undefined;
   /** Somebody has taken over from whoever was at it, and nobody has been told yet what became of `#pending`. */
@@ -101,32 +94,58 @@ export class ObjectSession implements LedgerSession {
   readonly #figures = { slotsRead: 0, slotsWritten: 0, slotsLost: 0, settledLater: 0 };
 
   constructor(parts: SessionParts) {
-    const { site, identity, confirmation, start } = parts;
-    this.identity = identity;
-    this.restored = parts.restored;
-    this.start = start;
-    this.#site = site;
+    const { environment, turn, counting, rootObject, graceMs, mending } = parts;
+    const { found, restored } = parts.opened;
+    const { ledgerId, nonce, formers, floor } = found.root;
+    this.identity = { ledgerId, nonce, generation: formers.length + 1 };
+    this.restored = restored && { ...restored, isSame: false };
+    this.start = floor - 1;
     this.#readOnly = parts.readOnly;
-    this.#confirmation = confirmation;
-    this.#follower = parts.follower;
-    this.#turn = parts.turn;
-    this.#counting = parts.counting;
-    this.#stateEnd = parts;
-    this.#tail = parts.tail;
-    this.#state = parts.state;
-    const { writeAlone } = parts;
-    const write: WriteSlot | undefined =
-      writeAlone &&
-      ((batch, mayBeWritten) => writeAlone(batch, { predecessor: this.#hashOf(batch.slot - 1), mayBeWritten }));
-    this.#settler = new Settler(site, confirmation, write);
-    this.#stager = new Stager(site);
-    this.#fairness = new Fairness(site.environment);
+    this.#turn = turn;
+    this.#counting = counting;
+    this.#root = found.root;
+    this.#newest = found;
+    const saw = (root: FoundRoot): void => void (this.#newest = root);
     const gone = (): void => this.gone();
-    this.#values = new ValueReader(parts.values.site, {
-      confirmation: parts.values.confirmation,
-      cache: parts.cache,
+    const { name } = counting;
+    const site = { name, nonce, store: turn.store, environment: turn.environment };
+    this.#site = site;
+    const confirmation = new Confirmation(rootObject, found, saw);
+    this.#confirmation = confirmation;
+    this.#follower = new Follower(site, confirmation);
+    const writeAlone: WriteSlot = (batch, mayBeWritten) =>
+      createAlone(site, batch, { before: this.#before(batch), mayBeWritten });
+    this.#settler = new Settler(site, confirmation, parts.writers === "single" ? writeAlone : undefined);
+    this.#stager = new Stager(site);
+    this.#fairness = new Fairness(turn.environment);
+    const anytime: Site = { name, nonce, store: retryReads(counting, { environment }), environment };
+    const roots = new RootObject(anytime.store, environment);
+    const ofValues = new Confirmation(roots, found, () => undefined);
+    this.#values = new ValueReader(anytime, { confirmation: ofValues, cache: parts.cache, gone });
+    this.#state = new ObjectState({
+      site: anytime,
+      rootObject: roots,
+      graceMs,
+      mending,
+      found: () => this.#newest,
+      took: (root) => {
+        saw(root);
+        // One that was written here tells no time, and confirms nothing for longer than the one before.
+        if (root.time !== undefined) confirmation.take(root);
+      },
+      facts: (slot) => this.#tail.get(slot),
       gone,
     });
+  }
+
+  /** Reads so many slots behind the state, before anybody knows whether they exist. */
+  async prefetch(slots: number): Promise<void> {
+    try {
+      await this.#follower.prefetch(this.#root.checkpointSlot + 1, slots);
+    } catch (error) {
+      // What is damaged, reading will tell: who wants to repair it has to open it.
+      if (!hasCode(error, "LedgerDamaged")) throw error;
+    }
   }
 
   // --- reading -----------------------------------------------------------------------------------------------------
@@ -136,7 +155,7 @@ export class ObjectSession implements LedgerSession {
     if (this.#moved) return { commits: [], next: position, status: "moved" };
     if (budget.verify) this.#follower.lookAnew();
     const after = Math.floor(position);
-    if (after < this.#stateEnd.stateEnd) this.#isHistory = true;
+    if (after < this.#root.checkpointSlot) this.#isHistory = true;
     const { slots, status } = await this.#follower.next(after + 1, {
       bytes: budget.bytes,
       predecessor: this.#hashOf(after),
@@ -203,8 +222,14 @@ export class ObjectSession implements LedgerSession {
 
   /** Undefined for a slot that was not read. */
   #hashOf(position: Position): Uint8Array | undefined {
-    const { stateEnd, stateEndHash } = this.#stateEnd;
-    return this.#tail.get(position)?.hash ?? (position === stateEnd ? stateEndHash : undefined);
+    const { checkpointSlot, checkpointHash } = this.#root;
+    return this.#tail.get(position)?.hash ?? (position === checkpointSlot ? checkpointHash : undefined);
+  }
+
+  /** The slot before that of a batch, which is one's own or was read; undefined where there is none. */
+  #before({ slot }: Batch): { readonly slot: number; readonly hash: Uint8Array } | undefined {
+    const hash = slot > this.#root.firstSlot ? this.#hashOf(slot - 1) : undefined;
+    return hash && { slot: slot - 1, hash };
   }
 
   // --- writing -----------------------------------------------------------------------------------------------------
@@ -338,7 +363,7 @@ export class ObjectSession implements LedgerSession {
     const slot = position + 1;
     if (this.#follower.peek(slot) !== undefined) return { status: "behind" };
     const read = await readSlot(this.#site, slot);
-    if ((await this.#confirmation.of(read, slot, this.#site.nonce)) === "moved") {
+    if ((await this.#confirmation.of(read, slot)) === "moved") {
       this.#moved = true;
       return { status: "behind" };
     }
@@ -416,7 +441,7 @@ export class ObjectSession implements LedgerSession {
 
   stats(): Readonly<Record<string, number | string | boolean>> {
     const { requests, bytesSent, bytesReceived } = this.#counting.counts();
-    const root = this.#state.root;
+    const { root } = this.#newest;
     return {
       ...this.#figures,
       ...this.#state.figures,

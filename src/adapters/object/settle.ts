@@ -3,15 +3,13 @@ import { KVError } from "../../core/errors.ts";
 import type { Confirmation } from "./confirmation.ts";
 import { slotKey } from "./layout.ts";
 import type { CreateAnswer } from "./object-store.ts";
-import { pause, type Site } from "./site.ts";
-import { type ReadSlot, readSlot, type SlotAnswer, slotName } from "./slot-reader.ts";
+import { pauseBetween, type Site } from "./site.ts";
+import { type ReadSlot, readSlot, slotName } from "./slot-reader.ts";
 
 /** How long the fate of a slot may stay open before its author is told that it is not known. */
 const SETTLE_MS = 30_000;
 /** How often a store may say that a slot is there and then that it is not. */
 const CONTRADICTIONS_MAX = 5;
-/** Before the same is sent again: first, and at most. */
-const WAIT_MS = { first: 50, max: 2000 } as const;
 
 /** The bytes of a slot, and what is known of them. Plain data: whoever goes on with them needs nothing else. */
 export interface Batch {
@@ -31,11 +29,6 @@ export type Fate =
 
 /** Makes one attempt to write a slot, and says what the store says. `mayBeWritten`: an earlier one may have reached the store. */
 export type WriteSlot = (batch: Batch, mayBeWritten: boolean) => Promise<CreateAnswer>;
-
-/** How one attempt went. `contradicted`: the store has said that there is something, and then that there is not. */
-type Attempt =
-  | { readonly status: "done"; readonly fate: Fate }
-  | { readonly status: "again" | "contradicted"; readonly error?: KVError | undefined };
 
 /**
  * Creates a slot, and goes on until it is certain whose it is. The same bytes go to the same slot, however often; never to another one.
@@ -59,15 +52,25 @@ export class Settler {
     const began = environment.monotonic();
     let contradictions = 0;
     for (let tries = 0; ; tries++) {
-      const attempt = await this.#attempt(batch);
-      if (attempt.status === "done") return attempt.fate;
-      if (attempt.status === "contradicted" && ++contradictions > CONTRADICTIONS_MAX) throw this.#inconsistent(batch);
-      if (environment.monotonic() - began >= SETTLE_MS) throw this.#undecided(batch, attempt.error);
-      await pause(environment, Math.min(WAIT_MS.first * 2 ** tries, WAIT_MS.max) * (0.5 + environment.random()));
+      const answer = await this.#send(batch);
+      let error = "error" in answer ? answer.error : undefined;
+      let isContradicted = answer.status === "exists";
+      try {
+        const fate = await this.#find(batch, answer);
+        if (fate !== undefined) return fate;
+      } catch (failure) {
+        if (!isPassing(failure)) throw this.#unsettled(batch, failure);
+        error = failure;
+        isContradicted = false;
+      }
+      if (isContradicted && ++contradictions > CONTRADICTIONS_MAX) throw this.#inconsistent(batch);
+      if (environment.monotonic() - began >= SETTLE_MS) throw this.#undecided(batch, error);
+      await pauseBetween(environment, tries);
     }
   }
 
-  async #attempt(batch: Batch): Promise<Attempt> {
+  /** Throws what is certain not to have been written. */
+  async #send(batch: Batch): Promise<CreateAnswer> {
     const wasAmbiguous = batch.ambiguous;
     // Until the answer is there, nobody knows: who is interrupted here leaves it so.
     batch.ambiguous = true;
@@ -75,63 +78,28 @@ export class Settler {
       if (error instanceof KVError && error.outcome === "not committed") batch.ambiguous = false;
       throw error;
     });
-    if (answer.status === "created")
-      return await this.#final(batch, answer, { status: "mine", lastModified: answer.time });
-    if (answer.status === "denied" || answer.status === "refused") {
-      if (!wasAmbiguous) {
-        batch.ambiguous = false;
-        throw notWritten(answer.error);
-      }
-      return await this.#look(batch, { status: "again", error: answer.error });
-    }
-    // "Exists" may be said of one's own: below an HTTP client somebody may have sent it twice.
-    if (answer.status === "conflict" && !wasAmbiguous) batch.ambiguous = false;
-    const status = answer.status === "exists" ? "contradicted" : "again";
-    return await this.#look(batch, { status, error: answer.status === "ambiguous" ? answer.error : undefined });
+    const isRefused = answer.status === "denied" || answer.status === "refused";
+    if (!wasAmbiguous && (isRefused || answer.status === "conflict")) batch.ambiguous = false;
+    if (isRefused && !wasAmbiguous) throw this.#unsettled(batch, answer.error);
+    return answer;
   }
 
-  /** The slot itself decides. `otherwise`: what it is if there is nothing. */
-  async #look(batch: Batch, otherwise: Exclude<Attempt, { readonly status: "done" }>): Promise<Attempt> {
-    let found: SlotAnswer;
-    try {
-      found = await readSlot(this.#site, batch.slot);
-    } catch (error) {
-      if (!isPassing(error)) throw this.#unsettled(batch, error);
-      return { status: "again", error };
+  /**
+   * What has become of it: unless the store has said that it was created, the slot itself decides. "Exists" may be said of one's own: below an HTTP client
+   * somebody may have sent it twice. Undefined if there is nothing.
+   */
+  async #find(batch: Batch, answer: CreateAnswer): Promise<Fate | undefined> {
+    const { slot } = batch;
+    const found = answer.status === "created" ? answer : await readSlot(this.#site, slot);
+    if (found.status === "absent") {
+      return (await this.#confirmation.ask(slot)) === "moved" ? { status: "moved" } : undefined;
     }
-    if (found.status === "found") {
-      const isMine = equalBytes(found.bytes, batch.bytes);
-      return await this.#final(
-        batch,
-        found,
-        isMine ? { status: "mine", lastModified: found.lastModified } : { status: "other", read: found },
-      );
-    }
-    let standing: Awaited<ReturnType<Confirmation["ask"]>>;
-    try {
-      standing = await this.#confirmation.ask(batch.slot, this.#site.nonce);
-    } catch (error) {
-      return this.#open(batch, error);
-    }
-    return standing === "moved" ? { status: "done", fate: { status: "moved" } } : otherwise;
-  }
-
-  /** What was found about a slot counts if it is confirmed. */
-  async #final(batch: Batch, answer: { readonly time: number | undefined }, fate: Fate): Promise<Attempt> {
-    try {
-      const standing = await this.#confirmation.of(answer, batch.slot, this.#site.nonce);
-      return { status: "done", fate: standing === "final" ? fate : { status: "moved" } };
-    } catch (error) {
-      // The slot is asked again with the next attempt.
-      batch.ambiguous = true;
-      return this.#open(batch, error);
-    }
-  }
-
-  /** What kept the root from being read. */
-  #open(batch: Batch, error: unknown): Attempt {
-    if (!isPassing(error)) throw this.#unsettled(batch, error);
-    return { status: "again", error };
+    // As long as that is not confirmed: then the slot is asked again with the next attempt.
+    batch.ambiguous = true;
+    if ((await this.#confirmation.of(found, slot)) === "moved") return { status: "moved" };
+    if (found.status === "created") return { status: "mine", lastModified: found.time };
+    const isMine = equalBytes(found.bytes, batch.bytes);
+    return isMine ? { status: "mine", lastModified: found.lastModified } : { status: "other", read: found };
   }
 
   #inconsistent(batch: Batch): KVError {
@@ -160,10 +128,6 @@ export class Settler {
   #slotName({ slot }: Batch): string {
     return slotName(this.#site, slot);
   }
-}
-
-function notWritten(error: KVError): KVError {
-  return new KVError(error.code, error.message, { cause: error, outcome: "not committed" });
 }
 
 /** Whether asking again may help. */

@@ -3,7 +3,7 @@ import { decodeCommit, ItemKind, VALUE_HEADER_BYTES } from "../../core/commit.ts
 import { KVError } from "../../core/errors.ts";
 import type { CommitRecord } from "../../core/ledger.ts";
 import { NAME_RANDOM_BYTES, STAGED_SLOTS_MAX, stagedKey, type StagedName } from "./layout.ts";
-import { pause, type Site } from "./site.ts";
+import { pauseBetween, type Site } from "./site.ts";
 import type { Hole } from "./slot.ts";
 
 /** Smaller values are not worth a request of their own. */
@@ -14,7 +14,6 @@ export const INLINE_BYTES_MAX: number = 256 * 1024;
 const TYPE_BYTES = 1;
 /** What comes to pass within this time is no reason to give up an upload. */
 const UPLOAD_MS = 30_000;
-const WAIT_MS = { first: 50, max: 2000 } as const;
 
 /** Bytes of a value within a payload. */
 interface Part {
@@ -120,7 +119,7 @@ export class Stager {
           outcome: "not committed",
         });
       }
-      await pause(environment, Math.min(WAIT_MS.first * 2 ** tries, WAIT_MS.max) * (0.5 + environment.random()));
+      await pauseBetween(environment, tries);
     }
   }
 }

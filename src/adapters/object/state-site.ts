@@ -38,18 +38,17 @@ export class GaveUp extends Error {
 }
 
 /** Reads the root. Throws what keeps it from being read, and `GaveUp` if it is that of another incarnation. */
-export async function readRoot({ site, rootObject, took, gone }: StateSite): Promise<SeenRoot> {
-  const found = await rootObject.read();
-  if (found.status === "failed") throw found.error;
-  if (found.status === "absent") {
-    throw new KVError("LedgerMissing", `The root of ${site.name} is gone: the ledger was deleted`);
-  }
+export async function readRoot(state: StateSite): Promise<SeenRoot> {
+  const found = await state.rootObject.present();
+  take(state, found);
+  return { found, at: found.time ?? state.site.environment.now() };
+}
+
+function take({ site, took, gone }: StateSite, found: FoundRoot): void {
   took(found);
-  if (found.root.nonce !== site.nonce) {
-    gone();
-    throw new GaveUp("another incarnation");
-  }
-  return { found, at: found.time ?? site.environment.now() };
+  if (found.root.nonce === site.nonce) return;
+  gone();
+  throw new GaveUp("another incarnation");
 }
 
 /** `changed`: somebody else was first; the root is what they have written. */
@@ -60,18 +59,14 @@ export interface Replaced {
 
 /** Replaces the root that was seen. Throws `AccessDenied` where that is not allowed, and what keeps it from being done or known. */
 export async function replaceRoot(state: StateSite, { found }: SeenRoot, next: Root): Promise<Replaced> {
-  const { site, rootObject, took } = state;
+  const { site, rootObject } = state;
   const answer = await rootObject.replace(found, next);
   if (answer.status === "failed") throw answer.error;
   if (answer.status === "absent") throw new KVError("LedgerMissing", `The root of ${site.name} is gone`);
   if (answer.status === "denied") {
     throw new KVError("AccessDenied", `The credential may not replace the root of ${site.name}`);
   }
-  took(answer.found);
-  if (answer.found.root.nonce !== site.nonce) {
-    state.gone();
-    throw new GaveUp("another incarnation");
-  }
+  take(state, answer.found);
   // What was written here has no time of an answer that showed it.
   return { status: answer.status, seen: { found: answer.found, at: answer.found.time } };
 }

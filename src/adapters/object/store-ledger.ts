@@ -1,21 +1,14 @@
-import { hasCode, KVError } from "../../core/errors.ts";
+import { KVError } from "../../core/errors.ts";
 import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
-import { ObjectState } from "./checkpoint.ts";
-import { Confirmation } from "./confirmation.ts";
 import { countingStore } from "./counting-store.ts";
-import { Follower } from "./follow.ts";
-import type { CreateAnswer, ObjectStore } from "./object-store.ts";
+import type { ObjectStore } from "./object-store.ts";
 import type { Mending } from "./mending.ts";
 import { findRoot, type Writers } from "./opening.ts";
 import { OwnTurn } from "./own-turn.ts";
 import { retryReads } from "./retry-reads.ts";
-import { type FoundRoot, RootObject } from "./root-object.ts";
+import { RootObject } from "./root-object.ts";
 import { ObjectSession } from "./session.ts";
-import type { Batch } from "./settle.ts";
-import { createAlone } from "./single-writer.ts";
-import type { Site } from "./site.ts";
-import { Tail } from "./tail.ts";
 
 /** Who writes, and what is kept for how long. */
 export interface StoreLedgerOptions {
@@ -59,78 +52,19 @@ async function open(
   { writers, graceMs, mending }: { writers: Writers; graceMs: number; mending: Mending | undefined },
   options: LedgerOpenOptions,
 ): Promise<LedgerSession> {
-  const { readOnly, environment, cache } = options;
-  const { name } = folder;
+  const { readOnly, environment } = options;
   if (!readOnly && writers === "several" && !folder.capabilities.create) {
     throw new KVError(
       "StoreUnsuitable",
-      `${name} lets several create the same object: it can be written with writers: "single" only`,
+      `${folder.name} lets several create the same object: it can be written with writers: "single" only`,
     );
   }
   const counting = countingStore(folder);
   const turn = new OwnTurn(retryReads(counting, { environment }), environment);
   const rootObject = new RootObject(turn.store, turn.environment);
   const context = { ...options, environment: turn.environment, writers, mending };
-  const { found, restored } = await findRoot(rootObject, turn.store, context);
-  const { nonce, ledgerId, checkpointSlot, checkpointHash, floor, formers } = found.root;
-  const site: Site = { name, store: turn.store, environment: turn.environment, nonce };
-  let newest = found;
-  const saw = (root: FoundRoot): void => void (newest = root);
-  const confirmation = new Confirmation(rootObject, name, found, saw);
-  const follower = new Follower(site, confirmation);
-  const valueSite: Site = { name, store: retryReads(counting, { environment }), environment, nonce };
-  const valueRoots = new RootObject(valueSite.store, environment);
-  const tail = new Tail();
-  const opened: { session?: ObjectSession } = {};
-  const state = new ObjectState({
-    site: valueSite,
-    rootObject: valueRoots,
-    graceMs,
-    mending,
-    found: () => newest,
-    took: (root) => {
-      saw(root);
-      // One that was written here tells no time, and confirms nothing for longer than the one before.
-      if (root.time !== undefined) confirmation.take(root);
-    },
-    facts: (slot) => tail.get(slot),
-    gone: () => opened.session?.gone(),
-  });
-  try {
-    await follower.prefetch(checkpointSlot + 1, FIRST_SLOTS);
-  } catch (error) {
-    // What is damaged, reading will tell: who wants to repair it has to open it.
-    if (!hasCode(error, "LedgerDamaged")) throw error;
-  }
-  const session = new ObjectSession({
-    site,
-    values: { site: valueSite, confirmation: new Confirmation(valueRoots, name, found, () => undefined) },
-    restored: restored && { ...restored, isSame: false },
-    identity: { ledgerId, nonce, generation: formers.length + 1 },
-    readOnly,
-    confirmation,
-    follower,
-    turn,
-    counting,
-    cache,
-    tail,
-    state,
-    start: floor - 1,
-    stateEnd: checkpointSlot,
-    stateEndHash: checkpointHash,
-    ...(writers === "single" ? { writeAlone } : {}),
-  });
-  opened.session = session;
+  const opened = await findRoot(rootObject, turn.store, context);
+  const session = new ObjectSession({ ...options, counting, turn, rootObject, opened, writers, graceMs, mending });
+  await session.prefetch(FIRST_SLOTS);
   return session;
-
-  function writeAlone(
-    batch: Batch,
-    { predecessor, mayBeWritten }: { readonly predecessor: Uint8Array | undefined; readonly mayBeWritten: boolean },
-  ): Promise<CreateAnswer> {
-    const before =
-      batch.slot > found.root.firstSlot && predecessor !== undefined
-        ? { slot: batch.slot - 1, hash: predecessor }
-        : undefined;
-    return createAlone(site, batch, { before, mayBeWritten });
-  }
 }

@@ -125,7 +125,7 @@ export class ValueReader {
 
   /** What is not there was deleted, if the root, asked now, says that it may be. */
   async #goneOrDamaged(slot: number, why: string): Promise<KVError> {
-    const standing = await this.#confirmation.ask(slot, this.#site.nonce);
+    const standing = await this.#confirmation.ask(slot);
     if (standing === "final") return damagedSlot(slotName(this.#site, slot), slot, why);
     this.#gone();
     return new KVError("SnapshotExpired", `${slotName(this.#site, slot)} is no longer kept: this state is too old`);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DueSlot, isTurn, newestRuns, runsToMerge } from "../../../src/adapters/object/merge-plan.ts";
+import { dueSlot, isTurn, newestRuns, runsToMerge } from "../../../src/adapters/object/merge-plan.ts";
 import type { RootRun } from "../../../src/adapters/object/root.ts";
 
 const KIB = 1024;
@@ -15,19 +15,17 @@ describe("a checkpoint is due", () => {
   const small = (): { readonly bytes: number } => ({ bytes: 1000 });
 
   it("at the sixteenth slot behind the last one, for good", () => {
-    const due = new DueSlot();
-    expect(due.find({ checkpointSlot: 5 }, 20, small)).toBeUndefined();
-    expect(due.find({ checkpointSlot: 5 }, 21, small)).toBe(21);
-    expect(due.find({ checkpointSlot: 5 }, 40, small)).toBe(21);
-    expect(due.find({ checkpointSlot: 30 }, 40, small)).toBeUndefined();
-    expect(due.find({ checkpointSlot: 30 }, 46, small)).toBe(46);
+    expect(dueSlot({ checkpointSlot: 5 }, 20, small)).toBeUndefined();
+    expect(dueSlot({ checkpointSlot: 5 }, 21, small)).toBe(21);
+    expect(dueSlot({ checkpointSlot: 5 }, 40, small)).toBe(21);
+    expect(dueSlot({ checkpointSlot: 30 }, 40, small)).toBeUndefined();
+    expect(dueSlot({ checkpointSlot: 30 }, 46, small)).toBe(46);
   });
 
   it("at the slot with which 4 MiB have gathered", () => {
-    const due = new DueSlot();
     const large = (): { readonly bytes: number } => ({ bytes: MIB });
-    expect(due.find({ checkpointSlot: 0 }, 3, large)).toBeUndefined();
-    expect(due.find({ checkpointSlot: 0 }, 6, large)).toBe(4);
+    expect(dueSlot({ checkpointSlot: 0 }, 3, large)).toBeUndefined();
+    expect(dueSlot({ checkpointSlot: 0 }, 6, large)).toBe(4);
   });
 
   it("and seen to by the authors of that slot and of every eighth behind it", () => {

@@ -3,7 +3,7 @@ import { encodeBatchIds } from "../../../src/adapters/object/batch-ids.ts";
 import { runKey } from "../../../src/adapters/object/layout.ts";
 import { RootObject } from "../../../src/adapters/object/root-object.ts";
 import type { RootRun } from "../../../src/adapters/object/root.ts";
-import { prefetch, readBatchIds, runObject, type RunObjectOptions } from "../../../src/adapters/object/run-object.ts";
+import { readBatchIds, runObject, type RunObjectOptions } from "../../../src/adapters/object/run-object.ts";
 import { whenLoaded } from "../../../src/core/bytes-at.ts";
 import { KVError } from "../../../src/core/errors.ts";
 import type { StoredRun } from "../../../src/core/ledger.ts";
@@ -105,7 +105,7 @@ describe("a run in a bucket", () => {
   it("is asked for before it is needed, once", async () => {
     const { bucket, run, bytes, options } = await stored(300 * KIB);
     const object = runObject(run, options);
-    prefetch(object);
+    object.prefetch();
     expect(await whenLoaded(() => object.read(run.footerPlace, 100))).toEqual(bytes.subarray(run.footerPlace));
     expect(bucket.requests).toHaveLength(1);
   });
