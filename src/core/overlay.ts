@@ -99,7 +99,10 @@ export class Overlay implements OrderedView<Row> {
   /** @internal The newest row of a version up to this one. */
   getAt(key: EncodedKey, version: number): Row | undefined {
     const id = this.#find(key);
-    if (id < 0) return undefined;
+    return id < 0 ? undefined : this.#rowAt(id, version);
+  }
+
+  #rowAt(id: number, version: number): Row | undefined {
     return this.#slab.version(id) <= version ? this.#slab.read(id) : this.#olderAt(id, version);
   }
 
@@ -122,7 +125,8 @@ export class Overlay implements OrderedView<Row> {
       older = isNewestSeen ? undefined : this.#olderAt(id, version);
       return isNewestSeen || older !== undefined;
     };
-    return new VisibleCursor(this.#order, isSeen, (id) => older ?? this.#slab.read(id));
+    // What it stands on may be written over before anybody asks for it.
+    return new VisibleCursor(this.#order, isSeen, (id) => older ?? (this.#rowAt(id, version) as Row));
   }
 
   /** Writes the row of a key. Versions never fall; what has the same version becomes visible together. */
