@@ -91,6 +91,7 @@ export class Follower {
     if (reopening.isMoved) await reopening.move(round);
     let asked: number;
     for (let check = verify; ; check = false) {
+      if (reopening.hasLeft) await reopening.settleLeftBehind(round);
       if (reopening.isIndexDamaged) await reopening.rebuild(round);
       const now = context.state;
       asked = environment.monotonic();

@@ -7,7 +7,7 @@ import { isPromise } from "./environment.ts";
 import { hasCode, KVError, unknownOutcome } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import { readToSeal } from "./left-behind.ts";
-import type { LedgerSession, PassedCommit, Position } from "./ledger.ts";
+import type { LedgerCommit, PassedCommit, Position } from "./ledger.ts";
 import type { Notices } from "./notices.ts";
 import type { OwnCommits } from "./own-commits.ts";
 import type { FollowState } from "./round.ts";
@@ -31,6 +31,8 @@ export class Reopening {
   /** What the next round does first: a repair of this instance looks for a seal, to which the way leads through what is damaged. */
   first: ((round: FollowState) => Promise<void>) | undefined;
   #isIndexDamaged = false;
+  /** A generation that was left with commits in flight: what became of them is found out before anything else is read or written. */
+  #left: Pick<EngineState, "source" | "position"> | undefined;
 
   constructor(context: EngineContext, parts: ReopeningParts) {
     this.#context = context;
@@ -95,36 +97,59 @@ export class Reopening {
     // Nothing of it is to be published any more.
     context.state.checkpointer?.abandon();
     context.state.keeper?.abandon();
-    const { source, position } = context.state;
-    source.pin();
-    try {
-      await this.#reload({ load: false });
-      this.#isIndexDamaged = false;
-      context.counts.rebuilds++;
-      // Where the ledger keeps the state, what was kept before is gone.
-      if (context.session.openState !== undefined) round.invalidated = true;
-      if (context.identity?.nonce === nonce) return;
-      round.invalidated = true;
-      await this.#settleLeftBehind(source.session, position, round);
-    } finally {
-      source.unpin();
-    }
+    await this.#reload({ load: false });
+    this.#isIndexDamaged = false;
+    context.counts.rebuilds++;
+    // Where the ledger keeps the state, what was kept before is gone.
+    if (context.session.openState !== undefined || context.identity?.nonce !== nonce) round.invalidated = true;
+    await this.settleLeftBehind(round);
   }
 
-  /** The state built anew begins in a later generation: what it has not met of own commits is looked for in the one that was left. */
-  async #settleLeftBehind(session: LedgerSession, position: Position, round: FollowState): Promise<void> {
-    const { queue, ledger, identity } = this.#context;
+  /** There are commits whose fate `settleLeftBehind` is to find out. */
+  get hasLeft(): boolean {
+    return this.#left !== undefined;
+  }
+
+  /**
+   * Looks for own commits in a generation that was left, in whatever step: the one that has left it may have been taken over before. What is not found there, and
+   * is not certain never to be there, is nobody's to append again: it may be in the state that came next.
+   */
+  async settleLeftBehind(round: FollowState): Promise<void> {
+    const context = this.#context;
+    const { queue, ledger } = context;
     const { ownCommits } = this.#parts;
-    if (queue.inFlight.size === 0 || session.identity?.ledgerId !== identity?.ledgerId) return;
-    const isOver = await readToSeal(session, position, (commit) => {
-      const own = ownCommits.find(commit);
-      // It is there, and only what can do one thing alone tells without a state what it did.
-      if (own !== undefined && isPlain(own.commit)) return ownCommits.settle(own, "applied", commit.version);
-      if (own === undefined) return;
-      queue.inFlight.delete(own.counter);
-      queue.reject([own], unknownOutcome(`What the commit did in ${ledger.name} cannot be told any more`));
-    });
+    const left = this.#left;
+    if (left === undefined) return;
+    const { session } = left.source;
+    let cause: unknown;
+    let isOver = queue.inFlight.size === 0;
+    if (!isOver && session.identity?.ledgerId === context.identity?.ledgerId) {
+      session.abandon?.();
+      const own = <T>(promise: Promise<T>): Promise<T> => context.own(promise);
+      try {
+        const last = await readToSeal({ session, position: left.position, own }, (commit) => this.#metLeft(commit));
+        // Of an incarnation that is still the present one, the end is as far as anybody has come.
+        isOver = last === "over" || (last === "end" && session.identity?.nonce === context.identity?.nonce);
+      } catch (error) {
+        cause = error;
+      }
+    }
+    this.#left = undefined;
+    left.source.unpin();
     if (isOver) ownCommits.tryAgain(round.error);
+    else ownCommits.giveUp(`What became of the commit in ${ledger.name} cannot be told any more`, cause);
+  }
+
+  #metLeft(commit: LedgerCommit): void {
+    const { queue, ledger, resolves } = this.#context;
+    const { ownCommits } = this.#parts;
+    const own = ownCommits.find(commit);
+    // It is there, and without a state only what can do one thing alone tells what it did; or its author has found out before.
+    if (own !== undefined && (resolves || isPlain(own.commit)))
+      return ownCommits.settle(own, "applied", commit.version);
+    if (own === undefined) return;
+    queue.inFlight.delete(own.counter);
+    queue.reject([own], unknownOutcome(`What the commit did in ${ledger.name} cannot be told any more`));
   }
 
   // --- a state built anew ------------------------------------------------------------------------------------------
@@ -147,8 +172,10 @@ export class Reopening {
     applier.startAnew({ countedTo: sameLedger ? old.replica.version : undefined });
     const met: Met[] = [];
     let state: EngineState | undefined;
+    let from = Infinity;
     try {
       state = await context.own(EngineState.begin(session, context.stateOptions, options));
+      from = state.position;
       await this.#build(state, met);
     } catch (error) {
       if (state === undefined) await session.close();
@@ -165,13 +192,23 @@ export class Reopening {
     applier.endAnew();
     context.sealWait?.over();
     context.counts.reloads++;
-    old.retire();
     for (const { own, verdict, version } of met) ownCommits.settle(own, verdict, version);
+    this.#leave(old, from);
+    old.retire();
     try {
       await context.own(context.listener.reloaded(before, sameLedger));
     } finally {
       before.release();
     }
+  }
+
+  /** What is in flight was appended there, and was not met in what came next, if that begins `from` further on. Noted together with the state that takes its place. */
+  #leave({ source, position }: EngineState, from: Position): void {
+    const { queue, identity } = this.#context;
+    const isMet = source.session.identity?.nonce === identity?.nonce && from <= position;
+    if (queue.inFlight.size === 0 || this.#left !== undefined || isMet) return;
+    source.pin();
+    this.#left = { source, position };
   }
 
   /** Reads a state's session to its present end; or to where nobody can read on, which is what an open would begin with: following says what is wrong. */
