@@ -25,8 +25,8 @@ export interface KVOptions {
   /** ms that must have passed since an entry expired before a vacuum removes it for everybody. Default 24 hours: clocks differ. */
   readonly purgeAfterMs?: number | undefined;
   /**
-   * Vacuum without being asked, when the ledger has grown to twice what it was after the last vacuum, or by a little and that is a day ago. Default
-   * false. Needs `autoSync`.
+   * Vacuum a file without being asked, when it has grown to twice what it was after the last vacuum (and by 16 MiB), or by 1 MiB and that is a day ago.
+   * The first look at that is 30 to 90 s, by chance, after the instance was made, and the next one as long after each vacuum. Default false. Needs `autoSync`.
    */
   readonly autoVacuum?: boolean | undefined;
   /**

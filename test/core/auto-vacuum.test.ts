@@ -44,6 +44,23 @@ describe("an automatic vacuum", () => {
     expect(auto.isDue(sessionOf(2 * MIB, 0))).toBe(true);
   });
 
+  it("is due 30 to 90 s after the instance was made, and after each one, by chance", () => {
+    for (const [random, seconds] of [
+      [0, 30],
+      [0.5, 60],
+      [1, 90],
+    ]) {
+      const clock = { ms: 0 };
+      const auto = new AutoVacuum({ ...nodeEnvironment, monotonic: () => clock.ms, random: () => random });
+      for (let i = 0; i < 2; i++) {
+        clock.ms += seconds * 1000 - 1;
+        expect(auto.isDue(sessionOf(60 * MIB, 0))).toBe(false);
+        clock.ms += 1;
+        expect(auto.isDue(sessionOf(60 * MIB, 0))).toBe(true);
+      }
+    }
+  });
+
   it("never is for a ledger that does not shrink", () => {
     const clock = { ms: 0 };
     const auto = atTime(clock);

@@ -23,10 +23,13 @@ export class Bucket {
   readonly counting: CountingStore;
   /** Every request that was sent, as `kind key status`. */
   readonly requests: string[] = [];
+  /** How much the store's clock is behind everybody else's. */
+  setBackMs = 0;
   #authors = 0;
 
   constructor(options: { readonly tellsTime?: boolean } = {}) {
-    this.store = memoryStore(options.tellsTime === false ? {} : { now: this.environment.now });
+    const now = (): number => this.environment.now() - this.setBackMs;
+    this.store = memoryStore(options.tellsTime === false ? {} : { now });
     this.faulty = new FaultyStore(this.store, { environment: this.environment });
     this.counting = countingStore(this.faulty, ({ kind, keys }, status) => {
       this.requests.push(`${kind} ${keys.map(shortKey).join()} ${status}`);

@@ -45,6 +45,14 @@ describe("an answer about a slot", () => {
     ]);
   });
 
+  test("is not saved from being confirmed by a clock of the store that was set back", async () => {
+    const bucket = new Bucket();
+    const a = await bucket.open();
+    bucket.setBackMs = 10 * MINUTE;
+    await a.follow();
+    expect(bucket.requests).toEqual(["get log/1 absent", "get root found"]);
+  });
+
   test("is confirmed by a root that was asked after it has arrived, not by one asked meanwhile", async () => {
     const bucket = new Bucket({ tellsTime: false });
     const a = await bucket.open();

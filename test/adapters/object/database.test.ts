@@ -1,11 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { countingStore } from "../../../src/adapters/object/counting-store.ts";
 import { objectLedger } from "../../../src/adapters/object/ledger.ts";
+import { slotKey } from "../../../src/adapters/object/layout.ts";
 import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
+import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
+import { KVError } from "../../../src/core/errors.ts";
 import { KV } from "../../../src/index.node.ts";
+import { Bucket, failure } from "../../support/bucket.ts";
+import { openDatabase, setKeys } from "../../support/bucket-database.ts";
 
 const still = { autoSync: false } as const;
 const MIB = 1024 * 1024;
+const HOUR = 3_600_000;
 
 describe("a database in a bucket", () => {
   test("refuses a commit that no slot takes, and takes those that wait beside it", async () => {
@@ -32,6 +38,30 @@ describe("a database in a bucket", () => {
       expect(await each.get(["small"])).toBe("s");
       expect(await each.get(["n"])).toBe(1);
     }
+  });
+
+  test("goes on without the right to delete, removes nothing, and says nothing of it", async () => {
+    const bucket = new Bucket();
+    const error = new KVError("AccessDenied", "no right to delete");
+    const store: ObjectStore = {
+      ...bucket.counting,
+      delete: async () => ({ status: "denied", error, time: undefined }),
+    };
+    // The probe that goes before a first commit deletes what it has written.
+    expect(await failure(openDatabase(bucket, { store }))).toBe("AccessDenied");
+    await (await bucket.environment.until(openDatabase(bucket))).close();
+    const db = await openDatabase(bucket, { store, graceMs: HOUR });
+    const told: unknown[] = [];
+    db.on("error", (each) => told.push(each));
+    for (let round = 0; round < 6; round++) {
+      await setKeys(bucket, db, 20 * round, 20 * round + 20);
+      await bucket.environment.pass(2 * HOUR);
+    }
+    expect(db.stats().session).toMatchObject({ checkpoints: 7, slotsDeleted: 0, runsDeleted: 0 });
+    expect((await bucket.root()).floor).toBeGreaterThan(1);
+    expect(await bucket.store.get(slotKey((await bucket.root()).nonce, 1))).toMatchObject({ status: "found" });
+    expect(told).toEqual([]);
+    await bucket.environment.until(db.close());
   });
 
   test("tells watches large values of others whole", async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
 import { KVError } from "../../../src/core/errors.ts";
 import { decodeSlot, encodeSlot, payloadOf } from "../../../src/adapters/object/slot.ts";
 import { type Author, Bucket, failure, isGetOfSlot } from "../../support/bucket.ts";
@@ -45,6 +46,48 @@ describe("following", () => {
     expect(b.commits).toHaveLength(100);
     expect(Math.max(...most)).toBe(store.capabilities.parallel);
     expect(most.slice(0, 3)).toEqual([1, 1, 2]);
+  });
+
+  test.each([
+    ["is so late that an earlier root says nothing of it", (time: number) => time + 10 * 60_000],
+    ["tells no time", () => undefined],
+  ])("confirms answers that came together by a root of now, where one of them %s", async (_, told) => {
+    const { bucket, a } = await written(0);
+    const store: ObjectStore = {
+      ...bucket.counting,
+      get: async (key, range) => {
+        const answer = await bucket.counting.get(key, range);
+        // The second and the third slot are asked for at once.
+        const isOdd = key.endsWith("/log/000000000003") && answer.status === "found";
+        return isOdd && answer.time !== undefined ? { ...answer, time: told(answer.time) } : answer;
+      },
+    };
+    const b = await bucket.open({ store });
+    await b.follow();
+    for (let i = 0; i < 4; i++) await a.append(a.commit());
+    bucket.requests.length = 0;
+    await b.follow();
+    expect(b.commits).toHaveLength(4);
+    expect(bucket.requests.filter((each) => each === "get root found")).toHaveLength(1);
+  });
+
+  test("looks at the root after every 64 slots, for what a newer checkpoint covers", async () => {
+    const bucket = new Bucket();
+    const a = await bucket.open();
+    const b = await bucket.open();
+    for (let i = 0; i < 64; i++) await a.append(a.commit());
+    const root = (): number => bucket.requests.filter((each) => each === "get root found").length;
+    bucket.requests.length = 0;
+    await b.follow();
+    expect(root()).toBe(1);
+    for (let i = 0; i < 63; i++) {
+      await a.append(a.commit());
+      await b.follow();
+    }
+    expect(root()).toBe(1);
+    await a.append(a.commit());
+    await b.follow();
+    expect(root()).toBe(2);
   });
 
   test("hands slots up in portions, and asks for none of them twice", async () => {

@@ -179,6 +179,20 @@ describe("creating a slot", () => {
     expect(a.session.stats?.()).toMatchObject({ hasUnsettledSlot: false });
   });
 
+  test("refused by 409 ever after is unknown all the same where an attempt before may still arrive", async () => {
+    const { bucket, a } = await two();
+    let sent = 0;
+    bucket.faulty.fate = (request) => {
+      if (!isCreateOfSlot(request)) return undefined;
+      return sent++ === 0 ? { fault: { kind: "late", givesUpMs: 1000, landsMs: 60_000 } } : fault("conflict");
+    };
+    expect(await failure(a.append(a.commit(4)))).toBe("CommitOutcomeUnknown, unknown");
+    expect(a.session.stats?.()).toMatchObject({ hasUnsettledSlot: true });
+    await bucket.environment.pass(60_000);
+    await a.follow();
+    expect(a.commits.map(({ payload }) => payload[0])).toEqual([4]);
+  });
+
   test("that lands late is met by following, and then nothing is unsettled any more", async () => {
     const { bucket, a } = await two();
     let first = true;

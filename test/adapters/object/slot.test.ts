@@ -1,5 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { decodeSlot, encodeSlot, payloadOf, type Slot, type SlotCommit } from "../../../src/adapters/object/slot.ts";
+import {
+  decodeSlot,
+  encodeSlot,
+  payloadOf,
+  type Slot,
+  SLOT_HEAD_BYTES,
+  type SlotCommit,
+} from "../../../src/adapters/object/slot.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 
 const { crc32 } = nodeEnvironment;
@@ -66,6 +73,23 @@ describe("a slot", () => {
     newer[8] = 2;
     new DataView(newer.buffer).setUint32(newer.length - 4, crc32(newer.subarray(0, -4)), true);
     expect(code(newer)).toBe("UnsupportedFormat");
+  });
+
+  test("that says what no slot may say is damaged, however well its checksum holds", () => {
+    const { bytes } = encodeSlot(slotOf([plain]), crc32);
+    const countAt = SLOT_HEAD_BYTES - 4;
+    const signed = (body: readonly number[]): Uint8Array => {
+      const changed = Uint8Array.of(...body, 0, 0, 0, 0);
+      new DataView(changed.buffer).setUint32(body.length, crc32(changed.subarray(0, -4)), true);
+      return changed;
+    };
+    const body = [...bytes.subarray(0, -4)];
+    expect(code(signed(body))).toMatchObject({ commits: [{ counter: 5 }] });
+    expect(code(signed([...body, 0]))).toBe("LedgerDamaged");
+    expect(code(signed(body.with(countAt, 2)))).toBe("LedgerDamaged");
+    expect(code(signed(body.with(countAt, 0).slice(0, SLOT_HEAD_BYTES)))).toBe("LedgerDamaged");
+    // The first byte of the commit is its counter, then comes its time: no number.
+    expect(code(signed(body.with(SLOT_HEAD_BYTES + 7, 0xf8).with(SLOT_HEAD_BYTES + 8, 0x7f)))).toBe("LedgerDamaged");
   });
 
   test("that belongs to another place or another incarnation is damaged, and says whose versions those are", () => {

@@ -195,6 +195,27 @@ describe("large values", () => {
     expect(await a.append(a.commit())).toMatchObject({ status: "appended", next: 1 });
   });
 
+  test.each([-1, 1])("that have %i byte too many are damaged, whoever reads all or a part of them", async (more) => {
+    const bucket = new Bucket();
+    const a = await bucket.open();
+    const made = setting(300 * KIB);
+    await a.write(commitOf(a, made));
+    const { nonce } = await bucket.root();
+    const listed = await bucket.store.list(`${nonce}/staged/`);
+    if (listed.status !== "listed") throw new Error(listed.status);
+    const [{ key, size }] = listed.objects;
+    await bucket.store.delete([key]);
+    await bucket.store.create(key, new Uint8Array(size + more));
+    const b = await bucket.open();
+    await b.follow();
+    const [{ version, place }] = b.commits;
+    const at = place + made.values[0].offset;
+    for (const length of [made.values[0].bytes.length + 4, 100]) {
+      const read = Promise.resolve(b.session.readValue(version, at, length));
+      expect(await failure(bucket.environment.until(read))).toBe("LedgerDamaged");
+    }
+  });
+
   test("that are gone are damage while the root says that they must be there, and too old when it does not", async () => {
     const bucket = new Bucket();
     const a = await bucket.open();
