@@ -26,7 +26,9 @@ import type { Seals } from "./seals.ts";
 /** "foliokvi", and no marker. */
 const MAGIC = Uint8Array.of(0x66, 0x6f, 0x6c, 0x69, 0x6f, 0x6b, 0x76, 0x69);
 const MANIFEST_FORMAT = 1;
-const MANIFEST_BYTES_MAX = 64 * 1024;
+/** What a manifest of as many drops as it has numbers for has at most, and more: what is longer is none. */
+const MANIFEST_BYTES_MAX = 2 * 1024 * 1024;
+const DROPS_MAX = 0xffff;
 /** Another process may publish a new list, and unlink what the old one names, while this one opens it. */
 const TRIES = 8;
 /** What was written to so recently, and is named by no manifest, belongs to a save under way, by all appearances. */
@@ -414,6 +416,9 @@ function encodeManifest(manifest: Manifest, crc32: Crc32): Uint8Array {
     writer.bytes(encoded);
     writer.uint53(bytes);
   }
+  // One that lacked some would let a seal count that is void.
+  if (manifest.drops.size > DROPS_MAX)
+    throw new RangeError(`an index of a generation with ${manifest.drops.size} drops`);
   writer.u16(manifest.drops.size);
   for (const [nonce, address] of manifest.drops) {
     writer.bytes(fromHex(nonce));

@@ -13,6 +13,8 @@ import { inFolder } from "../../support/folder.ts";
 const SIBLING = "5b".repeat(16);
 /** As many as `close` saves. */
 const SAVED = 300;
+/** What names them has more than 64 KiB. */
+const DROPS = 3000;
 const still = { autoSync: false } as const;
 
 function append(path: string, kind: number, payload: Uint8Array): void {
@@ -73,6 +75,31 @@ test("a seal that names a dropped sibling is void too for who begins behind the 
     await using fifth = await KV.open(path, still);
     expect(await fifth.get(["behind"])).toBe(1);
     expect(await fifth.count([])).toBe(SAVED + 1);
+  }));
+
+test("an index that tells of thousands of drops serves whoever opens next, as any other", () =>
+  inFolder(async (folder) => {
+    const path = join(folder, "a.db");
+    const first = await KV.open(path, still);
+    for (let i = 0; i < DROPS; i++)
+      append(path, FrameKind.drop, encodeDrop(i === 0 ? SIBLING : i.toString(16).padStart(32, "0")));
+    await setMany(first, SAVED);
+    const problems: unknown[] = [];
+    first.on("error", (error) => problems.push(error));
+    await first.close();
+    for (let i = 1; i <= 3; i++) {
+      const db = await KV.open(path, still);
+      expect(db.stats().counts).toMatchObject({ commits: 0, rebuilds: 0 });
+      expect(await db.count([])).toBe(SAVED);
+      db.on("error", (error) => problems.push(error));
+      await setMany(db, SAVED);
+      await db.close();
+    }
+    append(path, FrameKind.seal, sealOf(path));
+    await using last = await KV.open(path, still);
+    await last.set(["behind"], 1);
+    expect(last.stats().session.sealed).toBe(false);
+    expect(problems).toEqual([]);
   }));
 
 test("a drop that is learned of before it is read makes only seals behind it void", () =>
