@@ -60,6 +60,12 @@ export class CommitSender {
     return new CommitBuilder(this.#environment, engine.session.payloadBytesMax, expected);
   }
 
+  /** Of a commit that only deletes. */
+  deletesBuilder(engine: Engine): CommitBuilder {
+    const { payloadBytesMax, deletesBytesMax = payloadBytesMax } = engine.session;
+    return new CommitBuilder(this.#environment, deletesBytesMax);
+  }
+
   /** Sends what has no condition. */
   send(engine: Engine, builder: CommitBuilder): Promise<CommitResult> {
     return this.sendChecked(engine, builder, versionOf);

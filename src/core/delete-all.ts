@@ -191,7 +191,7 @@ function deleteKeys(
 
 /** One commit, or as many as it takes. */
 function deletes(context: DeleteContext, engine: Engine, keys: Iterable<EncodedKey>, atomic: boolean): CommitBuilder[] {
-  let builder = context.sender.builder(engine);
+  let builder = context.sender.deletesBuilder(engine);
   const builders = [builder];
   for (const key of keys) {
     try {
@@ -202,7 +202,7 @@ function deletes(context: DeleteContext, engine: Engine, keys: Iterable<EncodedK
         const message = "The keys do not fit into one commit; { atomic: false } deletes them in several";
         throw new KVError("CommitTooLarge", message, { outcome: "not committed", cause: error });
       }
-      builder = context.sender.builder(engine);
+      builder = context.sender.deletesBuilder(engine);
       builders.push(builder);
       builder.delete(key);
     }

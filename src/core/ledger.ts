@@ -393,6 +393,8 @@ export interface LedgerSession {
   complete?(commit: LedgerCommit): MaybePromise<Uint8Array>;
   /** The largest payload that `append` accepts for one commit, in bytes. */
   readonly payloadBytesMax: number;
+  /** The same of a commit that only deletes. Left out where it is no less. */
+  readonly deletesBytesMax?: number;
   /**
    * Why a commit would not be accepted although it is not larger than that; undefined for one that is fine. Asked before a commit is queued. Left out
    * where the size alone decides.

@@ -3,9 +3,13 @@ import { createStorage, prefixStorage, restoreSnapshot, snapshot, type Storage }
 import memoryDriver from "unstorage/drivers/memory";
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
+import { memoryStore, objectLedger } from "../../src/adapters/object/index.ts";
+import { runKey, slotKey } from "../../src/adapters/object/layout.ts";
 import { KV } from "../../src/index.node.ts";
 import { foliokvDriver as edgeDriver } from "../../src/unstorage/index.ts";
 import { foliokvDriver } from "../../src/unstorage/index.node.ts";
+import { Bucket } from "../support/bucket.ts";
+import { openDatabase } from "../support/bucket-database.ts";
 import { temporaryFolder } from "../support/folder.ts";
 
 /** What unstorage promises of a storage, and its drivers are asked for; then what is special to this one. */
@@ -221,6 +225,43 @@ describe("meta", () => {
   });
 });
 
+describe("a key that no item can have", () => {
+  const strange = [
+    ["app", 5],
+    ["app", "a:b"],
+    ["app", "a", ""],
+    ["app", new Uint8Array(1)],
+    ["app", true],
+  ];
+
+  test("is not listed, and cleared with what lies around it", async () => {
+    await using db = await KV.open(memoryLedger());
+    const storage = storageOn({ database: db, base: "app" });
+    for (const key of strange) await db.set(key, "strange");
+    await db.set(["app"], "the base");
+    await db.set(["apple"], "a neighbour");
+    await storage.setItem("a", "an item");
+    expect(await storage.getKeys()).toEqual(["a"]);
+    await storage.clear();
+    expect(await db.listKeys([])).toEqual([["app"], ["apple"]]);
+  });
+});
+
+test("clearing takes as many commits as there have to be", async () => {
+  // A commit in a bucket has at most 8 MiB.
+  await using db = await KV.open(objectLedger(memoryStore()));
+  const storage = storageOn({ database: db });
+  const long = "k".repeat(1900);
+  for (let from = 0; from < 5000; from += 1000) {
+    const some = db.atomic();
+    for (let i = from; i < from + 1000; i++) some.set([`${long}${i}`], i);
+    await some.commit();
+  }
+  await expect(db.deleteAll([])).rejects.toMatchObject({ code: "CommitTooLarge" });
+  await storage.clear();
+  expect(await storage.getKeys()).toEqual([]);
+});
+
 describe("watching", () => {
   test("tells of own writes once each, under the mount point's name", async () => {
     const storage = createStorage().mount("m", foliokvDriver({ database: memoryLedger() }));
@@ -257,6 +298,31 @@ describe("watching", () => {
     await other.delete(["app", "a", "b"]);
     expect(await events.until(2)).toEqual(["update a:b", "remove a:b"]);
     await storage.dispose();
+  });
+
+  test("tells of every item where nobody can tell what has changed", async () => {
+    const bucket = new Bucket();
+    const writer = await openDatabase(bucket);
+    for (let i = 0; i < 10; i++) await bucket.environment.until(writer.set(["k", String(i)], "v".repeat(15_000)));
+    await bucket.environment.until(writer.vacuum());
+    const sleeper = await openDatabase(bucket, { cacheBytesMax: 0 });
+    const events = await eventsOf(storageOn({ database: sleeper }));
+    for (const value of ["new", "newer", "newest"]) {
+      await bucket.environment.until(writer.set(["k", "1"], value));
+      await bucket.environment.until(writer.vacuum());
+    }
+    // Everything that the sleeper needs is gone: it has slept for longer than that is kept.
+    await bucket.environment.pass(600_000);
+    await bucket.changeRoot(({ previousCheckpointSlot: floor }) => ({ floor, floorAt: 0, swept: floor }));
+    const { nonce, runs, floor } = await bucket.root();
+    const listed = await bucket.store.list(`${nonce}/run/`);
+    if (listed.status !== "listed") throw new Error(listed.status);
+    const named = new Set(runs.map((run) => runKey(nonce, run)));
+    await bucket.store.delete(listed.objects.map(({ key }) => key).filter((key) => !named.has(key)));
+    await bucket.store.delete(Array.from({ length: floor - 1 }, (_, i) => slotKey(nonce, i + 1)));
+    await bucket.environment.until(sleeper.sync());
+    const told = await bucket.environment.until(events.until(10));
+    expect(told.toSorted()).toEqual(Array.from({ length: 10 }, (_, i) => `update k:${i}`));
   });
 
   test("ends with the driver, also on a database that is not its own", async () => {

@@ -35,7 +35,7 @@ import { type FoundRoot, RootObject } from "./root-object.ts";
 import { type Batch, type Fate, Settler, type WriteSlot } from "./settle.ts";
 import { createAlone } from "./single-writer.ts";
 import { pause, type Site } from "./site.ts";
-import { payloadOf } from "./slot.ts";
+import { payloadOf, PLAIN_PAYLOAD_BYTES_MAX } from "./slot.ts";
 import { type ReadSlot, readSlot } from "./slot-reader.ts";
 import { Stager } from "./staged.ts";
 import { Tail } from "./tail.ts";
@@ -65,6 +65,8 @@ export class ObjectSession implements LedgerSession {
   readonly restored: LedgerSession["restored"];
   readonly start: Position;
   readonly payloadBytesMax: number = PAYLOAD_BYTES_MAX;
+  /** Keys are never put elsewhere. */
+  readonly deletesBytesMax: number = PLAIN_PAYLOAD_BYTES_MAX;
   readonly #site: Site;
   readonly #readOnly: boolean;
   readonly #turn: OwnTurn;

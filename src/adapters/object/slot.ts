@@ -32,6 +32,9 @@ export const SLOT_FRAME_BYTES: number = SLOT_HEAD_BYTES + SEAL_BYTES;
 const COMMIT_HEAD_BYTES_MAX = 8 + 8 + 8 + 8;
 const HOLE_BYTES_MAX = 8 + 8 + 8 + NAME_RANDOM_BYTES;
 
+/** What a commit of which nothing lies elsewhere may have in bytes, to fit into a slot of its own. */
+export const PLAIN_PAYLOAD_BYTES_MAX: number = LARGE_SLOT_BYTES_MAX - SLOT_FRAME_BYTES - COMMIT_HEAD_BYTES_MAX;
+
 /** Bytes of a payload that lie in an object of their own. */
 export interface Hole {
   /** Within the payload. */

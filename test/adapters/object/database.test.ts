@@ -26,6 +26,22 @@ describe("a database in a bucket", () => {
     });
   });
 
+  test("deletes more keys than one commit holds in several, where that may be, and says so where it may not", async () => {
+    await using db = await KV.open(objectLedger(memoryStore({ now: Date.now })), still);
+    const long = "k".repeat(1900);
+    for (let from = 0; from < 5000; from += 1000) {
+      const some = db.atomic();
+      for (let i = from; i < from + 1000; i++) some.set([long, i], i);
+      await some.commit();
+    }
+    const refused = db.deleteAll([long]);
+    await expect(refused).rejects.toMatchObject({ code: "CommitTooLarge", outcome: "not committed" });
+    await expect(refused).rejects.toThrow("{ atomic: false }");
+    expect(await db.count([])).toBe(5000);
+    expect(await db.deleteAll([long], { atomic: false })).toBe(5000);
+    expect(await db.count([])).toBe(0);
+  });
+
   test("keeps values of up to 64 MiB, whoever reads them", async () => {
     const ledger = objectLedger(memoryStore({ now: Date.now }));
     await using db = await KV.open(ledger, still);
