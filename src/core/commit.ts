@@ -99,13 +99,7 @@ export function writeSet(
   expireIn: number,
   numeric: number | bigint | undefined,
 ): Operation {
-  writer.u8(expireIn === 0 ? ItemKind.set : ItemKind.set | FLAG_EXPIRES);
-  writeKey(writer, key);
-  if (expireIn !== 0) writer.f64(expireIn);
-  writer.varint(value.length);
-  const valueOffset = writer.length;
-  writer.u32(checksumWithin(crc32, value, 0, value.length));
-  writer.bytes(value);
+  const valueOffset = writeItem(writer, crc32, key, value, expireIn === 0 ? 0 : FLAG_EXPIRES, expireIn);
   return new Operation(ItemKind.set, key, expireIn, valueOffset, value.length, numeric);
 }
 
@@ -118,14 +112,27 @@ export function writeOutcomeSet(
   expiresAt: number,
   numeric: number | bigint | undefined,
 ): Operation {
-  writer.u8(expiresAt === 0 ? ItemKind.set : ItemKind.set | FLAG_EXPIRES_AT);
+  const valueOffset = writeItem(writer, crc32, key, value, expiresAt === 0 ? 0 : FLAG_EXPIRES_AT, expiresAt);
+  return new Operation(ItemKind.set, key, 0, valueOffset, value.length, numeric, undefined, expiresAt);
+}
+
+/** Returns where the value's checksum begins. */
+function writeItem(
+  writer: ByteWriter,
+  crc32: Crc32,
+  key: EncodedKey,
+  value: Uint8Array,
+  flag: number,
+  expiry: number,
+): number {
+  writer.u8(ItemKind.set | flag);
   writeKey(writer, key);
-  if (expiresAt !== 0) writer.f64(expiresAt);
+  if (flag !== 0) writer.f64(expiry);
   writer.varint(value.length);
   const valueOffset = writer.length;
   writer.u32(checksumWithin(crc32, value, 0, value.length));
   writer.bytes(value);
-  return new Operation(ItemKind.set, key, 0, valueOffset, value.length, numeric, undefined, expiresAt);
+  return valueOffset;
 }
 
 /** When the entry that a set, sum, min or max leaves expires, ms since the epoch; 0 for never. */

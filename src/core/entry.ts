@@ -1,3 +1,4 @@
+import { fromBinaryString, fromHex, toBinaryString, toHex } from "./bytes.ts";
 import { decodeKey, type EncodedKey, type KeyDecoder, type KeyPart } from "./key.ts";
 import type { Row } from "./resolve.ts";
 
@@ -69,18 +70,12 @@ export type CursorPlace =
 
 function makeCursor(place: EncodedKey | Row): string {
   if (typeof place !== "string") return `v${writtenAt(place)}.${place.order}`;
-  let text = "k";
-  for (let i = 0; i < place.length; i++) text += place.charCodeAt(i).toString(16).padStart(2, "0");
-  return text;
+  return `k${toHex(fromBinaryString(place))}`;
 }
 
 /** The place a cursor stands for, or undefined if the string is none. */
 export function parseCursor(text: string): CursorPlace | undefined {
-  if (/^k([0-9a-f]{2})+$/.test(text)) {
-    let key = "";
-    for (let i = 1; i < text.length; i += 2) key += String.fromCharCode(Number.parseInt(text.slice(i, i + 2), 16));
-    return { order: "key", key };
-  }
+  if (/^k([0-9a-f]{2})+$/.test(text)) return { order: "key", key: toBinaryString(fromHex(text.slice(1))) };
   const match = /^v(\d+)\.(\d+)$/.exec(text);
   return match === null ? undefined : { order: "version", version: Number(match[1]), place: Number(match[2]) };
 }

@@ -1,3 +1,5 @@
+import { ByteWriter } from "./bytes.ts";
+
 /**
  * Names of properties as they come in encoded values. Values of one kind have the same names in the same order: what followed a name last time is
  * compared with the bytes first, and as a rule that is all. What is remembered is bounded; who has names without end has them read one by one.
@@ -69,19 +71,13 @@ function mayRemember(): boolean {
   return false;
 }
 
-/** As CBOR, in the shortest form; undefined for what is long or not ASCII. */
+const writer = new ByteWriter();
+
+/** As CBOR, in the shortest form; undefined for what is long. */
 function encodeName(name: string): Uint8Array | undefined {
-  const { length } = name;
-  if (length > NAME_BYTES_MAX) return undefined;
-  const head = length < 24 ? [0x60 | length] : [0x78, length];
-  const encoded = new Uint8Array(head.length + length);
-  encoded.set(head);
-  for (let i = 0; i < length; i++) {
-    const code = name.charCodeAt(i);
-    if (code > 0x7f) return undefined;
-    encoded[head.length + i] = code;
-  }
-  return encoded;
+  if (name.length > NAME_BYTES_MAX) return undefined;
+  writer.reset();
+  return writer.cborText(name) ? writer.take() : undefined;
 }
 
 const TABLE = 1024;
