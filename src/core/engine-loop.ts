@@ -100,21 +100,25 @@ export class EngineLoop {
   run(): void {
     // Where there are several requests, those who wait drive it.
     if (this.#running || this.#context.waits !== undefined) return;
+    void this.#advance()?.then(this.#resume, this.#crash);
+  }
+
+  /** Until a step has to be awaited, which it returns. */
+  #advance(): Promise<void> | undefined {
     const { pacer } = this.#context;
     this.#running = true;
     try {
       while (this.#hasWork) {
         const step = !this.#isGlance && pacer.due() ? pacer.rest() : this.#step();
-        if (isPromise(step)) {
-          void step.then(this.#resume, this.#crash);
-          return;
-        }
+        if (isPromise(step)) return step;
       }
     } catch (error) {
-      return this.#crash(error);
+      this.#crash(error);
+      return undefined;
     }
     this.#running = false;
     this.#becomeIdle();
+    return undefined;
   }
 
   readonly #resume = (): void => {
@@ -235,34 +239,24 @@ export class EngineLoop {
 
   /** As `run`, one step in the request of the one who calls, unless another one is at it and makes progress. */
   #drive(): Step | undefined {
-    const { pacer } = this.#context;
     const turn = this.#context.turn as Turn;
     if (this.#running) {
       if (!turn.isStalled) return undefined;
       this.#takeOver(turn);
     }
-    this.#running = true;
     const number = turn.begin();
-    try {
-      while (this.#hasWork) {
-        const step = pacer.due() ? pacer.rest() : this.#step();
-        if (!isPromise(step)) continue;
-        let isOver = false;
-        const ended = turn
-          .own(step)
-          .catch(this.#crash)
-          .then(() => {
-            isOver = true;
-            this.#running = false;
-            turn.end();
-          });
-        return { ended, isOver: () => isOver || !turn.isOf(number) };
-      }
-    } catch (error) {
-      this.#crash(error);
-    }
-    this.#running = false;
-    return undefined;
+    const step = this.#advance();
+    if (step === undefined) return undefined;
+    let isOver = false;
+    const ended = turn
+      .own(step)
+      .catch(this.#crash)
+      .then(() => {
+        isOver = true;
+        this.#running = false;
+        turn.end();
+      });
+    return { ended, isOver: () => isOver || !turn.isOf(number) };
   }
 
   /** The request whose step is under way is gone, by all appearances: another one goes on from what is known. */

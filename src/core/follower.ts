@@ -1,14 +1,12 @@
-import type { Applier } from "./applier.ts";
 import type { EngineContext } from "./engine-context.ts";
 import type { EngineState } from "./engine-state.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
-import type { LedgerCommit, PassedCommit } from "./ledger.ts";
-import type { Notices } from "./notices.ts";
+import type { LedgerCommit } from "./ledger.ts";
+import { readOn, type ReadingParts } from "./reading.ts";
 import type { Reopening } from "./reopening.ts";
 import type { FollowState } from "./round.ts";
-import type { Saving } from "./saving.ts";
 
 /** How much of the ledger is read by a round that may leave the rest: that takes about a millisecond. */
 const GLANCE_BYTES = 64 * 1024;
@@ -17,10 +15,7 @@ const LEFT_BEHIND_MAX = 3;
 /** A look at the ledger's end that is younger serves a read. */
 const LOOK_MS = 1;
 
-export interface FollowerParts {
-  readonly applier: Applier;
-  readonly notices: Notices;
-  readonly saving: Saving;
+export interface FollowerParts extends ReadingParts {
   readonly reopening: Reopening;
 }
 
@@ -84,8 +79,7 @@ export class Follower {
   async #followToEnd(verify: boolean, round: FollowState): Promise<void> {
     const context = this.#context;
     const { environment, readBytes, pacer } = context;
-    const { applier, notices, saving, reopening } = this.#parts;
-    const takes = context.options.fileWork?.takes;
+    const { saving, reopening } = this.#parts;
     await reopening.first?.(round);
     if (context.stopped !== undefined) throw context.stopped;
     if (reopening.isMoved) await reopening.move(round);
@@ -95,20 +89,10 @@ export class Follower {
       if (reopening.isIndexDamaged) await reopening.rebuild(round);
       const now = context.state;
       asked = environment.monotonic();
-      let began = asked;
       const bytes = round.haste === "leave" ? GLANCE_BYTES : readBytes.size;
-      const take = takes && ((commit: PassedCommit): boolean => takes(context, applier, now, commit));
-      const read = context.session.read(now.position, { bytes, verify: check, take });
-      const result = isPromise(read) ? await context.own(read) : read;
-      if (isPromise(read)) began = environment.monotonic();
-      if (result.notices !== undefined) notices.note(now, result.notices);
-      const met = this.#meetAll(now, result.commits);
-      if (!(isPromise(met) ? await met : met)) continue;
-      now.position = result.next;
-      if (result.state !== undefined) await context.own(now.adopt(result.state));
-      if (result.status === "more" && bytes === readBytes.size) readBytes.took(environment.monotonic() - began);
-      const relief = saving.checkpoint(now);
-      if (relief !== undefined) await relief;
+      const meet = (commits: readonly LedgerCommit[]): MaybePromise<boolean> => this.#meetAll(now, commits);
+      const result = await readOn(context, this.#parts, now, { bytes, verify: check, meet });
+      if (result === undefined) continue;
       if (result.status === "moved") await reopening.move(round);
       else if (result.status === "sealed")
         // Reads go on, commits wait.

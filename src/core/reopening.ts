@@ -1,4 +1,4 @@
-import type { Applier, Met } from "./applier.ts";
+import type { Met } from "./applier.ts";
 import { byteCache } from "./block-cache.ts";
 import { isPlain } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
@@ -7,17 +7,13 @@ import { isPromise } from "./environment.ts";
 import { hasCode, KVError, unknownOutcome } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
 import { readToSeal } from "./left-behind.ts";
-import type { LedgerCommit, PassedCommit, Position } from "./ledger.ts";
-import type { Notices } from "./notices.ts";
+import type { LedgerCommit, Position } from "./ledger.ts";
 import type { OwnCommits } from "./own-commits.ts";
+import { readOn, type ReadingParts } from "./reading.ts";
 import type { FollowState } from "./round.ts";
-import type { Saving } from "./saving.ts";
 
-export interface ReopeningParts {
+export interface ReopeningParts extends ReadingParts {
   readonly ownCommits: OwnCommits;
-  readonly applier: Applier;
-  readonly notices: Notices;
-  readonly saving: Saving;
 }
 
 /**
@@ -224,20 +220,13 @@ export class Reopening {
 
   async #readToEnd(state: EngineState, met: Met[]): Promise<void> {
     const context = this.#context;
-    const { applier, notices, saving } = this.#parts;
-    const takes = context.options.fileWork?.takes;
+    const meet = async (commits: readonly LedgerCommit[]): Promise<boolean> => {
+      await this.#parts.applier.meetEach(state, commits, met);
+      return true;
+    };
     for (;;) {
-      const take = takes && ((commit: PassedCommit): boolean => takes(context, applier, state, commit));
-      const read = state.source.session.read(state.position, { bytes: context.readBytes.size, verify: false, take });
-      const result = isPromise(read) ? await context.own(read) : read;
-      if (result.notices !== undefined) notices.note(state, result.notices);
-      const meeting = applier.meetEach(state, result.commits, met);
-      if (isPromise(meeting)) await meeting;
-      state.position = result.next;
-      if (result.state !== undefined) await context.own(state.adopt(result.state));
-      const relief = saving.checkpoint(state);
-      if (relief !== undefined) await relief;
-      if (result.status !== "more") return;
+      const result = await readOn(context, this.#parts, state, { bytes: context.readBytes.size, verify: false, meet });
+      if (result?.status !== "more") return;
       if (context.pacer.due()) await context.own(context.pacer.rest());
     }
   }
