@@ -1,6 +1,5 @@
 import { NotLoaded, whenLoaded } from "./bytes-at.ts";
 import type { CommitBuilder } from "./commit-builder.ts";
-import type { PendingCommit } from "./commit-queue.ts";
 import type { CommitSender } from "./commit-sender.ts";
 import { ItemKind, type Operation } from "./commit.ts";
 import type { Engine } from "./engine.ts";
@@ -22,8 +21,6 @@ export interface DeleteContext extends ReadContext {
 }
 
 const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
-
-const NOTHING = (): void => undefined;
 
 export function deleteAll(
   context: DeleteContext,
@@ -56,7 +53,7 @@ export function deleteAll(
       if (pending !== undefined) return deleteAllLate(context, engine, compiled, atomic, engine.whenDone(pending));
       return Promise.resolve(0);
     }
-    return deleteKeys(context, engine, keys, atomic);
+    return sendAll(context, engine, deletes(context, engine, keys, atomic)).then(() => keys.length);
   } catch (error) {
     return Promise.reject(error);
   }
@@ -84,23 +81,8 @@ async function deleteAllLate(
   if (transaction !== undefined) return stageDeletesLate(context, engine, query, transaction);
   const { last } = engine.queue;
   const pending = news === undefined ? pendingNow(context, engine) : [];
-  // Where another request may have to take over, nobody may be made wait for one that is gone.
-  const keepsPlace = engine.waits === undefined;
-  let failure: unknown;
-  let told: (error: unknown) => void = NOTHING;
-  // At once: what is called behind that is not behind it any more.
-  const refused = new Promise<never>((_, reject) => (told = reject));
-  const place = keepsPlace
-    ? engine.keepPlace(
-        (key) => query.matches(key),
-        (error) => told((failure = error)),
-      )
-    : undefined;
-  return Promise.race([refused, deleteIn(place)]);
-
-  async function deleteIn(place: PendingCommit | undefined): Promise<number> {
-    let builders: CommitBuilder[] = [];
-    let count = 0;
+  let count = 0;
+  const build = async (): Promise<CommitBuilder[]> => {
     try {
       if (news !== undefined) await news;
       // What came before it has taken effect then, and what comes behind waits for the place.
@@ -111,31 +93,14 @@ async function deleteAllLate(
         : list().catch((error: unknown) => again(context, error, undefined, list)));
       for (const { operations, certain } of pending) followDeletes(keys, query, operations, certain);
       count = keys.size;
-      if (count > 0) builders = deletes(context, engine, keys, atomic);
-      if (failure !== undefined) throw failure;
+      return count > 0 ? deletes(context, engine, keys, atomic) : [];
     } catch (error) {
-      if (place !== undefined) engine.fill(place, []).settled();
       throw notCommitted(expired(context, error));
     }
-    const commits: Promise<unknown>[] = [];
-    if (place === undefined) {
-      for (const builder of builders) commits.push(context.sender.send(engine, builder));
-      return Promise.all(commits).then(() => count);
-    }
-    const filling = builders.map((builder) => {
-      let settled = NOTHING;
-      let rejected: (error: unknown) => void = NOTHING;
-      const done = new Promise<void>((resolve, reject) => {
-        settled = resolve;
-        rejected = reject;
-      });
-      commits.push(done);
-      return { ...builder.finish(), settled, rejected };
-    });
-    const filled = engine.fill(place, filling);
-    void Promise.allSettled(commits).then(() => filled.settled());
-    return Promise.all(commits).then(() => count);
-  }
+  };
+  if (engine.places === undefined) await sendAll(context, engine, await build());
+  else await engine.places.commit((key) => query.matches(key), build);
+  return count;
 }
 
 async function stageDeletesLate(
@@ -179,14 +144,8 @@ async function keysLate(
   return keys;
 }
 
-function deleteKeys(
-  context: DeleteContext,
-  engine: Engine,
-  keys: readonly EncodedKey[],
-  atomic: boolean,
-): Promise<number> {
-  const commits = deletes(context, engine, keys, atomic).map((builder) => context.sender.send(engine, builder));
-  return Promise.all(commits).then(() => keys.length);
+function sendAll(context: DeleteContext, engine: Engine, builders: readonly CommitBuilder[]): Promise<unknown> {
+  return Promise.all(builders.map((builder) => context.sender.send(engine, builder)));
 }
 
 /** One commit, or as many as it takes. */

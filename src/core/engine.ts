@@ -10,7 +10,7 @@ import { type AddressRange, KVError } from "./errors.ts";
 import { FlushResolved } from "./flush-resolved.ts";
 import { Flush } from "./flush.ts";
 import { Follower } from "./follower.ts";
-import type { EncodedKey } from "./key.ts";
+import type { KeptPlaces } from "./kept-places.ts";
 import type { Ledger, LedgerIdentity, LedgerNotice, LedgerSession } from "./ledger.ts";
 import type { NextGeneration } from "./next-generation.ts";
 import { Notices } from "./notices.ts";
@@ -23,18 +23,6 @@ import { Saving } from "./saving.ts";
 import type { Snapshot, Source } from "./source.ts";
 import type { CompactOptions } from "./state-keeper.ts";
 import type { Waits } from "./waits.ts";
-
-/** Commits that a place in the queue can be kept for. */
-const PLACE_COMMITS_MAX = 65_536;
-const NO_BYTES = new Uint8Array(0);
-
-/** A commit that was encoded, and whom to tell of it. */
-export interface NewCommit {
-  readonly payload: Uint8Array;
-  readonly commit: Commit;
-  readonly settled: (verdict: Verdict, version: number) => void;
-  readonly rejected: (error: unknown) => void;
-}
 
 /**
  * What writes and follows the ledger for an instance: takes commits into the queue, appends them, follows the ledger, applies what it finds, and tells
@@ -49,6 +37,8 @@ export class Engine {
   readonly #follower: Follower;
   readonly #reopening: Reopening;
   readonly #nextGeneration: NextGeneration | undefined;
+  /** Undefined where none can be kept. */
+  readonly places: KeptPlaces | undefined;
 
   constructor(
     ledger: Ledger,
@@ -80,8 +70,9 @@ export class Engine {
     this.#follower = follower;
     this.#reopening = reopening;
     const { fileWork } = options;
-    if (fileWork !== undefined)
-      this.#nextGeneration = new fileWork.NextGeneration(context, { follower, reopening, loop });
+    if (fileWork === undefined) return;
+    this.#nextGeneration = new fileWork.NextGeneration(context, { follower, reopening, loop });
+    if (context.waits === undefined) this.places = new fileWork.KeptPlaces(context, ownCommits, loop);
   }
 
   // --- what there is -----------------------------------------------------------------------------------------------
@@ -181,42 +172,6 @@ export class Engine {
     sealWait?.commitsWait();
     this.#loop.schedule();
     return pending;
-  }
-
-  /**
-   * Keeps a place in the queue for commits that touch these keys and are not known yet. Whatever comes of them, `fill` has to follow. Throws as
-   * `enqueue` does.
-   */
-  keepPlace(keeps: (key: EncodedKey) => boolean, rejected: (error: unknown) => void): PendingCommit {
-    const refusal = this.refusal();
-    if (refusal !== undefined) throw refusal;
-    const place = this.#ownCommits.begin(
-      this.#ownCommits.nextNumber(),
-      NO_BYTES,
-      { checks: [], operations: [] },
-      () => undefined,
-      rejected,
-    );
-    place.keeps = keeps;
-    this.#ownCommits.keepNumbers(PLACE_COMMITS_MAX);
-    this.queue.keepPlace(place);
-    return place;
-  }
-
-  /** The commits that a place was kept for, at most `PLACE_COMMITS_MAX` of them. Reads that wait for the place wait until `settled` is called. */
-  fill(place: PendingCommit, commits: readonly NewCommit[]): { settled(): void } {
-    const pending = commits.map(({ payload, commit, settled, rejected }, i) =>
-      this.#ownCommits.begin(place.counter + 1 + i, payload, commit, settled, rejected),
-    );
-    const isFilled = this.queue.fill(place, pending);
-    this.#loop.run();
-    return {
-      settled: () => {
-        if (!isFilled) return;
-        this.queue.release(place);
-        place.settle("applied", this.replica.version);
-      },
-    };
   }
 
   /** Commits may cost more from now on than they did: somebody watches them. */

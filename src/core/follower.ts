@@ -2,16 +2,13 @@ import type { EngineContext } from "./engine-context.ts";
 import type { EngineState } from "./engine-state.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, hasCode, KVError } from "./errors.ts";
+import type { Haste } from "./haste.ts";
 import { IndexDamaged } from "./held-run.ts";
 import type { LedgerCommit } from "./ledger.ts";
 import { readOn, type ReadingParts } from "./reading.ts";
 import type { Reopening } from "./reopening.ts";
 import type { FollowState } from "./round.ts";
 
-/** How much of the ledger is read by a round that may leave the rest: that takes about a millisecond. */
-const GLANCE_BYTES = 64 * 1024;
-/** As often in a row something may be left; then all of it is followed, so that whoever reads at last does not have to catch up with hours. */
-const LEFT_BEHIND_MAX = 3;
 /** A look at the ledger's end that is younger serves a read. */
 const LOOK_MS = 1;
 
@@ -29,12 +26,13 @@ export class Follower {
   helpsAtOnce = false;
   /** monotonic() of the last time the end of the ledger was looked at. */
   #lastLook = -Infinity;
-  /** Hasty rounds in a row that have left something. */
-  #leftBehind = 0;
+  readonly #haste: Haste | undefined;
 
   constructor(context: EngineContext, parts: FollowerParts) {
     this.#context = context;
     this.#parts = parts;
+    const { fileWork } = context.options;
+    this.#haste = fileWork && new fileWork.Haste(context);
   }
 
   /** The last attempt to follow failed: nothing is written before one succeeds. */
@@ -89,7 +87,7 @@ export class Follower {
       if (reopening.isIndexDamaged) await reopening.rebuild(round);
       const now = context.state;
       asked = environment.monotonic();
-      const bytes = round.haste === "leave" ? GLANCE_BYTES : readBytes.size;
+      const bytes = this.#haste?.bytes(round) ?? readBytes.size;
       const meet = (commits: readonly LedgerCommit[]): MaybePromise<boolean> => this.#meetAll(now, commits);
       const result = await readOn(context, this.#parts, now, { bytes, verify: check, meet });
       if (result === undefined) continue;
@@ -99,10 +97,10 @@ export class Follower {
         return this.#sealed();
       else if (result.status === "end") break;
       else if (round.untilMet === true && context.queue.inFlight.size === 0) return;
-      else if (round.haste !== undefined && (await this.#shorten(now, round))) return;
+      else if (round.haste !== undefined && (await this.#haste?.mayEnd(now, round)) === true) return;
       if (pacer.due()) await context.own(pacer.rest());
     }
-    this.#leftBehind = 0;
+    this.#haste?.ended();
     this.#lastLook = asked;
     saving.followed();
   }
@@ -123,24 +121,6 @@ export class Follower {
     } catch (error) {
       return failed(error);
     }
-  }
-
-  /** There is more to follow, and haste: true if the round may end here. */
-  async #shorten(now: EngineState, round: FollowState): Promise<boolean> {
-    const { queue, listener, turn, ledger, counts } = this.#context;
-    const { haste } = round;
-    round.haste = undefined;
-    const maySkip = (): boolean => queue.inFlight.size === 0 && !listener.needsEach();
-    // Where another request may take this one's place, nothing is to be exchanged by the one that was given up.
-    if (turn !== undefined || ledger.ordering !== "append" || !maySkip()) return false;
-    const skipped = await now.checkpointer?.skipAhead(maySkip);
-    if (skipped !== undefined) {
-      now.position = skipped;
-      counts.skips++;
-      this.#leftBehind = 0;
-      return haste === "leave";
-    }
-    return haste === "leave" && ++this.#leftBehind < LEFT_BEHIND_MAX;
   }
 
   #sealed(): void {
