@@ -7,6 +7,7 @@ import { closeSync, fstatSync, mkdtempSync, openSync, readSync, rmSync, writeSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BlockCache } from "../src/core/block-cache.ts";
+import { BufferPool } from "../src/core/buffer-pool.ts";
 import type { BytesAt } from "../src/core/bytes-at.ts";
 import { encodeKey } from "../src/core/key.ts";
 import { Row } from "../src/core/resolve.ts";
@@ -96,7 +97,7 @@ class FileBytes implements BytesAt {
 
 function open(): { readonly run: Run; readonly bytes: FileBytes; readonly cache: BlockCache } {
   const bytes = new FileBytes();
-  const cache = new BlockCache(cacheBytes);
+  const cache = new BlockCache(cacheBytes, BufferPool);
   const run = Run.open(bytes, { Lookups: PointReads, crc32, cache, name: "run", length: fstatSync(bytes.file).size });
   return { run, bytes, cache };
 }

@@ -1,4 +1,4 @@
-import type { ByteCache } from "./ledger.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 
 /**
  * One bounded cache for everything that is read on demand: blocks and pages of all runs, and values. Each user has a space of its own, so
@@ -20,12 +20,8 @@ interface Slot<V> {
 
 type AnySlot = Slot<unknown>;
 
-/**
- * Buffers for what is about as large as a block are used again and again, so that memory stays where it is, whatever comes and goes: the runtime
- * would free them long after. They are cut from slabs.
- */
+/** What is about as large as a block lies in buffers of this size, where there are any: see `BufferPool`. */
 export const BUFFER_BYTES = 4352;
-const SLAB_BUFFERS = 32;
 const BUFFERS_FROM_BYTES = 64 * 1024;
 
 /** How many things that were not admitted are remembered: about as many as may be asked for between two reads of a thing worth keeping. */
@@ -51,8 +47,8 @@ export interface CacheStats {
 export class BlockCache {
   readonly #bytesMax: number;
   readonly #refused = new Float64Array(REFUSED).fill(-1);
-  readonly #buffers: Uint8Array[] = [];
-  readonly #slabs = new Set<ArrayBufferLike>();
+  /** Where things that are kept may lie. A small cache may keep nothing of what lies in them, and nobody would give them back. */
+  readonly buffers: BufferPool | undefined;
   #bytes = 0;
   #entries = 0;
   #newest: AnySlot | undefined;
@@ -63,32 +59,14 @@ export class BlockCache {
   hits = 0;
   misses = 0;
 
-  constructor(bytesMax: number) {
+  /** `Pool`: where buffers are read into, as files are. */
+  constructor(bytesMax: number, Pool?: typeof BufferPool) {
     this.#bytesMax = bytesMax;
+    this.buffers = Pool === undefined || bytesMax < BUFFERS_FROM_BYTES ? undefined : new Pool();
   }
 
   space<V>(options: SpaceOptions<V> = {}): CacheSpace<V> {
     return new CacheSpace<V>(this, this.#spaces++, options);
-  }
-
-  /**
-   * A buffer for `length` bytes, or undefined if it would not be one of those that are used again. Whoever takes it keeps something in it in the
-   * cache, or recycles it, or a view of its beginning, when nobody looks at it any more.
-   */
-  takeBuffer(length: number): Uint8Array | undefined {
-    // A small cache may keep nothing of what lies in them, and nobody would give them back.
-    if (length > BUFFER_BYTES || this.#bytesMax < BUFFERS_FROM_BYTES) return undefined;
-    if (this.#buffers.length === 0) {
-      const slab = new ArrayBuffer(SLAB_BUFFERS * BUFFER_BYTES);
-      this.#slabs.add(slab);
-      for (let i = 0; i < SLAB_BUFFERS; i++) this.#buffers.push(new Uint8Array(slab, i * BUFFER_BYTES, BUFFER_BYTES));
-    }
-    return this.#buffers.pop();
-  }
-
-  /** Takes a buffer back. Bytes that lie elsewhere are none of the cache's business. */
-  recycle({ buffer, byteOffset }: Uint8Array): void {
-    if (this.#slabs.has(buffer)) this.#buffers.push(new Uint8Array(buffer, byteOffset, BUFFER_BYTES));
   }
 
   stats(): CacheStats {
@@ -150,23 +128,6 @@ export class BlockCache {
     this.#hand = slot.newer;
     slot.space.drop(slot);
   }
-}
-
-/** A space for bytes in buffers that are used again, for those who know nothing else of the cache. */
-export function byteCache(cache: BlockCache, dropped: (bytes: Uint8Array) => void): ByteCache {
-  const space = cache.space<Uint8Array>({
-    dropped: (bytes) => {
-      dropped(bytes);
-      cache.recycle(bytes);
-    },
-  });
-  return {
-    get: (key) => space.get(key),
-    set: (key, bytes, size) => space.set(key, bytes, size),
-    admits: (key, size) => space.admits(key, size),
-    buffer: (length) => cache.takeBuffer(length) ?? new Uint8Array(length),
-    clear: () => space.clear(),
-  };
 }
 
 /** The part of a cache that belongs to one user. Keys are integers from 0. */

@@ -1,17 +1,14 @@
 import type { BlockCache } from "./block-cache.ts";
 import type { Checkpointer } from "./checkpointer.ts";
 import type { FileWork } from "./file-work.ts";
-import { whenLoaded } from "./bytes-at.ts";
 import { type Environment, isPromise, type MaybePromise } from "./environment.ts";
 import { type AddressRange, KVError } from "./errors.ts";
-import { HeldRun, openRuns } from "./held-run.ts";
+import { type HeldRun, openRuns } from "./held-run.ts";
 import { openKeptOrLost } from "./lost-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
-import { Run } from "./run.ts";
 import type { PointReads } from "./run-points.ts";
-import type { RunOptions } from "./run-pieces.ts";
 import { type Snapshot, Source } from "./source.ts";
 import { StateKeeper } from "./state-keeper.ts";
 
@@ -26,7 +23,7 @@ export interface EngineStateOptions {
   /** Whether the state is saved beside the ledger, and begun with. */
   readonly sideIndex: boolean;
   /** Left out where ledgers have no side index: what lies in memory stays there as it is. */
-  readonly saved: Pick<FileWork, "loadSaved" | "saver"> | undefined;
+  readonly saved: Pick<FileWork, "loadSaved" | "openBase" | "saver"> | undefined;
   /** See `RunOptions`: only runs of files have such lookups. */
   readonly Lookups: typeof PointReads | undefined;
   /** See `KVOptions.compaction` and `waitUntil`, of ledgers that keep states themselves. */
@@ -120,7 +117,7 @@ export class EngineState {
     { load }: { readonly load: boolean } = { load: true },
   ): Promise<EngineState> {
     if (session.openState !== undefined) return EngineState.#beginKept(session, session.openState(), options);
-    const base = await openBase(session, options);
+    const base = await baseOf(session, options);
     const saved = options.index ? await options.saved?.loadSaved(session, options, { load }) : undefined;
     return new EngineState(session, options, base, saved ?? {});
   }
@@ -164,7 +161,7 @@ export class EngineState {
 
   /** The ledger goes on in its next generation, at the same position and with the same state. */
   continued(position: Position): MaybePromise<void> {
-    const base = this.#options.index ? openBase(this.source.session, this.#options) : undefined;
+    const base = this.#options.index ? baseOf(this.source.session, this.#options) : undefined;
     // At once where that can be: what lies below the snapshot is not to be had from the session any more.
     return isPromise(base)
       ? base.then((opened) => this.#continueOn(opened, position))
@@ -221,35 +218,11 @@ export class EngineState {
   }
 }
 
-function openBase(session: LedgerSession, options: EngineStateOptions): MaybePromise<ReplicaBase | undefined> {
+/** The snapshot that a session's ledger begins with, where it has one. */
+function baseOf(session: LedgerSession, options: EngineStateOptions): MaybePromise<ReplicaBase | undefined> {
   const snapshot = session.openSnapshot?.();
   if (snapshot === undefined) return undefined;
-  const { run: stored, below } = snapshot;
-  const fail = (error: unknown): never => {
-    stored.close();
-    throw error;
-  };
-  try {
-    const run = openRun(stored, options);
-    return isPromise(run) ? run.then((opened) => ({ run: opened, below }), fail) : { run, below };
-  } catch (error) {
-    return fail(error);
-  }
-}
-
-/** Opens a run of a file. `told`: see `HeldRun`. */
-export function openRun(
-  stored: StoredRun,
-  options: EngineStateOptions,
-  told?: (error: unknown) => unknown,
-): MaybePromise<HeldRun> {
-  return whenLoaded(() => new HeldRun(Run.open(stored, runOptions(stored, options)), stored, told));
-}
-
-/** How a run of a file is read. */
-export function runOptions(
-  { length }: StoredRun,
-  { cache, environment, name, Lookups }: EngineStateOptions,
-): RunOptions {
-  return { cache, crc32: environment.crc32, name, length, Lookups };
+  if (options.saved !== undefined) return options.saved.openBase(snapshot, options);
+  snapshot.run.close();
+  throw new KVError("UnsupportedTarget", `${options.name} begins with a snapshot, which this entry knows nothing of`);
 }

@@ -1,9 +1,11 @@
 import { isAtEnd } from "./at-end.ts";
 import { AutoVacuum } from "./auto-vacuum.ts";
 import { runBackup } from "./backup.ts";
+import { BufferPool, keepingBytes } from "./buffer-pool.ts";
 import { Haste } from "./haste.ts";
 import { KeptPlaces } from "./kept-places.ts";
 import { NextGeneration } from "./next-generation.ts";
+import { openBase } from "./opened-runs.ts";
 import { takes } from "./passing.ts";
 import { runRepair } from "./repair.ts";
 import { repairKept } from "./repair-state.ts";
@@ -20,6 +22,7 @@ import { runVacuum } from "./vacuum.ts";
  */
 export const fileWork = {
   AutoVacuum,
+  BufferPool,
   Haste,
   KeptPlaces,
   NextGeneration,
@@ -27,7 +30,9 @@ export const fileWork = {
   SealWait,
   backup: runBackup,
   isAtEnd,
+  keepingBytes,
   loadSaved,
+  openBase,
   repair: runRepair,
   repairKept,
   saver,

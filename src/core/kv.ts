@@ -120,7 +120,7 @@ export class CoreKV {
       teller,
       polled,
       pacer: new Pacer(environment),
-      cache: new BlockCache(parsed.cacheBytesMax),
+      cache: new BlockCache(parsed.cacheBytesMax, fileWork?.BufferPool),
       deferred: new Deferred(environment, problem),
       snapshots: new Snapshots(environment, parsed.pinnedBytesMax),
       sender: new CommitSender(environment, waitUntil),

@@ -1,5 +1,4 @@
 import type { Met } from "./applier.ts";
-import { byteCache } from "./block-cache.ts";
 import { isPlain } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { EngineState } from "./engine-state.ts";
@@ -162,7 +161,7 @@ export class Reopening {
       readOnly: context.options.readOnly,
       allowNetworkFileSystem: context.options.allowNetworkFileSystem,
       environment,
-      cache: (dropped) => byteCache(context.options.cache, dropped),
+      ...context.options.fileWork?.keepingBytes(context.options.cache),
     });
     const session = await context.own(opening);
     const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;

@@ -39,13 +39,14 @@ export class RunPieces {
 
   /** A piece that goes into the cache: in one of the cache's buffers, in memory of its own, or in that of whoever has read it. */
   readForCache(place: PiecePlace): Uint8Array {
-    const buffer = this.#cache.takeBuffer(place.length);
+    const { buffers } = this.#cache;
+    const buffer = buffers?.take(place.length);
     let piece: Uint8Array | undefined;
     try {
       piece = this.check(this.bytes.read(place.place, place.length, buffer), place);
       return piece;
     } finally {
-      if (buffer !== undefined && piece?.buffer !== buffer.buffer) this.#cache.recycle(buffer);
+      if (buffer !== undefined && piece?.buffer !== buffer.buffer) buffers?.recycle(buffer);
     }
   }
 

@@ -123,7 +123,7 @@ export class PointReads {
       this.#place,
       () => new Lookup(piece, (page) => pages.get(page) ?? pieces.page(pages, page, lookup.pagePlace(page))),
     );
-    const pages = cache.space<Uint8Array>({ keys: lookup.pages, dropped: (page) => cache.recycle(page) });
+    const pages = cache.space<Uint8Array>({ keys: lookup.pages, dropped: (page) => cache.buffers?.recycle(page) });
     this.#pages = pages;
     return lookup;
   }

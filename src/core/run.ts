@@ -90,12 +90,12 @@ export class Run implements ValueHome {
     this.#blockCache = cache.space({
       keys: footer.blocks,
       dropped: (block) => {
-        cache.recycle(block.bytes);
+        cache.buffers?.recycle(block.bytes);
         block.drop();
       },
     });
     this.#leafCache = cache.space({ keys: top.count });
-    this.#filterCache = cache.space({ dropped: (page) => cache.recycle(page) });
+    this.#filterCache = cache.space({ dropped: (page) => cache.buffers?.recycle(page) });
     this.#recordCache = cache.space();
     this.#filterPlace = this.#section(SectionId.filter);
     const lookup = this.#section(SectionId.lookup);

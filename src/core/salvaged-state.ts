@@ -1,8 +1,9 @@
 import { whenLoaded } from "./bytes-at.ts";
-import { EngineState, type EngineStateOptions, runOptions } from "./engine-state.ts";
+import { EngineState, type EngineStateOptions } from "./engine-state.ts";
 import { hasCode } from "./errors.ts";
 import type { HeldRun } from "./held-run.ts";
 import type { LedgerSession } from "./ledger.ts";
+import { runOptions } from "./opened-runs.ts";
 import type { ReplicaBase } from "./replica.ts";
 import { Run } from "./run.ts";
 import type { DamageNotes } from "./salvage.ts";

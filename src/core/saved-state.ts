@@ -1,9 +1,10 @@
 import { Checkpointer } from "./checkpointer.ts";
-import { type EngineState, type EngineStateOptions, openRun } from "./engine-state.ts";
+import type { EngineState, EngineStateOptions } from "./engine-state.ts";
 import { isPromise } from "./environment.ts";
 import { hasCode, KVError } from "./errors.ts";
 import { type HeldRun, IndexDamaged, openRuns } from "./held-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession } from "./ledger.ts";
+import { openRun } from "./opened-runs.ts";
 
 /** What was saved beside a ledger, and where more of it may be saved. */
 interface Saved {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
+import { BufferPool } from "../../src/core/buffer-pool.ts";
 import { seededRandom } from "../support/runs.ts";
 
 /** Tells buffers apart. */
@@ -75,18 +76,18 @@ test("whoever is told of what is dropped hears of each value once, however it go
 });
 
 test("buffers that were given back are used again, whole", () => {
-  expect(new BlockCache(10_000).takeBuffer(1)).toBeUndefined();
-  const cache = new BlockCache(1_000_000);
-  const buffers = Array.from({ length: 100 }, () => cache.takeBuffer(4096) as Uint8Array);
+  expect(new BlockCache(10_000, BufferPool).buffers).toBeUndefined();
+  const pool = new BlockCache(1_000_000, BufferPool).buffers as BufferPool;
+  const buffers = Array.from({ length: 100 }, () => pool.take(4096) as Uint8Array);
   expect(new Set(buffers.map(placeOf)).size).toBe(100);
-  for (const buffer of buffers) cache.recycle(buffer.subarray(0, 7));
-  cache.recycle(new Uint8Array(5000));
-  const again = Array.from({ length: 100 }, () => cache.takeBuffer(1) as Uint8Array);
+  for (const buffer of buffers) pool.recycle(buffer.subarray(0, 7));
+  pool.recycle(new Uint8Array(5000));
+  const again = Array.from({ length: 100 }, () => pool.take(1) as Uint8Array);
   expect(again.every(({ length }) => length >= 4096)).toBe(true);
   const slabs = new Set(buffers.map(({ buffer }) => buffer));
   expect(again.every(({ buffer }) => slabs.has(buffer))).toBe(true);
   expect(new Set(again.map(placeOf)).size).toBe(100);
-  expect(cache.takeBuffer(100_000)).toBeUndefined();
+  expect(pool.take(100_000)).toBeUndefined();
 });
 
 test("what is larger than the whole cache is not kept, and pushes nothing out", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
+import { BufferPool } from "../../src/core/buffer-pool.ts";
 import { Checkpointer } from "../../src/core/checkpointer.ts";
 import type { Environment } from "../../src/core/environment.ts";
 import { HeldRun } from "../../src/core/held-run.ts";
@@ -20,7 +21,12 @@ const environment = { ...nodeEnvironment, random: () => 0 };
 
 function openRun(stored: StoredRun): HeldRun {
   const { crc32 } = environment;
-  const run = Run.open(stored, { cache: new BlockCache(1 << 20), crc32, name: "a ledger", length: stored.length });
+  const run = Run.open(stored, {
+    cache: new BlockCache(1 << 20, BufferPool),
+    crc32,
+    name: "a ledger",
+    length: stored.length,
+  });
   return new HeldRun(run, stored, damagedIndex);
 }
 

@@ -1,6 +1,7 @@
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
+import { BufferPool } from "../../src/core/buffer-pool.ts";
 import { ByteWriter, MalformedBytes } from "../../src/core/bytes.ts";
 import { hasCode, KVError } from "../../src/core/errors.ts";
 import { encodeKey } from "../../src/core/key.ts";
@@ -124,7 +125,7 @@ function interrogate(damaged: Uint8Array, options: ReadOptions): { wrong?: strin
 
 const READS: Readonly<Record<string, () => ReadOptions>> = {
   "by blocks": () => ({}),
-  "by entries": () => ({ smallReads: true, cache: new BlockCache(0) }),
+  "by entries": () => ({ smallReads: true, cache: new BlockCache(0, BufferPool) }),
 };
 
 const FLIPS = [0x01, 0x80, 0xff, 0x10];

@@ -1,6 +1,7 @@
 import { inspect, isDeepStrictEqual } from "node:util";
 import { describe, expect, test } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
+import { BufferPool } from "../../src/core/buffer-pool.ts";
 import { whenLoaded } from "../../src/core/bytes-at.ts";
 import { ByteWriter, toBinaryString, toHex } from "../../src/core/bytes.ts";
 import { itemEnd } from "../../src/core/cbor-items.ts";
@@ -48,7 +49,7 @@ describe("values of all kinds come back as they went in,", () => {
   const { bytes } = buildRun(contents);
   const reads: Readonly<Record<string, ReadOptions>> = {
     "by blocks": {},
-    "by entries": { smallReads: true, cache: new BlockCache(0) },
+    "by entries": { smallReads: true, cache: new BlockCache(0, BufferPool) },
   };
 
   for (const [name, options] of Object.entries(reads)) {

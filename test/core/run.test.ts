@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { BlockCache } from "../../src/core/block-cache.ts";
+import { BufferPool } from "../../src/core/buffer-pool.ts";
 import { toBinaryString } from "../../src/core/bytes.ts";
 import { encodeKey } from "../../src/core/key.ts";
 import { hashKey } from "../../src/core/run-hash.ts";
@@ -110,9 +111,9 @@ const BUILDS: Readonly<Record<string, BuildOptions>> = {
 
 const READS: Readonly<Record<string, () => ReadOptions>> = {
   "much cache": () => ({}),
-  "hardly any cache": () => ({ cache: new BlockCache(64 * 1024) }),
-  "hardly any cache, small reads": () => ({ cache: new BlockCache(64 * 1024), smallReads: true }),
-  "next to no cache": () => ({ cache: new BlockCache(6_000) }),
+  "hardly any cache": () => ({ cache: new BlockCache(64 * 1024, BufferPool) }),
+  "hardly any cache, small reads": () => ({ cache: new BlockCache(64 * 1024, BufferPool), smallReads: true }),
+  "next to no cache": () => ({ cache: new BlockCache(6_000, BufferPool) }),
   "no point lookups": () => ({ Lookups: undefined }),
 };
 
@@ -158,7 +159,7 @@ describe("a run holds what went into it", () => {
     }
     const { bytes } = buildRun(contents());
     for (const smallReads of [false, true]) {
-      const run = openRun(bytes, { smallReads, cache: new BlockCache(1024 * 1024) });
+      const run = openRun(bytes, { smallReads, cache: new BlockCache(1024 * 1024, BufferPool) });
       let wrong = 0;
       for (let i = 0; i < count; i += 3) {
         const row = run.get(encodeKey(["user", i]));
@@ -292,7 +293,7 @@ describe("a cursor", () => {
 
   test("stands where it stood when the cache has let its block go", () => {
     for (const bytesMax of [0, 10_000, 70_000]) {
-      const run = openRun(bytes, { cache: new BlockCache(bytesMax) });
+      const run = openRun(bytes, { cache: new BlockCache(bytesMax, BufferPool) });
       const forward = run.cursor();
       const backward = run.cursor();
       forward.seek("");
@@ -316,7 +317,7 @@ describe("a cursor", () => {
   });
 
   test("gives rows whose values can be had after it has gone on", () => {
-    const run = openRun(bytes, { cache: new BlockCache(70_000) });
+    const run = openRun(bytes, { cache: new BlockCache(70_000, BufferPool) });
     const cursor = run.cursor();
     const rows: Row[] = [];
     for (let ok = cursor.seek(""); ok; ok = cursor.next()) rows.push(cursor.value);
@@ -324,7 +325,7 @@ describe("a cursor", () => {
   });
 
   test("does not fill the cache with what it passes once", () => {
-    const cache = new BlockCache(8 * 1024 * 1024);
+    const cache = new BlockCache(8 * 1024 * 1024, BufferPool);
     const run = openRun(bytes, { cache });
     const cursor = run.cursor();
     for (let ok = cursor.seek(""); ok; ok = cursor.next());

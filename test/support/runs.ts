@@ -1,4 +1,5 @@
 import { BlockCache } from "../../src/core/block-cache.ts";
+import { BufferPool } from "../../src/core/buffer-pool.ts";
 import { toHex } from "../../src/core/bytes.ts";
 import { ArrivingBytes, type BytesAt } from "../../src/core/bytes-at.ts";
 import { Row } from "../../src/core/resolve.ts";
@@ -68,7 +69,7 @@ export function openRunAt(
   bytes: BytesAt,
   options: ReadOptions & { readonly length: number; readonly openFrom?: number },
 ): Run {
-  const { cache = new BlockCache(8 * 1024 * 1024), length } = options;
+  const { cache = new BlockCache(8 * 1024 * 1024, BufferPool), length } = options;
   return Run.open(bytes, { Lookups: PointReads, ...options, crc32, cache, name: "the run", length });
 }
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { FileHandle } from "../../../src/adapters/fs/file.ts";
 import { ValuePages } from "../../../src/adapters/fs/value-pages.ts";
-import { BlockCache, byteCache } from "../../../src/core/block-cache.ts";
+import { BlockCache } from "../../../src/core/block-cache.ts";
+import { BufferPool, keepingBytes } from "../../../src/core/buffer-pool.ts";
 import { Draw } from "../../support/random.ts";
 
 const SIZE = 200_000;
@@ -31,8 +32,8 @@ function pagesOf(
   cacheBytes: number | undefined,
   file = new CountingFile(SIZE),
 ): { file: CountingFile; pages: ValuePages } {
-  const cache = cacheBytes === undefined ? undefined : new BlockCache(cacheBytes);
-  const pages = new ValuePages(file, cache && ((dropped) => byteCache(cache, dropped)));
+  const cache = cacheBytes === undefined ? undefined : new BlockCache(cacheBytes, BufferPool);
+  const pages = new ValuePages(file, cache && keepingBytes(cache).cache);
   return { file, pages };
 }
 
