@@ -17,7 +17,8 @@ export function takes(context: EngineContext, applier: Applier, state: EngineSta
   if (operation === undefined) return false;
   if (applier.counts(state, version)) counts.commits++;
   state.checkpointer?.count(1, to - from);
-  state.replica.applySingle(operation, passed);
+  state.replica.newest.putPlain(operation, passed, 0);
+  state.replica.version = version;
   // Should reading fail further on, the position stays where it was.
   state.metTo = version;
   return true;

@@ -1,5 +1,5 @@
 import { whenLoaded } from "./bytes-at.ts";
-import { type Commit, isPlain, type Operation } from "./commit.ts";
+import { type Commit, isPlain } from "./commit.ts";
 import type { HeldRun } from "./held-run.ts";
 import type { EncodedKey } from "./key.ts";
 import { type KeyBounds, type Layer, LayeredView } from "./layers.ts";
@@ -73,12 +73,6 @@ export class Replica implements Layer {
     return true;
   }
 
-  /** The same for a commit of one operation. */
-  applySingle(operation: Operation, at: CommitPlace): void {
-    this.#overlays[0].putPlain(operation, at, 0);
-    this.version = at.version;
-  }
-
   /** The state as it is now, until released. */
   freeze(): FrozenReplica {
     return new FrozenReplica(this.version, this.#overlays, this.#runs, this.#base);
@@ -126,15 +120,18 @@ export class Replica implements Layer {
     const needed = new Set<unknown>([...this.#overlays, ...this.#runs, this.#base?.run]);
     const held = new Map<unknown, number>();
     let bytes = 0;
-    for (const each of frozen) for (const [layer, size] of each.layers()) if (!needed.has(layer)) held.set(layer, size);
+    for (const { overlays, runs } of frozen) {
+      for (const overlay of overlays) if (!needed.has(overlay)) held.set(overlay, overlay.bytes);
+      for (const run of runs) if (!needed.has(run)) held.set(run, run.stored.length);
+    }
     for (const size of held.values()) bytes += size;
     return this.#overlays.reduce((sum, overlay) => sum + overlay.olderBytes, bytes);
   }
 
   // --- for whoever turns overlays into runs ------------------------------------------------------------------------
 
-  /** The newest overlay: what it holds and what it takes. */
-  get newest(): { readonly rows: number; readonly bytes: number } {
+  /** The newest overlay, into which all changes go. */
+  get newest(): Overlay {
     return this.#overlays[0];
   }
 
@@ -212,9 +209,10 @@ function layersOf(overlays: readonly Layer[], runs: readonly HeldRun[], base: Re
 /** A replica at one version, unchangeable until it is released. */
 export class FrozenReplica implements Layer {
   readonly version: number;
+  /** What it reads from, newest first. */
+  readonly overlays: readonly Overlay[];
+  readonly runs: readonly HeldRun[];
   readonly #newest: FrozenOverlay;
-  readonly #overlays: readonly Overlay[];
-  readonly #held: readonly HeldRun[];
   readonly #view: LayeredView;
   #released = false;
 
@@ -225,10 +223,10 @@ export class FrozenReplica implements Layer {
     base: ReplicaBase | undefined,
   ) {
     this.version = version;
-    this.#overlays = [newest, ...closed];
+    this.overlays = [newest, ...closed];
     this.#newest = newest.freeze();
-    this.#held = base === undefined ? runs : [...runs, base.run];
-    for (const run of this.#held) run.hold();
+    this.runs = base === undefined ? runs : [...runs, base.run];
+    for (const run of this.runs) run.hold();
     this.#view = layersOf([this.#newest, ...closed], runs, base);
   }
 
@@ -240,33 +238,10 @@ export class FrozenReplica implements Layer {
     return this.#view.cursor(bounds);
   }
 
-  /** Puts some of what came last in order. False if nothing is left: then a cursor is made at once. */
-  sortSome(): boolean {
-    return this.#overlays.some((overlay) => overlay.sortSome());
-  }
-
-  /**
-   * A cursor for whoever passes through once, while others write. Whoever asks for an order otherwise will do so again, by all appearances, and has all
-   * later keys put in order as they come: a vacuum would leave that behind, for every write of its author.
-   */
-  passing(): OrderedCursor<Row> {
-    const [newest] = this.#overlays;
-    const { isReadInOrder } = newest;
-    const cursor = this.cursor();
-    newest.isReadInOrder = isReadInOrder;
-    return cursor;
-  }
-
   /** What of it lies in memory, and in no run: all that has changed since the newest of them, and perhaps more. */
   get changes(): Layer {
-    const [, ...closed] = this.#overlays;
+    const [, ...closed] = this.overlays;
     return new LayeredView([this.#newest, ...closed], undefined);
-  }
-
-  /** What it reads from, and about how many bytes that takes. */
-  *layers(): Generator<[unknown, number]> {
-    for (const overlay of this.#overlays) yield [overlay, overlay.bytes];
-    for (const run of this.#held) yield [run, run.stored.length];
   }
 
   /** Nobody reads from it any more. Idempotent. */
@@ -274,6 +249,6 @@ export class FrozenReplica implements Layer {
     if (this.#released) return;
     this.#released = true;
     this.#newest.release();
-    for (const run of this.#held) run.release();
+    for (const run of this.runs) run.release();
   }
 }

@@ -49,10 +49,22 @@ export async function walkThrough(
   rows: FrozenReplica,
   { pacer, check }: { readonly pacer: Pacer; readonly check: () => void },
 ): Promise<RowWalk> {
-  while (rows.sortSome()) {
+  while (rows.overlays.some((overlay) => overlay.sortSome())) {
     if (!pacer.dueInBackground()) continue;
     await pacer.restInBackground();
     check();
   }
-  return new RowWalk({ cursor: () => rows.passing() });
+  return new RowWalk({ cursor: () => passing(rows) });
+}
+
+/**
+ * Whoever asks for an order otherwise will do so again, by all appearances, and has all later keys put in order as they come: a vacuum would leave that behind,
+ * for every write of its author.
+ */
+function passing(rows: FrozenReplica): OrderedCursor<Row> {
+  const [newest] = rows.overlays;
+  const { isReadInOrder } = newest;
+  const cursor = rows.cursor();
+  newest.isReadInOrder = isReadInOrder;
+  return cursor;
 }
