@@ -23,6 +23,8 @@ export interface RunOptions {
 export class RunPieces {
   readonly bytes: BytesAt;
   readonly crc32: Crc32;
+  /** What was read of the run already, as long as it is opened. */
+  ahead: { readonly from: number; readonly bytes: Uint8Array } | undefined;
   readonly #cache: BlockCache;
   readonly #name: string;
 
@@ -34,7 +36,15 @@ export class RunPieces {
   }
 
   read(place: PiecePlace): Uint8Array {
-    return this.check(this.bytes.read(place.place, place.length), place);
+    return this.check(this.#ahead(place) ?? this.bytes.read(place.place, place.length), place);
+  }
+
+  /** Copied out, so that what is kept does not keep all that was read. */
+  #ahead({ place, length }: PiecePlace): Uint8Array | undefined {
+    const { ahead } = this;
+    if (ahead === undefined || place < ahead.from) return undefined;
+    const at = place - ahead.from;
+    return at + length <= ahead.bytes.length ? ahead.bytes.slice(at, at + length) : undefined;
   }
 
   /** A piece that goes into the cache: in one of the cache's buffers, in memory of its own, or in that of whoever has read it. */

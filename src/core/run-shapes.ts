@@ -140,12 +140,11 @@ interface ShapeHome extends ValueHome {
 const NOWHERE: PiecePlace = { place: -1, length: 0 };
 const NO_BYTES = new Uint8Array(0);
 
-/** The shapes of a run, decoded when the first one is asked for. */
+/** The shapes of a run, decoded when the first one is asked for, or when the run is opened. */
 export class StoredShapes {
   readonly #run: Run;
   readonly #pieces: RunPieces;
   readonly #section: PiecePlace;
-  #read: Uint8Array | undefined;
   #shapes: readonly Shape[] | undefined;
   #lost: ShapeHome | undefined;
 
@@ -155,10 +154,15 @@ export class StoredShapes {
     this.#section = section ?? NOWHERE;
   }
 
-  /** Keeps the section where it is among bytes that were read, which lie from `from` on: reading it later may be one more round trip. */
-  keep(bytes: Uint8Array, from: number): void {
-    const { place, length } = this.#section;
-    if (place >= from) this.#read = bytes.slice(place - from, place - from + length);
+  /** Reads the section where it is among what was read already: reading it later may be one more round trip. */
+  openAhead(): void {
+    const { ahead } = this.#pieces;
+    if (ahead === undefined || this.#section.place < ahead.from) return;
+    try {
+      this.#shapes = this.#decode(this.#section);
+    } catch {
+      // Bytes may have gone wrong on their way: they are asked for once more when somebody needs them.
+    }
   }
 
   /** Where it cannot be read, one that says so to whoever asks for a value: what else entries say is whole, and counts. */
@@ -184,25 +188,12 @@ export class StoredShapes {
   #decode(section: PiecePlace): readonly Shape[] {
     const shapes: Shape[] = [];
     if (section === NOWHERE) return shapes;
-    const piece = this.#load(section);
+    const piece = this.#pieces.read(section);
     this.#pieces.decode(section, () => {
       const reader = contentOf(piece);
       while (reader.remaining > 0) shapes.push(new Shape(this.#run, reader.bytes(reader.varint())));
     });
     return shapes;
-  }
-
-  #load(section: PiecePlace): Uint8Array {
-    const kept = this.#read;
-    this.#read = undefined;
-    if (kept !== undefined) {
-      try {
-        return this.#pieces.check(kept, section);
-      } catch {
-        // Bytes may have gone wrong on their way: they are asked for once more.
-      }
-    }
-    return this.#pieces.read(section);
   }
 }
 

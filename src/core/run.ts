@@ -127,24 +127,21 @@ export class Run implements ValueHome {
     const footerBytes = isWhole ? readTail(end.subarray(tailFrom - from)) : undefined;
     if (footerBytes === undefined || footerBytes > tailFrom)
       throw pieces.damage({ place: from, length: length - from });
-    const load = (place: PiecePlace): Uint8Array => {
-      if (place.place < from || place.place + place.length > length) return pieces.read(place);
-      // Copied out, so that what is kept does not keep all that was read.
-      return pieces.check(end.slice(place.place - from, place.place - from + place.length), place);
-    };
+    pieces.ahead = { from, bytes: end };
     const footerPlace = { place: tailFrom - footerBytes, length: footerBytes };
-    const footerPiece = load(footerPlace);
+    const footerPiece = pieces.read(footerPlace);
     const footer = pieces.decode(footerPlace, () => readFooter(footerPiece));
     if (typeof footer === "number") throw pieces.unsupported(footer, RUN_FORMAT);
-    const topPiece = load(footer.top);
+    const topPiece = pieces.read(footer.top);
     const top = pieces.decode(footer.top, () => new IndexNode(topPiece));
     const run = new Run(pieces, options, { footer, checksum: pieceChecksum(footerPiece), top });
     const filter = run.#filterPlace;
     // Read already: where each read is a round trip, asking for it later would be one more.
     if (filter !== undefined && options.openFrom !== undefined && filter.place >= from) {
-      run.#filter = run.#makeFilter(filter, load(filter));
+      run.#openFilter(filter);
     }
-    run.#shapes.keep(end, from);
+    run.#shapes.openAhead();
+    pieces.ahead = undefined;
     return run;
   }
 
@@ -341,16 +338,14 @@ export class Run implements ValueHome {
   }
 
   #openFilter(place: PiecePlace): Filter {
-    return (this.#filter ??= this.#makeFilter(place, this.#pieces.read(place)));
-  }
-
-  #makeFilter(place: PiecePlace, head: Uint8Array): Filter {
+    if (this.#filter !== undefined) return this.#filter;
+    const head = this.#pieces.read(place);
     const cache = this.#filterCache;
     const filter: Filter = this.#pieces.decode(
       place,
       () => new Filter(head, (page) => cache.get(page) ?? this.#pieces.page(cache, page, filter.pagePlace(page))),
     );
-    return filter;
+    return (this.#filter = filter);
   }
 
   // --- bytes -------------------------------------------------------------------------------------------------------
