@@ -58,14 +58,14 @@ export class LayeredView implements Layer {
     if (this.#base !== undefined) cursors.push(this.#base.cursor(bounds));
     // Without any layer there is nothing to be seen, which the first one can tell.
     if (cursors.length === 0) return this.#layers[0].cursor(bounds);
-    return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, this.#base, this.#baseBelow);
+    return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, this.#baseBelow);
   }
 }
 
 /** One cursor through all of these, newest first. */
 export function mergedCursor(layers: readonly { cursor(): OrderedCursor<Row> }[]): OrderedCursor<Row> {
   const cursors = layers.map((layer) => layer.cursor());
-  return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, undefined, 0);
+  return cursors.length === 1 ? cursors[0] : new MergedCursor(cursors, 0);
 }
 
 /**
@@ -85,10 +85,10 @@ class MergedCursor implements OrderedCursor<Row> {
   #direction: 1 | -1 | 0 = 0;
   key: EncodedKey = "";
 
-  constructor(cursors: readonly OrderedCursor<Row>[], base: Layer | undefined, floor: number) {
+  constructor(cursors: readonly OrderedCursor<Row>[], floor: number) {
     this.#cursors = cursors;
     this.#alive = cursors.map(() => false);
-    this.#floor = base === undefined ? 0 : floor;
+    this.#floor = floor;
   }
 
   get value(): Row {
@@ -106,19 +106,27 @@ class MergedCursor implements OrderedCursor<Row> {
   }
 
   next(): boolean {
-    if (this.#onlyLeadMoves(1)) return true;
-    for (let i = 0; i < this.#cursors.length; i++) {
-      if (this.#alive[i] && this.#cursors[i].key <= this.key) this.#alive[i] = this.#cursors[i].next();
-    }
-    return this.#settle(1);
+    return this.#step(1);
   }
 
   previous(): boolean {
-    if (this.#onlyLeadMoves(-1)) return true;
+    return this.#step(-1);
+  }
+
+  #step(direction: 1 | -1): boolean {
+    if (this.#onlyLeadMoves(direction)) return true;
     for (let i = 0; i < this.#cursors.length; i++) {
-      if (this.#alive[i] && this.#cursors[i].key >= this.key) this.#alive[i] = this.#cursors[i].previous();
+      if (!this.#alive[i]) continue;
+      const { key } = this.#cursors[i];
+      if (direction === 1 ? key <= this.key : key >= this.key) this.#move(i, direction);
     }
-    return this.#settle(-1);
+    return this.#settle(direction);
+  }
+
+  /** Moves one of the cursors on, which stands on a row. */
+  #move(i: number, direction: 1 | -1): void {
+    const cursor = this.#cursors[i];
+    this.#alive[i] = direction === 1 ? cursor.next() : cursor.previous();
   }
 
   /** One step, where all others stand further away: as a rule neighbouring keys lie in one layer. False if there is more to be done. */
@@ -168,8 +176,6 @@ class MergedCursor implements OrderedCursor<Row> {
 
   #passOld(i: number, direction: 1 | -1): void {
     const cursor = this.#cursors[i];
-    while (this.#alive[i] && cursor.value.version < this.#floor) {
-      this.#alive[i] = direction === 1 ? cursor.next() : cursor.previous();
-    }
+    while (this.#alive[i] && cursor.value.version < this.#floor) this.#move(i, direction);
   }
 }

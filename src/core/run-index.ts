@@ -1,4 +1,4 @@
-import { type ByteWriter, MalformedBytes, toBinaryString } from "./bytes.ts";
+import { type ByteWriter, MalformedBytes, readU32, toBinaryString } from "./bytes.ts";
 import type { EncodedKey } from "./key.ts";
 import { commonPrefix } from "./run-entry.ts";
 import { beginPiece, type Crc32, endPiece, PIECE_HEAD_BYTES, PIECE_TAIL_BYTES, type PiecePlace } from "./run-format.ts";
@@ -92,13 +92,13 @@ export class IndexNode {
     this.bytes = piece;
     const at = PIECE_HEAD_BYTES;
     this.isLeaf = piece[at] === 0;
-    this.count = piece[at + 1] | (piece[at + 2] << 8) | (piece[at + 3] << 16) | (piece[at + 4] << 24);
+    this.count = readU32(piece, at + 1);
     const prefixLength = piece[at + 5] | (piece[at + 6] << 8);
     this.#records = at + HEAD_BYTES + prefixLength;
     this.prefix = toBinaryString(piece, at + HEAD_BYTES, this.#records);
     this.#recordBytes = this.isLeaf ? LEAF_RECORD_BYTES : NODE_RECORD_BYTES;
     this.#keys = this.#records + this.count * this.#recordBytes;
-    if (this.count < 0 || this.#keys + this.#keyEnd(this.count - 1) !== piece.length - PIECE_TAIL_BYTES)
+    if (this.#keys + this.#keyEnd(this.count - 1) !== piece.length - PIECE_TAIL_BYTES)
       throw new MalformedBytes("an index node of another length than it says");
   }
 
@@ -126,9 +126,7 @@ export class IndexNode {
 
   /** Of the child's piece, in bytes. */
   length(child: number): number {
-    const at = this.field(child, LENGTH_AT);
-    const bytes = this.bytes;
-    return bytes[at] + bytes[at + 1] * 0x100 + bytes[at + 2] * 0x10000 + bytes[at + 3] * 0x1000000;
+    return readU32(this.bytes, this.field(child, LENGTH_AT));
   }
 
   /** Compares a child's key with one that has the node's prefix. */
@@ -165,8 +163,7 @@ export class IndexNode {
   u56(child: number, field: number): number {
     const at = this.field(child, field);
     const bytes = this.bytes;
-    const low = bytes[at] + bytes[at + 1] * 0x100 + bytes[at + 2] * 0x10000 + bytes[at + 3] * 0x1000000;
-    return low + (bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16)) * 0x100000000;
+    return readU32(bytes, at) + (bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16)) * 0x100000000;
   }
 }
 
