@@ -78,10 +78,7 @@ function choose(commits: readonly CommitRecord[], name: string): readonly Chosen
     // One author a slot.
     if (chosen.length === SLOT_COMMITS_MAX || !equalBytes(commit.writer, commits[0].writer)) break;
     const stage = partsToStage(commit.payload);
-    const size = encodedBytesMax({
-      payload: commit.payload,
-      holes: stage.map((part) => ({ ...part, staged: NOWHERE })),
-    });
+    const size = encodedBytesMax(commit.payload, stage);
     bytes += size;
     payloads += commit.payload.length;
     if (chosen.length > 0 && (bytes > SLOT_BYTES_MAX || payloads > SLOT_PAYLOAD_BYTES_MAX)) break;
@@ -93,16 +90,13 @@ function choose(commits: readonly CommitRecord[], name: string): readonly Chosen
   return chosen;
 }
 
-const NOWHERE = { slot: 0, random: "0".repeat(16) };
-
 /**
  * Why a commit cannot be written, if so: it is too large even when its large values lie elsewhere. Its checks are not counted: they are not
  * written.
  */
 export function refuseLarge(payload: Uint8Array, name: string): KVError | undefined {
   if (payload.length + SLOT_FRAME_BYTES < SLOT_BYTES_MAX) return undefined;
-  const holes = partsToStage(payload).map((part) => ({ ...part, staged: NOWHERE }));
-  const size = encodedBytesMax({ payload, holes }) - checksBytesMin(payload);
+  const size = encodedBytesMax(payload, partsToStage(payload)) - checksBytesMin(payload);
   return size + SLOT_FRAME_BYTES > LARGE_SLOT_BYTES_MAX ? tooLarge(size, name) : undefined;
 }
 

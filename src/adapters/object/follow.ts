@@ -139,9 +139,8 @@ export class Follower {
       this.#sinceLook = 0;
       return await this.#confirmation.ask(from);
     }
-    const told = times.filter((time) => time !== undefined);
-    const time = told.length < times.length ? undefined : Math.max(...told);
-    return await this.#confirmation.of({ time }, from);
+    // Of answers that tell none, no time is near enough.
+    return await this.#confirmation.of({ time: Math.max(...times.map((time) => time ?? NaN)) }, from);
   }
 
   #isFarBehind(from: number): boolean {

@@ -1,4 +1,3 @@
-import type { KVError } from "../../core/errors.ts";
 import {
   logFolder,
   parseRunKey,
@@ -12,6 +11,7 @@ import {
 } from "./layout.ts";
 import type { ListedObject } from "./object-store.ts";
 import type { Root } from "./root.ts";
+import { deleteAll } from "./several.ts";
 import { readRoot, replaceRoot, type SeenRoot, type StateSite } from "./state-site.ts";
 
 /** Deleted in one pass, at most. */
@@ -218,7 +218,7 @@ export class Garbage {
     const slotsMax = this.#deletesMax("slots");
     const upto = Math.min(floor, swept + slotsMax);
     const slots = Array.from({ length: upto - swept }, (_, i) => slotKey(site.nonce, swept + i));
-    await this.#delete(slots);
+    await deleteAll(site.store, slots);
     this.figures.slotsDeleted += slots.length;
     if (upto < floor) return upto;
     const left = slotsMax - slots.length;
@@ -232,29 +232,36 @@ export class Garbage {
    * count for nobody. Returns how many they were.
    */
   async #deleteStrays(floor: number, limit: number): Promise<number> {
-    const { site } = this.#state;
-    const answer = await site.store.list(logFolder(site.nonce), { limit });
-    if (answer.status !== "listed") throw answer.error;
-    const keys = answer.objects.map(({ key }) => key);
-    const strays = keys.filter((key) => (parseSlotKey(site.nonce, key) ?? Infinity) < floor);
-    await this.#delete(strays);
-    this.figures.slotsDeleted += strays.length;
-    return strays.length;
+    const { nonce } = this.#state.site;
+    const isStray = (key: string): boolean => (parseSlotKey(nonce, key) ?? Infinity) < floor;
+    const { count } = await this.#deleteListed(logFolder(nonce), limit, isStray);
+    this.figures.slotsDeleted += count;
+    return count;
   }
 
   /** True if no large value is left that was meant for a slot so far below the floor that no slot may refer to it. */
   async #deleteStaged(floor: number, limit: number): Promise<boolean> {
-    const { site } = this.#state;
-    const answer = await site.store.list(stagedFolder(site.nonce), { limit });
-    if (answer.status !== "listed") throw answer.error;
-    const keys = answer.objects.map(({ key }) => key);
-    const old = keys.filter((key) => {
-      const staged = parseStagedKey(site.nonce, key);
+    const { nonce } = this.#state.site;
+    const { count, mayGoOn } = await this.#deleteListed(stagedFolder(nonce), limit, (key) => {
+      const staged = parseStagedKey(nonce, key);
       return staged !== undefined && staged.slot + STAGED_SLOTS_MAX < floor;
     });
-    await this.#delete(old);
-    this.figures.stagedDeleted += old.length;
-    return !answer.more || old.length < keys.length;
+    this.figures.stagedDeleted += count;
+    return !mayGoOn;
+  }
+
+  /** Deletes some of the first objects in a folder. `mayGoOn`: all of them, and there are more. */
+  async #deleteListed(
+    folder: string,
+    limit: number,
+    isOld: (key: string) => boolean,
+  ): Promise<{ readonly count: number; readonly mayGoOn: boolean }> {
+    const answer = await this.#state.site.store.list(folder, { limit });
+    if (answer.status !== "listed") throw answer.error;
+    const keys = answer.objects.map(({ key }) => key);
+    const old = keys.filter(isOld);
+    await deleteAll(this.#state.site.store, old);
+    return { count: old.length, mayGoOn: answer.more && old.length === keys.length };
   }
 
   /** Deletes runs that are named no more, or never were, once what has taken their place is old enough. */
@@ -285,7 +292,7 @@ export class Garbage {
       return isReady;
     });
     const now = garbage.slice(0, this.#deletesMax("others")).map(({ key }) => key);
-    await this.#delete(now);
+    await deleteAll(site.store, now);
     this.figures.runsDeleted += now.length;
     if (now.length < garbage.length) this.#runsDue = this.#monotonic;
     else this.#runsDue = waiting > 0 ? this.#monotonic + RUN_GRACE_MS / 4 : undefined;
@@ -309,21 +316,6 @@ export class Garbage {
       if (!root.runs.some((run) => run.random === random)) this.#namedSince.delete(random);
     }
     return old;
-  }
-
-  /** Throws if not all of them are known to be gone. */
-  async #delete(keys: readonly string[]): Promise<void> {
-    const { store } = this.#state.site;
-    const { deleteKeysMax, parallel } = store.capabilities;
-    for (let at = 0; at < keys.length;) {
-      const parts: string[][] = [];
-      for (let i = 0; i < parallel && at < keys.length; i++, at += deleteKeysMax) {
-        parts.push(keys.slice(at, at + deleteKeysMax));
-      }
-      const answers = await Promise.all(parts.map((part) => store.delete(part)));
-      const failed = answers.find((answer) => answer.status !== "deleted") as { readonly error: KVError } | undefined;
-      if (failed !== undefined) throw failed.error;
-    }
   }
 
   // --- time --------------------------------------------------------------------------------------------------------

@@ -1,11 +1,5 @@
 export { objectLedger, type ObjectLedgerOptions } from "./ledger.ts";
 export { memoryStore, type MemoryStoreOptions } from "./memory-store.ts";
 export type * from "./object-store.ts";
-export {
-  type ProbedProperty,
-  type ProbeOptions,
-  type ProbeReport,
-  type ProbeVerdict,
-  requireSuitable,
-} from "./probe.ts";
-export { probeStore } from "./probe-store.ts";
+export { type ProbedProperty, type ProbeOptions, type ProbeReport, type ProbeVerdict } from "./probe.ts";
+export { probeStore, requireSuitable } from "./probe-store.ts";

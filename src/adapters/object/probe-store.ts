@@ -1,8 +1,9 @@
 import type { Environment } from "../../core/environment.ts";
+import { InvalidArgumentError } from "../../core/errors.ts";
 import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import { assertStore } from "./assert-store.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { probe, type ProbeOptions, type ProbeReport } from "./probe.ts";
+import { judge, probe, type ProbeOptions, type ProbeReport } from "./probe.ts";
 
 const CONTEXT = "probeStore";
 /** What is used of the environment. */
@@ -18,6 +19,19 @@ const CALLS = ["random", "randomBytes", "setTimer"] as const satisfies readonly 
 export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<ProbeReport> {
   assertStore(store, CONTEXT);
   return probe(store, parse(options));
+}
+
+/**
+ * Throws unless every property holds: `StoreUnsuitable`, which names what is missing, or where nothing is known to be missing what kept it from being found out
+ * (`InputOutput`, `AccessDenied`, ...).
+ *
+ * @throws InvalidArgumentError `InvalidArgument` for what is no report of `probeStore`.
+ */
+export function requireSuitable(report: ProbeReport): void {
+  if (!Array.isArray((report as ProbeReport | undefined | null)?.verdicts)) {
+    throw new InvalidArgumentError("InvalidArgument", "requireSuitable: a report of probeStore is needed");
+  }
+  judge(report);
 }
 
 function parse(given: unknown): ProbeOptions {

@@ -1,8 +1,9 @@
 import type { Environment } from "../../core/environment.ts";
 import { equalBytes, toHex } from "../../core/bytes.ts";
-import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { KVError } from "../../core/errors.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { retryReads } from "./retry-reads.ts";
+import { deleteAll } from "./several.ts";
 import { pause } from "./site.ts";
 import type { StoreAnswer } from "./store-layer.ts";
 
@@ -60,17 +61,8 @@ export async function probe(
   return { store: store.name, suitable: verdicts.every(({ verdict }) => verdict === "holds"), verdicts };
 }
 
-/**
- * Throws unless every property holds: `StoreUnsuitable`, which names what is missing, or where nothing is known to be missing what kept it from being found out
- * (`InputOutput`, `AccessDenied`, ...).
- *
- * @throws InvalidArgumentError `InvalidArgument` for what is no report of `probeStore`.
- */
-export function requireSuitable(report: ProbeReport): void {
-  if (!Array.isArray((report as ProbeReport | undefined | null)?.verdicts)) {
-    throw new InvalidArgumentError("InvalidArgument", "requireSuitable: a report of probeStore is needed");
-  }
-  const { store, suitable, verdicts } = report;
+/** `requireSuitable`, without a look at its argument. */
+export function judge({ store, suitable, verdicts }: ProbeReport): void {
   if (suitable) return;
   const missing = verdicts.filter(({ verdict, error }) => verdict === "fails" && error === undefined);
   if (missing.length > 0) {
@@ -85,7 +77,7 @@ export function requireSuitable(report: ProbeReport): void {
 
 /** Throws what `requireSuitable` throws of a store; as soon as it is known that nobody can tell. */
 export async function requireProbed(store: ObjectStore, options: ProbeOptions): Promise<void> {
-  requireSuitable(await probe(store, options, ({ verdict }) => verdict !== "unclear"));
+  judge(await probe(store, options, ({ verdict }) => verdict !== "unclear"));
 }
 
 const TRIES_MAX = 5;
@@ -137,13 +129,8 @@ class Probe {
   }
 
   async clean(): Promise<void> {
-    const [{ capabilities }] = this.#stores;
-    const keys = [...new Set(this.#written)];
-    while (keys.length > 0) {
-      const pieces = Array.from({ length: capabilities.parallel }, () => keys.splice(0, capabilities.deleteKeysMax));
-      // Whatever is left lies in a folder that nobody reads.
-      await Promise.all(pieces.filter(({ length }) => length > 0).map((piece) => this.#store(0).delete(piece)));
-    }
+    // Whatever is left lies in a folder that nobody reads.
+    await deleteAll(this.#store(0), [...new Set(this.#written)]).catch(() => undefined);
   }
 
   readonly #checks: Readonly<Record<ProbedProperty, () => Promise<void>>> = {

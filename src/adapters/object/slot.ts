@@ -89,7 +89,7 @@ const HEAD = recordOf<SlotHead>({
 });
 
 /** An upper bound of what a commit adds to its slot, in bytes. */
-export function encodedBytesMax({ payload, holes }: Pick<SlotCommit, "payload" | "holes">): number {
+export function encodedBytesMax(payload: Uint8Array, holes: readonly Pick<Hole, "length">[]): number {
   const staged = holes.reduce((bytes, { length }) => bytes + length, 0);
   return COMMIT_HEAD_BYTES_MAX + payload.length - staged + holes.length * HOLE_BYTES_MAX;
 }
@@ -99,7 +99,7 @@ export function encodeSlot(
   crc32: Environment["crc32"],
 ): { bytes: Uint8Array; froms: number[] } {
   const { commits } = slot;
-  const room = commits.reduce((bytes, commit) => bytes + encodedBytesMax(commit), SLOT_FRAME_BYTES);
+  const room = commits.reduce((bytes, { payload, holes }) => bytes + encodedBytesMax(payload, holes), SLOT_FRAME_BYTES);
   const writer = beginSealed(MAGIC, SLOT_FORMAT, room);
   HEAD.write(writer, slot);
   writer.u32(commits.length);

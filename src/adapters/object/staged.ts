@@ -3,6 +3,7 @@ import { decodeCommit, ItemKind, VALUE_HEADER_BYTES } from "../../core/commit.ts
 import { KVError } from "../../core/errors.ts";
 import type { CommitRecord } from "../../core/ledger.ts";
 import { NAME_RANDOM_BYTES, STAGED_SLOTS_MAX, stagedKey, type StagedName } from "./layout.ts";
+import { several } from "./several.ts";
 import { pauseBetween, type Site } from "./site.ts";
 import type { Hole } from "./slot.ts";
 
@@ -78,13 +79,11 @@ export class Stager {
    * committed".
    */
   async stage({ payload }: CommitRecord, parts: readonly Part[], slot: number): Promise<readonly Hole[]> {
-    const holes: Hole[] = [];
-    for (let at = 0; at < parts.length; at += this.#site.store.capabilities.parallel) {
-      const some = parts.slice(at, at + this.#site.store.capabilities.parallel);
-      const staged = await Promise.all(some.map((part) => this.#staged(bytesOf(payload, part), slot)));
-      some.forEach(({ offset, length }, i) => holes.push({ offset, length, staged: staged[i] }));
-    }
-    return holes;
+    const { parallel } = this.#site.store.capabilities;
+    return await several(parts, parallel, async (part) => ({
+      ...part,
+      staged: await this.#staged(payload.subarray(part.offset, part.offset + part.length), slot),
+    }));
   }
 
   /** The slot is in the ledger: what it refers to is nobody's upload any more. */
@@ -122,10 +121,6 @@ export class Stager {
       await pauseBetween(environment, tries);
     }
   }
-}
-
-function bytesOf(payload: Uint8Array, { offset, length }: Part): Uint8Array {
-  return payload.subarray(offset, offset + length);
 }
 
 /** `gone`: there is no such object. Whether that is damage, the root has to tell. */

@@ -2,6 +2,7 @@ import { KVError } from "../../core/errors.ts";
 import type { ByteCache, LedgerCommit, LedgerOpenOptions } from "../../core/ledger.ts";
 import type { MaybePromise } from "../../core/environment.ts";
 import type { Confirmation } from "./confirmation.ts";
+import { SLOT_VERSIONS } from "./layout.ts";
 import { commitAt, inlineFrom, placesOf, slotOfVersion } from "./place.ts";
 import type { Site } from "./site.ts";
 import { damagedSlot, decodeSlot, type Hole, payloadOf, type ReadCommit } from "./slot.ts";
@@ -46,19 +47,13 @@ export class ValueReader {
   }
 
   /** The whole payload of a commit that was handed up with holes. */
-  async complete({ version, place, payload }: LedgerCommit): Promise<Uint8Array> {
+  async complete({ version, place }: LedgerCommit): Promise<Uint8Array> {
     const slot = slotOfVersion(version);
     const bytes = await this.#object(slot, false);
-    const index = version % 65_536;
+    const index = version % SLOT_VERSIONS;
     const commits = this.#commits(slot, bytes);
     if (index >= commits.length || placesOf(slot, commits)[index] !== place) throw this.#missing(slot, place);
-    const whole = payload.slice();
-    await Promise.all(
-      commits[index].holes.map(async (hole) => {
-        whole.set(await this.#staged(slot, hole, { offset: 0, length: hole.length }), hole.offset);
-      }),
-    );
-    return whole;
+    return await this.#within(slot, bytes, commits[index], { offset: 0, length: commits[index].length });
   }
 
   release(): void {
@@ -89,12 +84,14 @@ export class ValueReader {
     const { offset, length } = part;
     if (offset + length > commit.length) throw this.#missing(slot, offset);
     const result = payloadOf(bytes, commit).slice(offset, offset + length);
-    for (const hole of commit.holes) {
-      const from = Math.max(offset, hole.offset);
-      const to = Math.min(offset + length, hole.offset + hole.length);
-      if (from >= to) continue;
-      result.set(await this.#staged(slot, hole, { offset: from - hole.offset, length: to - from }), from - offset);
-    }
+    await Promise.all(
+      commit.holes.map(async (hole) => {
+        const from = Math.max(offset, hole.offset);
+        const to = Math.min(offset + length, hole.offset + hole.length);
+        if (from >= to) return;
+        result.set(await this.#staged(slot, hole, { offset: from - hole.offset, length: to - from }), from - offset);
+      }),
+    );
     return result;
   }
 

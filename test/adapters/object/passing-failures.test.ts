@@ -3,7 +3,7 @@ import { countingStore } from "../../../src/adapters/object/counting-store.ts";
 import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
 import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
 import { probeStore } from "../../../src/adapters/object/probe-store.ts";
-import { requireSuitable } from "../../../src/adapters/object/probe.ts";
+import { requireSuitable } from "../../../src/adapters/object/probe-store.ts";
 import { KVError } from "../../../src/core/errors.ts";
 import { FaultyStore, seededFates, type StoreFault } from "../../../src/testing/faulty-store.ts";
 import { Bucket, failure } from "../../support/bucket.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { objectLedger } from "../../../src/adapters/object/ledger.ts";
-import { requireSuitable } from "../../../src/adapters/object/probe.ts";
+import { requireSuitable } from "../../../src/adapters/object/probe-store.ts";
 import { probeStore } from "../../../src/adapters/object/probe-store.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
