@@ -65,7 +65,6 @@ export class ObjectSession implements LedgerSession {
   readonly restored: LedgerSession["restored"];
   readonly start: Position;
   readonly payloadBytesMax: number = PAYLOAD_BYTES_MAX;
-  /** Keys are never put elsewhere. */
   readonly deletesBytesMax: number = PLAIN_PAYLOAD_BYTES_MAX;
   readonly #site: Site;
   readonly #readOnly: boolean;
