@@ -81,6 +81,7 @@ export class Applier {
       if (met === undefined) this.ownCommits.settle(own, verdict, commit.version);
       else met.push({ own, verdict, version: commit.version });
     };
+    if (own !== undefined) this.ownCommits.horizons.meet(own.counter, state);
     try {
       // What an author has resolved is another commit than the one that was asked for.
       const known = context.resolves ? undefined : own?.commit;

@@ -10,6 +10,7 @@ import { type AddressRange, KVError } from "./errors.ts";
 import { FlushResolved } from "./flush-resolved.ts";
 import { Flush } from "./flush.ts";
 import { Follower } from "./follower.ts";
+import type { Horizon } from "./horizon.ts";
 import type { KeptPlaces } from "./kept-places.ts";
 import type { Ledger, LedgerIdentity, LedgerNotice, LedgerSession } from "./ledger.ts";
 import type { NextGeneration } from "./next-generation.ts";
@@ -105,6 +106,11 @@ export class Engine {
   /** The state at the visible version, until released. */
   freeze(): Snapshot {
     return this.#context.state.freeze();
+  }
+
+  /** Of a read that is called now and has to wait. */
+  horizon(): Horizon {
+    return this.#ownCommits.horizon();
   }
 
   get identity(): LedgerIdentity | undefined {

@@ -87,6 +87,7 @@ export class FlushResolved {
         ownCommits.settleUnwritten(outcome);
       } else {
         const commit = options.index ? outcome.written.commit : undefined;
+        ownCommits.horizons.meet(outcome.pending.counter, state);
         // What is plain needs nothing that would have to arrive.
         void applier.apply(state, outcome.written.record, commit, versions[at], places[at]);
         ownCommits.settle(outcome.pending, "applied", versions[at++]);

@@ -69,6 +69,7 @@ export class Flush {
       const pending = batch[i];
       const version = result.versions[i];
       try {
+        ownCommits.horizons.meet(pending.counter, state);
         const commit = options.index ? pending.commit : undefined;
         const verdict = applier.apply(state, pending, commit, version, result.places[i]);
         if (isPromise(verdict)) return this.#appendedLate(batch.slice(i), result, verdict, i);
@@ -96,7 +97,8 @@ export class Flush {
       for (; i < batch.length; i++) {
         const pending = batch[i];
         const version = versions[offset + i];
-        // It was the index that had to be waited for.
+        // The first one has met them. It was the index that had to be waited for.
+        if (i > 0) ownCommits.horizons.meet(pending.counter, state);
         const verdict = i === 0 ? first : applier.apply(state, pending, pending.commit, version, places[offset + i]);
         ownCommits.settle(pending, isPromise(verdict) ? await verdict : verdict, version);
       }

@@ -1,8 +1,10 @@
 import type { PendingCommit } from "./commit-queue.ts";
+import { DroppedNet } from "./dropped.ts";
 import type { Engine } from "./engine.ts";
 import type { Environment, MaybePromise, Timer } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import type { Emitter } from "./events.ts";
+import type { Horizon } from "./horizon.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Pacer } from "./pacer.ts";
 import { Poller } from "./poller.ts";
@@ -23,15 +25,24 @@ export interface FreshnessParts {
   readonly polled: (engine: Engine) => void;
 }
 
+/** What a read waits for. */
+export interface ReadWait {
+  readonly over: Promise<void>;
+  /** Taken from when that is over, at the moment at which the read looks. */
+  readonly horizon: Horizon;
+}
+
 /** Keeps the state of an instance fresh without a write: follows the ledger for the interval, for hints of the session, for reads, and for `sync`. */
 export class Freshness {
   readonly #parts: FreshnessParts;
   readonly #poller: Poller;
   #lastTimerError: string | undefined;
   #polledAt = -Infinity;
+  readonly #dropped: DroppedNet<Horizon>;
 
   constructor(parts: FreshnessParts) {
     this.#parts = parts;
+    this.#dropped = new DroppedNet(parts.environment, letGo);
     this.#poller = new Poller({
       environment: parts.environment,
       intervalMs: parts.syncIntervalMs,
@@ -83,17 +94,45 @@ export class Freshness {
   }
 
   /** What a read that belongs to no transaction has to wait for: `undefined` if for nothing. */
-  beforeRead(engine: Engine, pending: PendingCommit | undefined, strong: boolean): Promise<void> | undefined {
-    if (strong || pending !== undefined) return this.#readAfter(engine, pending, strong);
+  beforeRead(engine: Engine, pending: PendingCommit | undefined, strong: boolean): ReadWait | undefined {
+    if (strong || pending !== undefined) return this.#wait(engine, () => this.#readAfter(engine, pending, strong));
     const { environment, pacer } = this.#parts;
     const now = environment.monotonic();
-    return this.news(engine, now) ?? (pacer.due(now) ? pacer.rest() : undefined);
+    if (this.#hasNews(engine, now)) return this.#wait(engine, () => this.#followNews(engine));
+    return pacer.due(now) ? this.#wait(engine, () => pacer.rest()) : undefined;
   }
 
-  /** Where a look shows that there is something new: follows it. `now`: on the monotonic clock. */
-  news(engine: Engine, now = this.#parts.environment.monotonic()): Promise<void> | undefined {
+  /** `wait` begins behind the horizon: already then may somebody who is told of news write. */
+  #wait(engine: Engine, wait: () => Promise<void>): ReadWait {
+    const horizon = engine.horizon();
+    const until = async (): Promise<void> => {
+      try {
+        await wait();
+        this.#parts.lifecycle.engine();
+      } catch (error) {
+        letGo(horizon);
+        throw error;
+      }
+    };
+    const waiting = { over: until(), horizon };
+    // The request that waits may be gone by then.
+    if (engine.waits !== undefined) this.#dropped.watch(waiting, horizon);
+    return waiting;
+  }
+
+  /** Where a look shows that there is something new: follows it. */
+  news(engine: Engine): Promise<void> | undefined {
+    return this.#hasNews(engine, this.#parts.environment.monotonic()) ? this.#followNews(engine) : undefined;
+  }
+
+  /** `now`: on the monotonic clock. */
+  #hasNews(engine: Engine, now: number): boolean {
     const { autoSync, syncIntervalMs } = this.#parts;
-    if (!autoSync || !engine.isBehind(now, syncIntervalMs)) return undefined;
+    return autoSync && engine.isBehind(now, syncIntervalMs);
+  }
+
+  #followNews(engine: Engine): Promise<void> {
+    const { syncIntervalMs } = this.#parts;
     // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
     const followed = this.followUntold(engine, { verify: false }).catch(() => undefined);
     return engine.session.hasNews === undefined ? this.#atMost(syncIntervalMs, followed) : followed;
@@ -114,7 +153,6 @@ export class Freshness {
     if (strong) await this.followUntold(engine, { verify: true });
     // Others may have come behind the own commit before this read began.
     else await this.news(lifecycle.engine());
-    lifecycle.engine();
   }
 
   /** Follows, and leaves it to the next `sync` event to tell of it. */
@@ -199,4 +237,8 @@ export class Freshness {
       // The next poll meets the same failure and tells of it.
     }
   }
+}
+
+function letGo(horizon: Horizon): void {
+  horizon.take()?.release();
 }

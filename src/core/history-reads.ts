@@ -24,10 +24,12 @@ export async function* scan<T>(
   try {
     const staged = transactions.staged;
     const wait = beforeRead(context, engine, undefined, engine.queue.touchingRange(compiled));
-    if (wait !== undefined) await wait;
+    if (wait !== undefined) await wait.over;
+    const frozen = wait?.horizon.take();
+    frozen?.release();
     if (engine.identity === undefined) return;
     // Before it is asked which commits are void: of those that come while that is found out, nobody here knows it.
-    const version = staged?.snapshot?.version ?? engine.replica.version;
+    const { version } = frozen ?? staged?.snapshot ?? engine.replica;
     const voidVersions = lifecycle.keepsKeys ? await voidVersionsOf(context, engine) : undefined;
     yield* readHistory<T>({
       ledger,

@@ -1,97 +1,98 @@
 import { NotLoaded, whenLoaded } from "./bytes-at.ts";
 import type { PendingCommit } from "./commit-queue.ts";
 import { type Entry, makeEntry } from "./entry.ts";
-import { isPromise, type MaybePromise } from "./environment.ts";
+import type { MaybePromise } from "./environment.ts";
 import { InvalidArgumentError } from "./errors.ts";
 import { type EncodedKey, encodeKey, type Key } from "./key.ts";
+import type { ReadWait } from "./freshness.ts";
 import type { Layer } from "./layers.ts";
 import { type ReadOptions } from "./options.ts";
 import { show } from "./show.ts";
 import { again, expired, later } from "./late-reads.ts";
-import {
-  beforeRead,
-  held,
-  nowOf,
-  pinned,
-  type ReadContext,
-  type ReadView,
-  rowsOf,
-  rowUnder,
-  valuesOf,
-} from "./read-view.ts";
+import { beforeRead, held, nowOf, pinned, type ReadContext, rowsOf, rowUnder, valuesOf } from "./read-view.ts";
 import { live, type Row } from "./resolve.ts";
+import type { View } from "./source.ts";
 import type { StagedState } from "./staged.ts";
 
 /** Reads of keys that are named. They wait for own writes of these keys, and for no others. */
 
+/** What a read makes of what is under a key. */
+type Make<T> = (context: ReadContext, view: View | undefined, key: EncodedKey) => MaybePromise<T>;
+
 export function get<T>(context: ReadContext, key: Key, options: ReadOptions | undefined): Promise<T | null> {
+  return keyed(context, key, options, valueUnder as Make<T | null>);
+}
+
+export function getEntry<T>(
+  context: ReadContext,
+  key: Key,
+  options: ReadOptions | undefined,
+): Promise<Entry<T> | null> {
+  return keyed(context, key, options, entryUnder as Make<Entry<T> | null>);
+}
+
+export function has(context: ReadContext, key: Key, options: ReadOptions | undefined): Promise<boolean> {
+  return keyed(context, key, options, isUnder);
+}
+
+function keyed<T>(context: ReadContext, key: Key, options: ReadOptions | undefined, make: Make<T>): Promise<T> {
   const staged = context.transactions.staged;
   let encoded: EncodedKey = "";
   try {
     const engine = context.lifecycle.indexed();
     encoded = encodeKey(key);
     const wait = beforeRead(context, engine, options, engine.queue.touching(encoded));
-    if (wait !== undefined) return getAfter<T>(context, wait, staged, encoded, () => get<T>(context, key, options));
-    const value = valueUnder(context, staged, encoded);
-    return value instanceof Promise ? held<T>(context, staged, value) : Promise.resolve(value as T);
+    if (wait !== undefined) {
+      const anew = (): Promise<T> => keyed(context, key, options, make);
+      return keyedAfter(context, wait, staged, encoded, make, anew);
+    }
+    const made = make(context, staged, encoded);
+    return made instanceof Promise ? held<T>(context, staged, made) : Promise.resolve(made as T);
   } catch (error) {
-    return later<T | null>(context, error, staged, readValue(encoded), () => get<T>(context, key, options));
+    const read = (view: View): MaybePromise<T> => make(context, view, encoded);
+    return later(context, error, staged, read, () => keyed(context, key, options, make));
   }
 }
 
-async function getAfter<T>(
+/** `wait` is what those hold who wait: it must not be let go of before that is over. */
+async function keyedAfter<T>(
   context: ReadContext,
-  wait: Promise<void>,
+  wait: ReadWait,
   staged: StagedState | undefined,
   key: EncodedKey,
-  anew: () => Promise<T | null>,
-): Promise<T | null> {
-  await wait;
+  make: Make<T>,
+  anew: () => Promise<T>,
+): Promise<T> {
+  const read = (view: View): MaybePromise<T> => make(context, view, key);
+  wait.horizon.look = read;
+  await wait.over;
+  const { horizon } = wait;
+  const frozen = horizon.take();
+  const seen = frozen ?? staged;
   try {
-    const value = valueUnder(context, staged, key);
-    return value instanceof Promise ? await held<T>(context, staged, value) : (value as T | null);
+    const made = horizon.answer === undefined ? make(context, seen, key) : (horizon.answer.value as MaybePromise<T>);
+    return made instanceof Promise ? await held<T>(context, seen, made) : made;
   } catch (error) {
-    return later<T | null>(context, error, staged, readValue(key), anew);
+    return await later(context, error, seen, read, anew);
+  } finally {
+    frozen?.release();
   }
 }
 
-function valueUnder(context: ReadContext, staged: StagedState | undefined, key: EncodedKey): MaybePromise<unknown> {
-  const row = rowUnder(context, staged, key);
-  return row === undefined ? null : valuesOf(context, staged).value(row);
+function valueUnder(context: ReadContext, view: View | undefined, key: EncodedKey): MaybePromise<unknown> {
+  const row = rowUnder(context, view, key);
+  return row === undefined ? null : valuesOf(context, view).value(row);
 }
 
-export async function getEntry<T>(
-  context: ReadContext,
-  key: Key,
-  options: ReadOptions | undefined,
-): Promise<Entry<T> | null> {
-  const engine = context.lifecycle.indexed();
-  const encoded = encodeKey(key);
-  const staged = context.transactions.staged;
-  const wait = beforeRead(context, engine, options, engine.queue.touching(encoded));
-  if (wait !== undefined) await wait;
-  try {
-    const row = rowUnder(context, staged, encoded);
-    if (row === undefined) return null;
-    const value = valuesOf(context, staged).value(row);
-    return makeEntry(encoded, row, (value instanceof Promise ? await held(context, staged, value) : value) as T);
-  } catch (error) {
-    return later(context, error, staged, readEntry<T>(encoded), () => getEntry<T>(context, key, options));
-  }
+function entryUnder(context: ReadContext, view: View | undefined, key: EncodedKey): MaybePromise<Entry | null> {
+  const row = rowUnder(context, view, key);
+  if (row === undefined) return null;
+  const value = valuesOf(context, view).value(row);
+  return value instanceof Promise ? value.then((arrived) => makeEntry(key, row, arrived)) : makeEntry(key, row, value);
 }
 
-export async function has(context: ReadContext, key: Key, options: ReadOptions | undefined): Promise<boolean> {
-  const engine = context.lifecycle.indexed();
-  const encoded = encodeKey(key);
-  const staged = context.transactions.staged;
-  const wait = beforeRead(context, engine, options, engine.queue.touching(encoded));
-  if (wait !== undefined) await wait;
-  try {
-    return rowUnder(context, staged, encoded) !== undefined;
-  } catch (error) {
-    const read = ({ rows, now }: ReadView): boolean => live(rows.get(encoded), now) !== undefined;
-    return later(context, error, staged, read, () => has(context, key, options));
-  }
+function isUnder(context: ReadContext, view: View | undefined, key: EncodedKey): boolean {
+  return rowUnder(context, view, key) !== undefined;
 }
 
 export async function getMany<T>(
@@ -112,17 +113,22 @@ export async function getMany<T>(
   }
   const staged = context.transactions.staged;
   const wait = beforeRead(context, engine, options, pending);
-  if (wait !== undefined) await wait;
-  const now = nowOf(context, staged);
-  const source = valuesOf(context, staged);
+  if (wait !== undefined) await wait.over;
+  const frozen = wait?.horizon.take();
+  const seen = frozen ?? staged;
+  const now = nowOf(context, seen);
+  const source = valuesOf(context, seen);
   const found: (Row | undefined)[] = [];
   try {
-    for (const key of encoded) found.push(live(rowsOf(context, staged).get(key), now));
+    for (const key of encoded) found.push(live(rowsOf(context, seen).get(key), now));
   } catch (error) {
-    if (!(error instanceof NotLoaded)) return again(context, error, staged, () => getMany<T>(context, keys, options));
+    if (!(error instanceof NotLoaded)) {
+      frozen?.release();
+      return again(context, error, staged, () => getMany<T>(context, keys, options));
+    }
     // The rest of them is looked for in what is frozen now.
   }
-  return pinned(context, staged, async (snapshot) => {
+  return pinned(context, seen, async (snapshot) => {
     const rows = staged?.freeze() ?? snapshot.rows;
     const entries: (Entry<T> | null)[] = [];
     for (let i = 0; i < encoded.length; i++) {
@@ -145,22 +151,4 @@ async function lateRow(context: ReadContext, rows: Layer, key: EncodedKey, now: 
   } catch (error) {
     throw expired(context, error);
   }
-}
-
-function readValue(key: EncodedKey): (view: ReadView) => MaybePromise<unknown> {
-  return ({ rows, values, now }) => {
-    const row = live(rows.get(key), now);
-    return row === undefined ? null : values.value(row);
-  };
-}
-
-function readEntry<T>(key: EncodedKey): (view: ReadView) => MaybePromise<Entry<T> | null> {
-  return ({ rows, values, now }) => {
-    const row = live(rows.get(key), now);
-    if (row === undefined) return null;
-    const value = values.value(row);
-    return isPromise(value)
-      ? value.then((arrived) => makeEntry(key, row, arrived as T))
-      : makeEntry(key, row, value as T);
-  };
 }

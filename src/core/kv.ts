@@ -64,8 +64,8 @@ interface Parts extends DeleteContext, OpeningContext {
 /**
  * A database: one replica of a ledger, with the means to read, write and watch it. The platform's entry point exports it as `KV`.
  *
- * Calls on one instance take effect in the order in which they are made. Keyed reads wait for own earlier writes that touch what they
- * ask for.
+ * Calls on one instance take effect in the order in which they are made. Reads wait for own earlier writes that touch what they ask for, and see none that
+ * are called later.
  */
 export class CoreKV {
   readonly #platform: Platform;

@@ -2,8 +2,9 @@ import { NotLoaded, onceLoaded } from "./bytes-at.ts";
 import type { MaybePromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
 import { IndexDamaged } from "./held-run.ts";
-import { type ReadContext, type ReadView, viewOf } from "./read-view.ts";
-import type { StagedState } from "./staged.ts";
+import { type ReadContext, type Seen, viewOf } from "./read-view.ts";
+import type { View } from "./source.ts";
+import { StagedState } from "./staged.ts";
 
 /** Reads that cannot be done at once: what they read has yet to arrive, or the saved index is damaged and has to be built anew. */
 
@@ -11,16 +12,16 @@ import type { StagedState } from "./staged.ts";
 export async function later<T>(
   context: ReadContext,
   error: unknown,
-  staged: StagedState | undefined,
-  read: (view: ReadView) => MaybePromise<unknown>,
+  seen: Seen | undefined,
+  read: (view: View) => MaybePromise<unknown>,
   anew: () => Promise<T>,
 ): Promise<T> {
-  if (!(error instanceof NotLoaded)) return again(context, error, staged, anew);
-  const view = viewOf(context, staged);
+  if (!(error instanceof NotLoaded)) return again(context, error, seen, anew);
+  const view = viewOf(context, seen);
   try {
     return (await onceLoaded(error, () => read(view))) as T;
   } catch (failure) {
-    return await again(context, failure, staged, anew);
+    return await again(context, failure, seen, anew);
   } finally {
     view.release();
   }
@@ -30,11 +31,11 @@ export async function later<T>(
 export async function again<T>(
   context: ReadContext,
   error: unknown,
-  staged: StagedState | undefined,
+  seen: Seen | undefined,
   anew: () => Promise<T>,
 ): Promise<T> {
   if (!(error instanceof IndexDamaged)) throw error;
-  if (staged !== undefined) throw expired(context, error);
+  if (seen instanceof StagedState) throw expired(context, error);
   await context.lifecycle.engine().rebuild();
   return anew();
 }

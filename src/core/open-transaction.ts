@@ -3,7 +3,7 @@ import type { PendingCommit } from "./commit-queue.ts";
 import type { CommitSender } from "./commit-sender.ts";
 import type { Environment } from "./environment.ts";
 import { KVError } from "./errors.ts";
-import type { Freshness } from "./freshness.ts";
+import type { Freshness, ReadWait } from "./freshness.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { Snapshots } from "./snapshots.ts";
 import { StagedState } from "./staged.ts";
@@ -14,6 +14,8 @@ export interface OpenTransaction {
   readonly builder: CommitBuilder;
   /** Set until it is known what the transaction sees: reads wait for it, writes do not. */
   beginning: Promise<void> | undefined;
+  /** What it waits for, where it has to. */
+  readonly wait: ReadWait | undefined;
   /** What it has to see. */
   readonly after: PendingCommit | undefined;
   /** Reads that belong to it and do not hold yet what they read from. */
@@ -64,11 +66,11 @@ export class TransactionSlot {
     const wait = freshness.beforeRead(engine, after, false);
     const builder = sender.builder(engine, this.#expectedBytes);
     const state = new StagedState(builder);
-    const transaction: OpenTransaction = { state, builder, beginning: undefined, after, readers: 0 };
+    const transaction: OpenTransaction = { state, builder, beginning: undefined, wait, after, readers: 0 };
     // What is written from now on belongs to it, also while it waits for what was written before.
     this.#current = transaction;
     if (wait === undefined) return this.#see(transaction);
-    transaction.beginning = wait.then(() => this.#see(transaction));
+    transaction.beginning = wait.over.then(() => this.#see(transaction));
     await transaction.beginning;
   }
 
@@ -88,7 +90,7 @@ export class TransactionSlot {
   #see(transaction: OpenTransaction): void {
     if (transaction.state.snapshot !== undefined) return;
     const { lifecycle, snapshots, environment } = this.#parts;
-    const snapshot = snapshots.take(lifecycle.engine());
+    const snapshot = snapshots.take(lifecycle.engine(), transaction.wait?.horizon.take());
     transaction.state.begin(snapshot, environment.now());
     transaction.beginning = undefined;
     this.release(transaction);

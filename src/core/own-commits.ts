@@ -3,6 +3,7 @@ import { PendingCommit, type Verdict } from "./commit-queue.ts";
 import type { Commit } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { KVError, unknownOutcome } from "./errors.ts";
+import { Horizon } from "./horizon.ts";
 import type { LedgerCommit } from "./ledger.ts";
 import type { Outcome } from "./outcomes.ts";
 
@@ -17,6 +18,8 @@ export class OwnCommits {
   readonly #context: EngineContext;
   readonly #writer: Uint8Array;
   #counter = 0;
+  /** Those of reads that wait: before an own commit is applied, it meets them. */
+  readonly horizons = new Horizon();
   /** The outcomes, void or empty, of commits that stand before one in flight and are settled with it. */
   readonly #before = new Map<PendingCommit, readonly Outcome[]>();
   /** The latest own commits, for transactions to know to whom they lost. */
@@ -33,6 +36,11 @@ export class OwnCommits {
   /** The number of the next commit. */
   nextNumber(): number {
     return ++this.#counter;
+  }
+
+  /** For a read that is called now. */
+  horizon(): Horizon {
+    return new Horizon(this.#counter, this.horizons);
   }
 
   /** A commit of this number, from now on. */

@@ -45,17 +45,16 @@ function makeIterator<T>(
     pacer,
     order: parsed.order,
     begin: async () => {
-      const wait =
-        (transaction === undefined ? undefined : transactions.whenBegun(transaction)) ??
-        beforeRead(context, engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
-      if (wait !== undefined) await wait;
-      const snapshot = snapshots.take(lifecycle.engine());
+      const pending = engine.queue.touchingRange(compiled);
+      const wait = beforeRead(context, engine, { consistency: parsed.consistency }, pending, transaction);
+      if (wait !== undefined) await wait.over;
+      const snapshot = snapshots.take(lifecycle.engine(), wait?.horizon.take());
       open.snapshot = snapshot;
       const rows = staged?.freeze() ?? snapshot.rows;
       const now = staged?.now ?? environment.now();
       return {
         listing: listRows(rows, compiled, { ...parsed, after: parsed.cursor, now }),
-        source: staged ?? snapshot.source,
+        source: (staged ?? snapshot).source,
         release: () => snapshots.release(snapshot),
       };
     },
@@ -111,7 +110,7 @@ async function visit(
   const staged = transactions.staged;
   checkCursor(parsed, staged);
   const wait = beforeRead(context, engine, { consistency: parsed.consistency }, engine.queue.touchingRange(compiled));
-  if (wait !== undefined) await wait;
+  if (wait !== undefined) await wait.over;
   const walk = async (snapshot: Snapshot): Promise<void> => {
     const rows = staged?.freeze() ?? snapshot.rows;
     const listing = listRows(rows, compiled, { ...parsed, after: parsed.cursor, now: nowOf(context, staged) });
@@ -123,7 +122,7 @@ async function visit(
     }
   };
   try {
-    await pinned(context, staged, walk);
+    await pinned(context, wait?.horizon.take() ?? staged, walk);
   } catch (error) {
     throw expired(context, error);
   }

@@ -1,8 +1,9 @@
 import type { PendingCommit } from "./commit-queue.ts";
 import type { Engine } from "./engine.ts";
 import type { Environment } from "./environment.ts";
-import type { Freshness } from "./freshness.ts";
+import type { Freshness, ReadWait } from "./freshness.ts";
 import type { EncodedKey } from "./key.ts";
+import { Horizon } from "./horizon.ts";
 import type { Layer } from "./layers.ts";
 import type { Lifecycle } from "./lifecycle.ts";
 import type { TransactionSlot } from "./open-transaction.ts";
@@ -10,18 +11,20 @@ import { type Consistency, parseOptions } from "./options.ts";
 import type { Pacer } from "./pacer.ts";
 import { live, type Row } from "./resolve.ts";
 import type { Snapshots } from "./snapshots.ts";
-import type { Snapshot, ValueSource } from "./source.ts";
-import type { StagedState } from "./staged.ts";
+import type { Snapshot, ValueSource, View } from "./source.ts";
+import { StagedState } from "./staged.ts";
 
 /**
  * What reads wait for, and what they see: the transaction that was open when they were called (`staged`), if one was, whatever began while they
- * waited; otherwise the visible version.
+ * waited; otherwise the visible version or, where they have waited, what was frozen for them before an own commit that was called later.
  */
 
-/** What a read sees that goes on later. */
-export interface ReadView {
+/** What a read sees, if it is not the visible version. */
+export type Seen = StagedState | Snapshot;
+
+/** A view for a read that goes on later. */
+export interface ReadView extends View {
   readonly rows: Layer;
-  readonly values: ValueSource;
   readonly now: number;
   release(): void;
 }
@@ -44,59 +47,59 @@ export function beforeRead(
   engine: Engine,
   options: { readonly consistency?: Consistency | undefined } | undefined,
   pending: PendingCommit | undefined,
-): Promise<void> | undefined {
+  transaction = context.transactions.current,
+): ReadWait | undefined {
   const strong = options !== undefined && parseOptions("read", "read", options).consistency === "strong";
-  const transaction = context.transactions.current;
-  if (transaction !== undefined) return context.transactions.whenBegun(transaction);
-  return context.freshness.beforeRead(engine, pending, strong);
+  if (transaction === undefined) return context.freshness.beforeRead(engine, pending, strong);
+  const over = context.transactions.whenBegun(transaction);
+  return over && { over, horizon: new Horizon() };
 }
 
-export function rowsOf(context: ReadContext, staged: StagedState | undefined): Layer {
-  return staged?.rows ?? context.lifecycle.engine().replica;
+export function rowsOf(context: ReadContext, seen: Seen | undefined): Layer {
+  return seen?.rows ?? context.lifecycle.engine().replica;
 }
 
-export function valuesOf(context: ReadContext, staged: StagedState | undefined): ValueSource {
-  return staged ?? context.lifecycle.engine().source;
+export function valuesOf(context: ReadContext, view: View | undefined): ValueSource {
+  return view?.source ?? context.lifecycle.engine().source;
 }
 
-export function nowOf(context: ReadContext, staged: StagedState | undefined): number {
-  return staged?.now ?? context.environment.now();
+export function nowOf(context: ReadContext, view: View | undefined): number {
+  return view?.now ?? context.environment.now();
 }
 
-export function rowUnder(context: ReadContext, staged: StagedState | undefined, key: EncodedKey): Row | undefined {
-  const row = rowsOf(context, staged).get(key);
+export function rowUnder(context: ReadContext, view: View | undefined, key: EncodedKey): Row | undefined {
+  const row = (view?.rows ?? context.lifecycle.engine().replica).get(key);
   if (row === undefined || row.deleted) return undefined;
-  return row.expiresAt === 0 ? row : live(row, nowOf(context, staged));
+  return row.expiresAt === 0 ? row : live(row, nowOf(context, view));
 }
 
 /** What a read sees now, until released. */
-export function viewOf(context: ReadContext, staged: StagedState | undefined): ReadView {
-  if (staged !== undefined) {
-    const release = hold(context, staged);
-    return { rows: staged.freeze(), values: staged, now: staged.now, release };
-  }
-  const { rows, source, release } = context.lifecycle.engine().freeze();
-  return { rows, values: source, now: context.environment.now(), release };
+export function viewOf(context: ReadContext, seen: Seen | undefined): ReadView {
+  const now = nowOf(context, seen);
+  if (seen instanceof StagedState) return { rows: seen.freeze(), source: seen, now, release: hold(context, seen) };
+  const { rows, source, release } = seen ?? context.lifecycle.engine().freeze();
+  return { rows, source, now, release: seen?.hold() ?? release };
 }
 
 /** What a read reads from stays there until that is called, whatever becomes of the transaction or of the state. */
-function hold(context: ReadContext, staged: StagedState | undefined): () => void {
-  return staged === undefined ? context.lifecycle.engine().freeze().release : (staged.snapshot?.hold() ?? NOTHING);
+function hold(context: ReadContext, seen: Seen | undefined): () => void {
+  return seen === undefined ? context.lifecycle.engine().freeze().release : (seen.hold() ?? NOTHING);
 }
 
 /** A value that has yet to arrive. */
-export function held<T>(context: ReadContext, staged: StagedState | undefined, value: Promise<unknown>): Promise<T> {
-  return (value as Promise<T>).finally(hold(context, staged));
+export function held<T>(context: ReadContext, seen: Seen | undefined, value: Promise<unknown>): Promise<T> {
+  return (value as Promise<T>).finally(hold(context, seen));
 }
 
 /** For a read that goes over many rows: its frozen version counts as one that somebody holds. */
 export async function pinned<T>(
   context: ReadContext,
-  staged: StagedState | undefined,
+  seen: Seen | undefined,
   work: (snapshot: Snapshot) => Promise<T>,
 ): Promise<T> {
-  const snapshot = context.snapshots.take(context.lifecycle.engine());
-  const release = staged?.snapshot?.hold();
+  const frozen = seen instanceof StagedState ? undefined : seen;
+  const snapshot = context.snapshots.take(context.lifecycle.engine(), frozen);
+  const release = seen?.hold();
   try {
     return await work(snapshot);
   } finally {

@@ -26,9 +26,10 @@ export class Snapshots {
     this.#dropped = new DroppedNet(environment, (open) => this.#letGo(open));
   }
 
-  take(engine: Engine): Snapshot {
+  /** `frozen`: where that has been done already. */
+  take(engine: Engine, frozen?: Snapshot): Snapshot {
     if (this.#pinnedBytesMax < Infinity) this.#expireIterators(engine);
-    const snapshot = engine.freeze();
+    const snapshot = frozen ?? engine.freeze();
     this.#taken.add(snapshot);
     return snapshot;
   }

@@ -5,6 +5,7 @@ import { VALUE_HEADER_BYTES } from "./commit.ts";
 import type { Environment, MaybePromise } from "./environment.ts";
 import { isPromise } from "./environment.ts";
 import { KVError } from "./errors.ts";
+import type { Layer } from "./layers.ts";
 import type { LedgerSession } from "./ledger.ts";
 import type { FrozenReplica } from "./replica.ts";
 import type { Row, ValueHome } from "./resolve.ts";
@@ -135,6 +136,14 @@ export function homeBytes(home: ValueHome, row: Row): MaybePromise<Uint8Array> {
     // Copied: before whoever waits has its turn, others may have called.
     return onceLoaded(error, () => home.valueBytes(row).slice());
   }
+}
+
+/** Rows, and what tells their values. */
+export interface View {
+  readonly rows: Pick<Layer, "get">;
+  readonly source: ValueSource;
+  /** The reader's clock, where that was read already. */
+  readonly now?: number;
 }
 
 /** One version of the database, unchangeable, until released. */

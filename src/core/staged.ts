@@ -56,6 +56,15 @@ export class StagedState implements ValueSource {
     return this.#begun().rows;
   }
 
+  get source(): ValueSource {
+    return this;
+  }
+
+  /** The frozen state stays until the returned function is called, whatever becomes of the transaction. */
+  hold(): (() => void) | undefined {
+    return this.#base?.snapshot.hold();
+  }
+
   /** What the transaction sees now, for ever. */
   freeze(): Layer {
     if (this.#unseen.length > 0) this.#see();

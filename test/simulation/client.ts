@@ -37,6 +37,8 @@ interface Window {
   readonly acknowledged: number;
   readonly readings: number;
   readonly after: Write | undefined;
+  /** Its place among all calls of its process: nothing is seen that came later there. */
+  readonly number: number;
 }
 
 /** One process as its program sees it: a database, and the record of what it was told. */
@@ -50,6 +52,7 @@ export class Client {
   readonly #expected: Expected;
   #tokens = 0;
   #calls = 0;
+  #numbers = 0;
   #version = 0;
   /** The newest version among own commits that the caller was told of. */
   #acknowledged = 0;
@@ -161,6 +164,7 @@ export class Client {
       what,
       token,
       queued: options.queued,
+      number: ++this.#numbers,
       calledAt: this.world.steps,
       toldAt: undefined,
       behindFailedSyncs: [...process.failedSyncs],
@@ -321,7 +325,14 @@ export class Client {
     what: string,
     run: () => Promise<T>,
     check: (result: T, model: Model, version: number, clock: Clock) => boolean,
-    options: { readonly strong?: boolean; readonly key?: Key; readonly least?: number; readonly asIs?: boolean } = {},
+    options: {
+      readonly strong?: boolean;
+      readonly key?: Key;
+      readonly least?: number;
+      readonly asIs?: boolean;
+      /** It takes effect at the end, as a transaction does, not when it is called. */
+      readonly late?: boolean;
+    } = {},
   ): Promise<T | undefined> {
     const { process } = this;
     const window: Window = {
@@ -335,6 +346,7 @@ export class Client {
       ),
       readings: Math.max(0, process.clockReadings.length - 1),
       after: options.key === undefined ? undefined : this.#lastWrite.get(encodeKey(options.key)),
+      number: ++this.#numbers,
     };
     process.environment.now();
     const call = this.#call(what);
@@ -355,11 +367,20 @@ export class Client {
     this.#later(what, (model) => {
       const own = window.after?.outcome === "committed" ? (window.after.version ?? 0) : 0;
       const from = Math.max(window.from, own, this.#journal.newestOf(window.acknowledged, model));
-      if (from > to) return `read at version ${to}, though ${from} was to be seen`;
-      if (model.versionsBetween(from, to).some((version) => check(result, model, version, clock))) return undefined;
-      return `fits no version from ${from} to ${to}: ${JSON.stringify(result, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value)).slice(0, 300)}`;
+      const until = options.late === true ? to : Math.min(to, this.#versionBefore(window.number, model));
+      if (from > until) return `read at version ${until}, though ${from} was to be seen`;
+      if (model.versionsBetween(from, until).some((version) => check(result, model, version, clock))) return undefined;
+      return `fits no version from ${from} to ${until}: ${JSON.stringify(result, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value)).slice(0, 300)}`;
     });
     return result;
+  }
+
+  /** The last version before the first own commit that was called later. */
+  #versionBefore(number: number, model: Model): number {
+    const versions = this.log.writes
+      .filter((write) => write.number > number && write.outcome === "committed")
+      .map(({ version, token }) => version ?? (token === undefined ? undefined : model.versionOf(token)) ?? Infinity);
+    return Math.min(...versions) - 1;
   }
 
   #later(what: string, check: Check): void {

@@ -66,6 +66,7 @@ export class Ghost implements Party {
         queued: true,
         calledAt: this.#world.steps,
         toldAt: undefined,
+        number: 0,
         behindFailedSyncs: [],
         outcome: isVoid ? "not committed" : undefined,
         version: isVoid ? undefined : at + file.delta,

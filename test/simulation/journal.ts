@@ -20,6 +20,8 @@ export interface Write {
   readonly token: string | undefined;
   /** True for calls that enter the queue before they return: their order is the order of the calls. */
   readonly queued: boolean;
+  /** Its place among all calls of its process. */
+  readonly number: number;
   /** Steps of the world at which it was called, and at which the caller was told. */
   readonly calledAt: number;
   toldAt: number | undefined;

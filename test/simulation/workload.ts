@@ -46,7 +46,7 @@ const readers: readonly Action[] = [get, get, list, list, iterate, many, sync, s
 // prettier-ignore
 const everything: readonly Action[] = [
   ...readers, set, set, set, set, burst, burst, remove, expiring, checked, checked, combined, combined, mismatching,
-  increment, increment, ranged, staged, staged, removeAll, readBack,
+  increment, increment, ranged, staged, staged, removeAll, readBack, pipelined,
 ];
 
 // --- keys and values ---------------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ function together(client: Client): Promise<unknown> {
     ({ entries, listed }, model, version, clock) =>
       entries.every((entry, i) => entryFits(entry, model, encodeKey(keys[i]), version, clock)) &&
       listingFits(listed, listing, model, version, clock),
-    { strong: true },
+    { strong: true, late: true },
   );
 }
 
@@ -313,6 +313,19 @@ function readBack(client: Client): Promise<unknown> {
   const token = client.newToken();
   const write = client.write(`set ${key.join("/")}`, token, [key], () => client.db.set(key, valueOf(client, token)));
   return Promise.all([write, client.get(key)]);
+}
+
+/** Writes and reads of the same few keys, none of which waits for the one before. */
+async function pipelined(client: Client): Promise<unknown> {
+  const { random } = client.process;
+  const calls: Promise<unknown>[] = [];
+  client.issuing++;
+  for (let i = random.between(3, 12); i > 0 && client.isOpen; i--) {
+    calls.push(random.pick([set, set, remove, get, many, count, list])(client));
+    if (random.chance(0.1)) await Promise.resolve();
+  }
+  client.issuing--;
+  return Promise.all(calls);
 }
 
 function many(client: Client): Promise<unknown> {
