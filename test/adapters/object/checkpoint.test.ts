@@ -68,6 +68,17 @@ describe("a checkpoint", () => {
     expect(bucket.requests).toEqual([]);
   });
 
+  it("is not written by who may only read, nor are runs merged, though it was opened for that", async () => {
+    const bucket = new Bucket();
+    const author = await bucket.open();
+    await writeSlots(bucket, author, 8 * 16, { runBytes: 2_300_000 });
+    const reader = await (await bucket.open({ readOnly: true })).begin();
+    await reader.follow();
+    bucket.requests.length = 0;
+    expect((await keep(bucket, reader, { compaction: true })).work).toBeUndefined();
+    expect(bucket.requests).toEqual([]);
+  });
+
   it("is taken over by those who have read so far, and by nobody before", async () => {
     const bucket = new Bucket();
     const author = await bucket.open();
@@ -281,6 +292,56 @@ describe("runs", () => {
     const told = kept.map(({ problems }) => problems.map(({ code }) => code));
     expect(told.flat()).toEqual(["CheckpointOverdue"]);
     expect(told[33 * 16 - 1]).toEqual(["CheckpointOverdue"]);
+  });
+
+  it.each([
+    ["a process", false, 16],
+    ["an isolate", true, 4],
+  ])("of which eight have too many bytes together for %s are left as they are", async (_, isolated, mebibytes) => {
+    for (const [bytes, merges] of [
+      [mebibytes * 2 ** 17, 1],
+      [mebibytes * 2 ** 17 + 1, 0],
+    ]) {
+      const bucket = new Bucket();
+      Object.assign(bucket.environment, { isolated });
+      const author = await bucket.open();
+      const kept = await writeSlots(bucket, author, 8 * 16, { runBytes: bytes });
+      expect(kept.flatMap(({ merged }) => merged)).toHaveLength(merges);
+    }
+  });
+
+  it("are merged once by an isolate where a process goes on with what that has made", async () => {
+    for (const [isolated, merges] of [
+      [false, 2],
+      [true, 1],
+    ] as const) {
+      const bucket = new Bucket();
+      const author = await bucket.open();
+      // Seven of the next size, and seven that make the eighth.
+      await writeSlots(bucket, author, 7 * 8 * 16 + 7 * 16, { runBytes: 600 });
+      expect((await bucket.root()).runs).toHaveLength(14);
+      Object.assign(bucket.environment, { isolated });
+      const other = await (await bucket.open()).begin();
+      await other.follow();
+      const kept = await writeSlots(bucket, other, 16, { runBytes: 600 });
+      expect(kept.flatMap(({ merged }) => merged)).toHaveLength(merges);
+    }
+  });
+
+  it("that somebody has merged are taken over, though no slot has come since", async () => {
+    const bucket = new Bucket();
+    const author = await bucket.open();
+    await writeSlots(bucket, author, 2 * 16);
+    const reader = await (await bucket.open()).begin();
+    await reader.follow();
+    const { request } = stateRequest(author);
+    await bucket.environment.until(author.session.compactState?.(request, () => undefined) ?? Promise.resolve());
+    expect((await bucket.root()).runs).toHaveLength(1);
+    await bucket.environment.pass(6 * 60_000);
+    const read = await bucket.environment.until(
+      Promise.resolve(reader.session.read(reader.position, { bytes: 1, verify: true })),
+    );
+    expect(read.state).toMatchObject({ position: 32, runs: { length: 1 } });
   });
 
   it("that are large are merged by a process that was opened for it", async () => {

@@ -132,6 +132,21 @@ describe("opening", () => {
     expect((await bucket.store.get("root")).status).toBe("absent");
   });
 
+  test("probes a store for several writers also where the ledger was made by one", async () => {
+    const bucket = new Bucket();
+    await bucket.open({ writers: "single" });
+    const probed: string[] = [];
+    bucket.faulty.fate = ({ keys }) => void (keys[0].startsWith("probe-") && probed.push(keys[0]));
+    await bucket.open({ readOnly: true });
+    await bucket.open({ writers: "single" });
+    expect(probed).toEqual([]);
+    await bucket.open();
+    expect(probed).not.toEqual([]);
+    const [{ make }] = lyingStores.filter(({ breaks }) => breaks === "create");
+    const lying = make(bucket.store, bucket.environment);
+    expect(await failure(bucket.open({ store: lying }))).toBe("StoreUnsuitable");
+  });
+
   test("refuses a store that declares not to create for several writers, and takes it for one, or for reading", async () => {
     const bucket = new Bucket();
     const weak = { ...bucket.counting, capabilities: { ...bucket.counting.capabilities, create: false } };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  nonceOf,
   parseRunKey,
   parseSlotKey,
   parseStagedKey,
@@ -96,6 +97,7 @@ describe("the root's bytes", () => {
       { runs: [] },
       { runs: grown.runs.slice(0, 1) },
       { runs: [{ ...grown.runs[0], from: 42 }, grown.runs[1]] },
+      { runs: [{ ...grown.runs[0], from: grown.runs[0].from + 1, batchIds: 0 }, grown.runs[1]] },
       { runs: [{ ...grown.runs[0], epoch: 4 }, grown.runs[1]] },
       { runs: [{ ...grown.runs[0], footerPlace: 5000 }, grown.runs[1]] },
       { runs: [{ ...grown.runs[0], batchIds: 17 }, grown.runs[1]] },
@@ -133,7 +135,11 @@ describe("names", () => {
     expect(parseSlotKey(NONCE, `${NONCE}/log/7`)).toBeUndefined();
     expect(parseSlotKey(NONCE, `${NONCE}/log/999999999999`)).toBeUndefined();
     expect(parseStagedKey(NONCE, `${NONCE}/staged/000000000007-`)).toBeUndefined();
-    expect(() => slotKey("../..", 1)).toThrow();
+    for (const wrong of ["../..", `x${NONCE}`, `${NONCE}0`, `../${NONCE}`]) {
+      expect(() => slotKey(wrong, 1)).toThrow();
+      expect(nonceOf(`${wrong}/log/000000000001`)).toBeUndefined();
+    }
+    expect(nonceOf(`${NONCE}/log/000000000001`)).toBe(NONCE);
     expect(() => slotKey(NONCE, -1)).toThrow();
   });
 });
