@@ -29,6 +29,7 @@ function importsOf(file: string): string[] {
 /** Long files, and why they are not several. */
 const LONG_FILES: Readonly<Record<string, string>> = {
   "src/core/kv.ts": "the public class: what each call promises is told where users look for it",
+  "src/core/ledger.ts": "the contract: the duties of a ledger, each beside the member that it belongs to",
   "src/adapters/fs/session.ts": "one opened file: reading, appending and moving on share its position",
   "src/testing/conformance.ts": "the list of all duties of a ledger, to be read from top to bottom",
   "test/simulation/simulation.ts": "the fault model and the one loop under it, to be read from top to bottom",

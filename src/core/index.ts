@@ -20,12 +20,14 @@ export type { KVStats } from "./stats.ts";
 export type { BytesAt } from "./bytes-at.ts";
 export type {
   AppendResult,
-  BackupRequest,
+  BuiltPart,
+  BuiltState,
   ByteCache,
   Checkpoint,
   CheckpointAbsence,
   CheckpointStore,
   CommitRecord,
+  CopyRequest,
   Ledger,
   LedgerCommit,
   LedgerIdentity,

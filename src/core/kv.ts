@@ -21,7 +21,7 @@ import { get, getEntry, getMany, has } from "./keyed-reads.ts";
 import { closedError, Lifecycle } from "./lifecycle.ts";
 import type { BackupResult } from "./maintenance.ts";
 import { OpenHistory } from "./open-history.ts";
-import { type FileUrl, ledgerOf, type OpenTarget, type Platform } from "./open-target.ts";
+import { ledgerOf, type OpenTarget, type Platform } from "./open-target.ts";
 import { TransactionSlot } from "./open-transaction.ts";
 import { openLedger, type OpeningContext } from "./opening.ts";
 import {
@@ -492,15 +492,18 @@ export class CoreKV {
   }
 
   /**
-   * Writes a consistent, vacuumed copy of the present state to a new file, while everybody goes on. The copy is the same ledger at an earlier
+   * Writes a consistent, vacuumed copy of the present state to where there is no ledger yet, while everybody goes on: to a path, or to a ledger of any kind,
+   * whatever kind this one is. Versions, timestamps and expiries stay what they are, and the copy's own versions go on above them. It is the same ledger at an earlier
    * time; with `newLedgerId` it is one of its own.
    *
-   * @throws KVError `TargetExists` if there is something at the path; `NoSpace`, `AccessDenied`, ...: then nothing is left behind.
+   * @throws KVError `TargetExists` if there is something already; `LedgerDamaged`; `SnapshotExpired` if it took so long that others have deleted what it
+   * reads; `NoSpace`, `AccessDenied`, `UnsupportedTarget`, ...: then there is no copy.
    */
-  async backup(path: string | FileUrl, options?: BackupOptions): Promise<BackupResult> {
+  async backup(target: OpenTarget, options?: BackupOptions): Promise<BackupResult> {
     const parsed = parseOptions("backup", "backup", options);
     this.#lifecycle.indexed();
-    return this.#lifecycle.whileOpen().maintenance.backup(this.#platform.ledgerAt(path, {}).name, parsed);
+    const ledger = ledgerOf(target, undefined, this.#platform, "backup");
+    return this.#lifecycle.whileOpen().maintenance.backup(ledger, parsed);
   }
 
   /**

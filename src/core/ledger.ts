@@ -5,7 +5,8 @@ import type { VacuumProgress } from "./options.ts";
 
 /**
  * The contract between the engine and what stores a ledger. docs/ADAPTERS.md tells how to implement it, and the conformance
- * suite in `foliokv/testing` decides whether an implementation is right.
+ * suite in `foliokv/testing` decides whether an implementation is right. All of it is in this file, long as that is: whoever implements it reads it from
+ * top to bottom.
  */
 
 /**
@@ -40,6 +41,12 @@ export interface Ledger {
    * A failed open leaves no resource behind.
    */
   open(options: LedgerOpenOptions): Promise<LedgerSession>;
+  /**
+   * Creates the ledger, which must not exist yet, with a state to begin with, and closes it again. Others find all of it or nothing, and what somebody else has
+   * put there meanwhile stays: `TargetExists`. Resolves with the bytes written once they are durable. What a failure leaves behind is never taken for a ledger, and
+   * keeps nobody from calling this again; so is what remains of a process that is killed. Left out where that cannot be done.
+   */
+  createFrom?(request: CopyRequest): Promise<{ readonly bytes: number }>;
 }
 
 /** What the engine asks for when it opens a ledger. */
@@ -83,6 +90,8 @@ export interface StoredRun extends BytesAt {
   readonly covers?: AddressRange;
   /** What was read of it was wrong: what is kept of that is let go, so that it is read once more. */
   readAnew?(): void;
+  /** The same run for whoever reads all of it, once and in order: in parts of so many bytes, two of which are kept. Left out where reading costs the same. */
+  passed?(partBytes: number): StoredRun;
   /** No more reads follow. */
   close(): void;
 }
@@ -159,10 +168,27 @@ export interface VacuumAttempt {
   readonly error?: unknown;
 }
 
-/** What the engine hands to a backup. */
-export interface BackupRequest extends Omit<VacuumRequest, "reload"> {
-  /** The copy is a ledger of its own, not the same one at an earlier time. */
-  readonly newLedgerId: boolean;
+/** What a new ledger begins with: the state of another one at one version. Its runs are asked for one way or the other, and once. */
+export interface CopyRequest {
+  readonly environment: Environment;
+  /** That of the ledger whose state it is, or a new one; hex. */
+  readonly ledgerId: string;
+  /** Where incarnations are counted: one more than that of the ledger whose state it is. */
+  readonly generation: number;
+  /** The state is what the commits up to this one have left. Those of the new ledger get higher ones. */
+  readonly version: Version;
+  /** About how many bytes the runs will have. */
+  readonly expectedBytes: number;
+  /** Hands over the bytes of one run that holds all of the state, in order: for places where small reads are quick. `extra` goes into its footer. Resolves with their CRC-32. */
+  writeRun(write: (bytes: Uint8Array) => void, extra: Uint8Array): Promise<{ readonly checksum: number }>;
+  /**
+   * The state in runs that follow each other in the order of keys, each as a whole in memory: for places where each read is a round trip. At least one. All but the last have as many
+   * bytes as that, or a little more; the next one is made when it is asked for.
+   */
+  buildRuns(partBytes: number): AsyncIterable<BuiltPart>;
+  progress(progress: VacuumProgress): void;
+  /** Throws if it is to be given up. */
+  check(): void;
 }
 
 /** Who a ledger is, and which of its incarnations. */
@@ -283,6 +309,11 @@ export interface BuiltState {
   readonly bytes: Uint8Array;
   /** From here to the end is what opening it reads: see `StoredRun.openFrom`. */
   readonly openFrom: number;
+}
+
+/** One of several runs that hold a state together. */
+export interface BuiltPart extends BuiltState {
+  readonly isLast: boolean;
 }
 
 /** What the engine hands to a ledger that keeps states itself. Runs are made from a frozen state, values inline. */
@@ -451,9 +482,6 @@ export interface LedgerSession {
    * nothing has happened.
    */
   vacuum?(request: VacuumRequest): Promise<VacuumAttempt>;
-
-  /** Writes a ledger of its own that begins with a snapshot, at a path where there must be nothing. Resolves with its size once it is durable. Left out where there is no such thing. */
-  backup?(path: string, request: BackupRequest): Promise<{ readonly bytes: number }>;
 
   /** Keeps a copy of the ledger as it is, damaged, beside it, and resolves with its name. Left out where there is nothing to repair. */
   keepCopy?(request: Pick<VacuumRequest, "rest" | "check">): Promise<string>;

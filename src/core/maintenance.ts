@@ -107,9 +107,9 @@ export class Maintenance {
     return (this.#last = { generation, author: true, purged, bytesBefore, bytesAfter: bytes() });
   }
 
-  backup(path: string, { newLedgerId, ...options }: Parsed<"backup">): Promise<BackupResult> {
+  backup(target: Ledger, { newLedgerId, ...options }: Parsed<"backup">): Promise<BackupResult> {
     return this.#inTurn(options, (control) =>
-      this.#files("backup")({ ...this.#context, ...control, path, newLedgerId }),
+      this.#files("backup")({ ...this.#context, ...control, target, newLedgerId }),
     );
   }
 
@@ -127,7 +127,7 @@ export class Maintenance {
     if (fileWork !== undefined) return fileWork[work];
     throw new KVError(
       "UnsupportedTarget",
-      `The entry without files knows no ${work} of a ledger such as ${ledger.name}`,
+      `${work} of ${ledger.name} is for processes: the entry for Node, Deno and Bun has it`,
     );
   }
 

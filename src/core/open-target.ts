@@ -21,11 +21,12 @@ export interface Platform {
   readonly fileWork?: FileWork;
 }
 
-/** The ledger that `open` was called with, or that lies at the path. */
+/** The ledger that a call was given, or that lies at the path. `call`: which one, for messages. */
 export function ledgerOf(
   target: OpenTarget,
   durability: "relaxed" | "strict" | undefined,
   { ledgerAt }: Platform,
+  call = "open",
 ): Ledger {
   const isLedger =
     typeof target === "object" && target !== null && "open" in target && typeof target.open === "function";
@@ -38,9 +39,9 @@ export function ledgerOf(
     }
     return target;
   }
-  if (target === "") throw new InvalidArgumentError("InvalidArgument", "open: the path is empty");
+  if (target === "") throw new InvalidArgumentError("InvalidArgument", `${call}: the path is empty`);
   if (typeof target === "string" || (typeof target === "object" && target !== null && "href" in target)) {
     return ledgerAt(target, durability === undefined ? {} : { durability });
   }
-  throw new InvalidArgumentError("InvalidArgument", `open takes a path or a ledger; received ${show(target)}`);
+  throw new InvalidArgumentError("InvalidArgument", `${call} takes a path or a ledger; received ${show(target)}`);
 }

@@ -44,17 +44,21 @@ export class RowWalk {
   };
 }
 
-/** Puts what came last in order, a little at a time, for a walk through all of it while others write. `check` throws if there is no sense in going on. */
+/**
+ * Puts what came last in order, a little at a time, for a walk through all of it while others write. `check` throws if there is no sense in going on. `view`: the same rows, read
+ * in another way.
+ */
 export async function walkThrough(
   rows: FrozenReplica,
   { pacer, check }: { readonly pacer: Pacer; readonly check: () => void },
+  view: Pick<Layer, "cursor"> = { cursor: () => passing(rows) },
 ): Promise<RowWalk> {
   while (rows.overlays.some((overlay) => overlay.sortSome())) {
     if (!pacer.dueInBackground()) continue;
     await pacer.restInBackground();
     check();
   }
-  return new RowWalk({ cursor: () => passing(rows) });
+  return new RowWalk(view);
 }
 
 /**

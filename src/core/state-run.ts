@@ -15,7 +15,7 @@ import type { Source } from "./source.ts";
  * Runs of ledgers in which each read is a round trip: large blocks, values inline, no lookup, an index that is read with the footer up to some million
  * keys, and a filter in all but the smallest.
  */
-const SHAPE = {
+export const SHAPE = {
   blockBytes: 60_000,
   topBlocksMax: 4096,
   filter: true,

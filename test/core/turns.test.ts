@@ -4,6 +4,7 @@ import { memoryLedger } from "../../src/adapters/memory/index.ts";
 import { KV } from "../../src/index.node.ts";
 import type { Ledger, LedgerSession } from "../../src/core/ledger.ts";
 import { faultyLedger } from "../../src/testing/index.ts";
+import { withMembers } from "../support/database.ts";
 import { temporaryFolder } from "../support/folder.ts";
 
 /** A ledger whose answers wait until they may pass. */
@@ -46,10 +47,7 @@ function durableLedger(ledger: Ledger, meanwhile: string[]): { readonly ledger: 
       },
       close: noting("close", session.close.bind(session)),
     };
-    return Object.assign(Object.create(session) as LedgerSession, replaced, {
-      payloadBytesMax: session.payloadBytesMax,
-      start: session.start,
-    });
+    return withMembers(session, replaced);
   };
   return { ledger: { name: ledger.name, ordering: ledger.ordering, open }, finish: () => finish() };
 }

@@ -69,6 +69,10 @@ export function stepping(calls: FileSystemCalls, hook: Step): { readonly calls: 
           step("create");
           return writable(replacing.createLike(path, like));
         },
+        createNew: (path) => {
+          step("create");
+          return writable(replacing.createNew(path));
+        },
         openWritable: (path) => {
           const file = replacing.openWritable(path);
           return file === undefined ? undefined : writable(file);
@@ -76,6 +80,10 @@ export function stepping(calls: FileSystemCalls, hook: Step): { readonly calls: 
         rename: (from, to) => {
           step("rename");
           return replacing.rename(from, to);
+        },
+        renameNew: (from, to) => {
+          step("rename");
+          replacing.renameNew(from, to);
         },
         unlink: (path) => {
           step("unlink");

@@ -227,6 +227,10 @@ export async function rest(db: KV): Promise<void> {
   await db.vacuum({ keepHistory: { forMs: 1000 }, onProgress: undefined, signal: undefined });
   await db.vacuum({ keepHistory: { commits: 10 } });
   await db.backup("b.db", { newLedgerId: undefined });
+  await db.backup(new URL("file:///c.db"));
+  is<{ readonly bytes: number; readonly version: number }>()(await db.backup(memoryLedger()));
+  // @ts-expect-error: no target
+  await db.backup({ path: "b.db" });
   // @ts-expect-error: one of the two
   await db.vacuum({ keepHistory: { forMs: 1000, commits: 10 } });
   const deferred = db.defer(Promise.resolve(5), (error) => is<unknown>()(error));

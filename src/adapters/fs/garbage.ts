@@ -40,11 +40,17 @@ export function findGarbage({ calls, environment, directory, name, generation }:
   return { stale, abandoned };
 }
 
+const SIBLING = /^(.+)\.([1-9][0-9]{0,14})-[0-9a-f]+$/s;
+
 /** The generation in a sibling's name, undefined for the name of something else. */
 export function generationOfSibling(found: string, ledgerName: string): number | undefined {
-  if (!found.startsWith(`${ledgerName}.`)) return undefined;
-  const match = /^([1-9][0-9]{0,14})-[0-9a-f]+$/.exec(found.slice(ledgerName.length + 1));
-  return match === null ? undefined : Number(match[1]);
+  const match = SIBLING.exec(found);
+  return match?.[1] === ledgerName ? Number(match[2]) : undefined;
+}
+
+/** The ledger whose sibling would have this name, if there is one; undefined for a name that no sibling has. */
+export function ledgerOfSibling(name: string): string | undefined {
+  return SIBLING.exec(name)?.[1];
 }
 
 /** Without a header, whose author was stopped before its first write: nothing to name it by, so it stays until its generation has passed. */

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, KVError } from "../../core/errors.ts";
 import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import type { Ledger, LedgerOpenOptions, LedgerSession } from "../../core/ledger.ts";
+import { writeBackup } from "./backup.ts";
 import { FailedSyncs } from "./durability.ts";
 import { fromSystem } from "./errors.ts";
 import type { FileHandle, FileSystemCalls } from "./file.ts";
@@ -50,6 +51,7 @@ export function createFsLedger(
     name: place.path,
     ordering: "append",
     open: (openOptions) => openFile(calls, place, { strict: durability === "strict" }, openOptions),
+    createFrom: (request) => writeBackup({ calls, ...place }, request),
   };
 }
 

@@ -46,7 +46,7 @@ function renameNew(from: string, to: string): void {
   try {
     fs.linkSync(from, to);
   } catch (error) {
-    if (errorCode(error) === "EEXIST") throw error;
+    if (errorCode(error) === "EEXIST" || errorCode(error) === "ENOENT") throw error;
     // Not every file system has hard links, nor every process the right to make them.
     fs.closeSync(fs.openSync(to, O_RDWR | O_CREAT | O_EXCL));
     fs.renameSync(from, to);

@@ -3,7 +3,6 @@ import type { Environment, MaybePromise } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import type {
   AppendResult,
-  BackupRequest,
   CheckpointStore,
   CommitRecord,
   LedgerCommit,
@@ -597,11 +596,6 @@ export class FileSession implements LedgerSession {
 
   async vacuum(request: VacuumRequest): Promise<VacuumAttempt> {
     return this.#succession.vacuum(this.#writable(), request);
-  }
-
-  backup(path: string, request: BackupRequest): Promise<{ readonly bytes: number }> {
-    if (this.#current === undefined) throw new KVError("LedgerMissing", `${this.#options.path} is empty`);
-    return this.#succession.backup(this.#current, path, request);
   }
 
   keepCopy(request: Pick<VacuumRequest, "rest" | "check">): Promise<string> {

@@ -1,6 +1,6 @@
-import { copyAside, writeBackup } from "./backup.ts";
-import type { BackupRequest, LedgerSnapshot, VacuumAttempt, VacuumRequest } from "../../core/ledger.ts";
-import { InvalidArgumentError, KVError } from "../../core/errors.ts";
+import { copyAside } from "./backup.ts";
+import type { LedgerSnapshot, VacuumAttempt, VacuumRequest } from "../../core/ledger.ts";
+import { KVError } from "../../core/errors.ts";
 import { fromSystem } from "./errors.ts";
 import { FrameKind, frameBytes, writeFrame } from "./frame.ts";
 import { findGarbage, generationOfSibling } from "./garbage.ts";
@@ -105,35 +105,6 @@ export class Succession {
     } finally {
       release();
     }
-  }
-
-  async backup(current: OpenFile, path: string, request: BackupRequest): Promise<{ readonly bytes: number }> {
-    const { calls, environment, replacing } = this.#options;
-    if (replacing === undefined) throw new KVError("UnsupportedTarget", "There is no way to write a backup here");
-    this.#refuseOwnName(path, replacing);
-    const release = current.hold();
-    try {
-      const { file, generation } = current;
-      return { bytes: await writeBackup({ calls, replacing, environment, file, generation }, path, request) };
-    } finally {
-      release();
-    }
-  }
-
-  /** What bears the name of a sibling or of a part of the index is replaced or removed when its time comes. */
-  #refuseOwnName(path: string, replacing: ReplacingCalls): void {
-    const { calls, directory, name } = this.#options;
-    const target = calls.resolve(path);
-    const isOwn =
-      target.name === `${name}.idx` ||
-      target.name.startsWith(`${name}.idx-`) ||
-      generationOfSibling(target.name, name) !== undefined;
-    if (!isOwn || calls.stat(target.directory) === undefined || replacing.realPath(target.directory) !== directory)
-      return;
-    throw new InvalidArgumentError(
-      "InvalidArgument",
-      `backup: ${target.path} is a name that the ledger uses for files of its own`,
-    );
   }
 
   async keepCopy(current: OpenFile, request: Pick<VacuumRequest, "rest" | "check">): Promise<string> {

@@ -100,7 +100,9 @@ export async function writeSiblingAndSeal(
   try {
     const nonce = toHex(host.environment.randomBytes(ID_BYTES));
     const { ledgerId, generation } = header;
-    const framesAt = await writeSnapshot(host, file, request, { ledgerId, generation: generation + 1, nonce });
+    const expectedBytes = (): number => host.file.status().size;
+    const identity = { ledgerId, generation: generation + 1, nonce };
+    const framesAt = await writeSnapshot(host.environment, file, { ...request, expectedBytes }, identity);
     const synced = await copyFrames(host, file, request, framesAt);
     request.check();
     // Its seal would be void.
@@ -139,9 +141,12 @@ export async function writeSiblingAndSeal(
 
 /** Header and snapshot run; returns the offset behind them, where the frames begin. */
 export async function writeSnapshot(
-  host: Pick<VacuumHost, "environment" | "file">,
+  environment: Environment,
   file: WritableFile,
-  request: Pick<SiblingRequest, "base" | "writeRun" | "progress">,
+  request: Pick<SiblingRequest, "base" | "writeRun" | "progress"> & {
+    /** As a rule no more than there was: how much there will be is not known before. */
+    readonly expectedBytes: () => number;
+  },
   identity: LedgerIdentity,
 ): Promise<number> {
   const runAt = 2 * frameBytes(headerPayloadBytes);
@@ -155,17 +160,16 @@ export async function writeSnapshot(
     runChecksum: 0,
   };
   // At once, so that whoever finds the file left behind knows by which nonce to drop it.
-  file.writeAt(encodeHeaderPair(partial, host.environment), 0);
+  file.writeAt(encodeHeaderPair(partial, environment), 0);
   let at = runAt;
   const write = (bytes: Uint8Array): void => {
     file.writeAt(bytes, at);
     at += bytes.length;
-    // How much there will be is not known before: as a rule no more than there was.
-    request.progress(at, Math.max(at, host.file.status().size));
+    request.progress(at, Math.max(at, request.expectedBytes()));
   };
   const { checksum } = await request.writeRun(write, encodeGenerationHeader(partial));
   const header = { ...partial, framesAt: at, runBytes: at - runAt, runChecksum: checksum };
-  file.writeAt(encodeHeaderPair(header, host.environment), 0);
+  file.writeAt(encodeHeaderPair(header, environment), 0);
   return at;
 }
 

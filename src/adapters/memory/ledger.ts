@@ -1,15 +1,17 @@
-import { toHex } from "../../core/bytes.ts";
+import { concatenated, toHex } from "../../core/bytes.ts";
 import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import type {
   AppendResult,
   CommitRecord,
+  CopyRequest,
   Ledger,
   LedgerCommit,
   LedgerIdentity,
   LedgerOpenOptions,
   LedgerSession,
+  LedgerSnapshot,
   ReadBudget,
   ReadResult,
   ReopenResult,
@@ -20,6 +22,8 @@ const HEADER_BYTES = 48;
 const PAYLOAD_BYTES_MAX = 65 * 1024 * 1024;
 
 interface Stored {
+  /** What it was created from. */
+  snapshot: { readonly bytes: Uint8Array; readonly version: number } | undefined;
   readonly commits: LedgerCommit[];
   end: number;
   identity: LedgerIdentity | undefined;
@@ -41,8 +45,36 @@ export interface MemoryLedgerOptions {
 export function memoryLedger(options?: MemoryLedgerOptions): Ledger {
   const { name = "memory" } = knownOptions(options, ["name"], "memoryLedger");
   if (typeof name !== "string") throw wrongOption("memoryLedger", "name", "a text", name);
-  const stored: Stored = { commits: [], end: 0, identity: undefined, listeners: new Set() };
-  return { name, ordering: "append", open: async (openOptions) => new MemorySession(name, stored, openOptions) };
+  const stored: Stored = { snapshot: undefined, commits: [], end: 0, identity: undefined, listeners: new Set() };
+  return {
+    name,
+    ordering: "append",
+    open: async (openOptions) => new MemorySession(name, stored, openOptions),
+    createFrom: (request) => createFrom(name, stored, request),
+  };
+}
+
+async function createFrom(name: string, stored: Stored, request: CopyRequest): Promise<{ readonly bytes: number }> {
+  const refuseExisting = (): void => {
+    if (stored.identity !== undefined) throw new KVError("TargetExists", `${name} was opened already`);
+  };
+  refuseExisting();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const write = (bytes: Uint8Array): void => {
+    chunks.push(bytes);
+    length += bytes.length;
+    request.progress({ doneBytes: length, ofBytes: Math.max(length, request.expectedBytes) });
+  };
+  await request.writeRun(write, new Uint8Array(0));
+  request.progress({ doneBytes: length, ofBytes: length });
+  request.check();
+  refuseExisting();
+  const { environment, ledgerId, generation, version } = request;
+  stored.snapshot = { bytes: concatenated(chunks), version };
+  stored.end = version;
+  stored.identity = { ledgerId, generation, nonce: toHex(environment.randomBytes(16)) };
+  return { bytes: length };
 }
 
 class MemorySession implements LedgerSession {
@@ -51,7 +83,7 @@ class MemorySession implements LedgerSession {
   readonly #readOnly: boolean;
   readonly #environment: Environment;
   readonly #subscriptions = new Set<() => void>();
-  readonly start = 0;
+  readonly start: number;
   readonly payloadBytesMax = PAYLOAD_BYTES_MAX;
 
   constructor(name: string, stored: Stored, { readOnly, environment }: LedgerOpenOptions) {
@@ -59,6 +91,7 @@ class MemorySession implements LedgerSession {
     this.#stored = stored;
     this.#readOnly = readOnly;
     this.#environment = environment;
+    this.start = stored.snapshot?.version ?? 0;
     stored.identity ??= {
       ledgerId: toHex(environment.randomBytes(16)),
       generation: 1,
@@ -83,6 +116,16 @@ class MemorySession implements LedgerSession {
       next = endOf(commit);
     }
     return { commits: found, next, status: at < commits.length ? "more" : "end" };
+  }
+
+  openSnapshot(): LedgerSnapshot | undefined {
+    const { snapshot, identity } = this.#stored;
+    if (snapshot === undefined) return undefined;
+    const { bytes, version } = snapshot;
+    const read = (place: number, length: number): Uint8Array => bytes.subarray(place, place + length);
+    const id = `memory-${identity?.nonce}`;
+    const run = { id, length: bytes.length, isInMemory: true, smallReads: true, read, close: () => undefined };
+    return { run, below: version + 1 };
   }
 
   append(commits: readonly CommitRecord[], position: number): AppendResult {

@@ -52,6 +52,9 @@ export const logFolder = (nonce: string): string => `${checkedNonce(nonce)}/log/
 export const runFolder = (nonce: string): string => `${checkedNonce(nonce)}/run/`;
 export const stagedFolder = (nonce: string): string => `${checkedNonce(nonce)}/staged/`;
 
+/** An object that lies in the folder of a ledger that is being created with a state, until there is a root that names it. */
+export const unfinishedKey = (nonce: string): string => `${checkedNonce(nonce)}/unfinished`;
+
 export const slotKey = (nonce: string, slot: number): string => logFolder(nonce) + slotDigits(slot);
 
 export const runKey = (nonce: string, { epoch, from, to, random }: RunName): string =>

@@ -1,6 +1,7 @@
 import { knownOptions } from "../../core/given-options.ts";
 import type { Ledger } from "../../core/ledger.ts";
 import { assertStore } from "./assert-store.ts";
+import { createFrom } from "./create-from.ts";
 import { parsePrefix } from "./names.ts";
 import type { ObjectStore } from "./object-store.ts";
 import { prefixedStore } from "./prefixed-store.ts";
@@ -32,5 +33,8 @@ export function makeObjectLedger(store: ObjectStore, options: unknown, context: 
   assertStore(store, context);
   const { prefix, ...rest } = knownOptions(options, ["prefix", "writers", "graceMs"], context);
   const folder = prefix === undefined ? store : prefixedStore(store, parsePrefix(prefix, context));
-  return storeLedger(folder, rest, context, { repairState, restoreRoot });
+  const ledger = storeLedger(folder, rest, context, { repairState, restoreRoot });
+  const writers = rest.writers === "single" ? "single" : "several";
+  // A Worker's bundle does not carry it.
+  return { ...ledger, createFrom: (request) => createFrom(folder, writers, request) };
 }

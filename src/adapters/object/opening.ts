@@ -10,7 +10,7 @@ import { emptyRoot, type RootVerdict } from "./root.ts";
 import type { FoundRoot, RootAnswer, RootObject } from "./root-object.ts";
 
 /** A probe on the way to a first commit: a few writers, one key. Who wants to know more runs `probeStore`. */
-const PROBE = { racers: 8, keys: 1 };
+export const PROBE = { racers: 8, keys: 1 };
 /** Bytes of ids. */
 const ID_BYTES = 2 * NAME_RANDOM_BYTES;
 

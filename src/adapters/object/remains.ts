@@ -1,4 +1,4 @@
-import { begunKey, nonceOf, parseRunKey, parseSlotKey, type RunName } from "./layout.ts";
+import { begunKey, nonceOf, parseRunKey, parseSlotKey, type RunName, unfinishedKey } from "./layout.ts";
 import type { ObjectStore } from "./object-store.ts";
 
 export interface ListedRun extends RunName {
@@ -39,11 +39,12 @@ export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isW
 
 /**
  * The incarnations of which runs or slots are there, the newest first: each begins above all slots of the ones before. One with neither a slot nor a word that it
- * was begun has never come to be, as far as anybody can tell: nothing is lost with it.
+ * was begun has never come to be, as far as anybody can tell: nothing is lost with it. A copy that is unfinished is none.
  */
 export async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
   const found = new Map<string, Remains>();
   const begun = new Set<string>();
+  const unfinished = new Set<string>();
   for (let after = "", more = true; more;) {
     const answer = await store.list("", { after });
     if (answer.status !== "listed") throw answer.error;
@@ -52,6 +53,7 @@ export async function newestRemains(store: ObjectStore): Promise<readonly Remain
       const nonce = nonceOf(key);
       if (nonce === undefined) continue;
       if (key === begunKey(nonce)) begun.add(nonce);
+      if (key === unfinishedKey(nonce)) unfinished.add(nonce);
       const remains = found.get(nonce) ?? { nonce, slots: new Set(), highest: 0, runs: [], isBegun: false };
       const slot = parseSlotKey(nonce, key);
       const run = parseRunKey(nonce, key);
@@ -67,5 +69,6 @@ export async function newestRemains(store: ObjectStore): Promise<readonly Remain
   for (const remains of found.values()) remains.isBegun = begun.has(remains.nonce);
   const top = ({ highest, runs }: Remains): number => Math.max(highest, ...runs.map(({ to }) => to));
   const hasBeen = ({ highest, isBegun }: Remains): number => (highest > 0 || isBegun ? 1 : 0);
+  for (const nonce of unfinished) if (found.get(nonce)?.highest === 0) found.delete(nonce);
   return [...found.values()].sort((a, b) => hasBeen(b) - hasBeen(a) || top(b) - top(a));
 }

@@ -10,8 +10,6 @@ import type { Site } from "./site.ts";
 
 /** A run of at most so many bytes is read at once, and kept as long as it is open. */
 export const WHOLE_BYTES_MAX: number = 64 * 1024;
-/** Whoever passes once through a whole run reads so much at a time. */
-const CHUNK_BYTES = { process: 4 * 1024 * 1024, isolated: 1024 * 1024 } as const;
 /** Chunks kept of a run that is passed through: an entry's value may lie in the one before. */
 const CHUNKS_MAX = 2;
 
@@ -21,8 +19,8 @@ export interface RunObjectOptions {
   readonly rootObject: RootObject;
   /** Told when it is not: what was read here is not what everybody goes on with. */
   readonly gone: () => void;
-  /** True for whoever reads all of it, once and in order. */
-  readonly isPassed?: boolean;
+  /** For whoever reads all of it, once and in order: how much at a time. */
+  readonly partBytes?: number;
   /** The run, if it was made here: what opening it needs is not read again. */
   readonly made?: Uint8Array;
 }
@@ -37,22 +35,22 @@ export interface RunObject extends StoredRun {
  * A run in an object store. Everything is read when it is asked for, and never twice at once. A run that nobody needs any more may be deleted while it is
  * open: reading it is `SnapshotExpired` then.
  */
-export function runObject(run: RootRun, options: RunObjectOptions): RunObject {
-  const { site, isPassed = false, made } = options;
+export function runObject(run: RootRun, { site, rootObject, gone, partBytes = 0, made }: RunObjectOptions): RunObject {
+  // All that stays for as long as it is open: not what was made here.
+  const options = { site, rootObject, gone };
   const { isolated = false } = site.environment;
   const { size, from, to } = run;
   const isWhole = size <= WHOLE_BYTES_MAX;
   const openFrom = isWhole ? 0 : run.footerPlace;
   const source = new ArrivingBytes((place, length) => load(run, { from: place, length }, options), { isolated });
-  const chunkBytes = isPassed ? CHUNK_BYTES[isolated ? "isolated" : "process"] : 0;
-  const keptMax = isWhole || isPassed ? CHUNKS_MAX : 0;
+  const keptMax = isWhole || partBytes > 0 ? CHUNKS_MAX : 0;
   // What was made here is read once at least, whatever is kept.
   const kept: Part[] = made === undefined ? [] : [{ from: openFrom, bytes: made.slice(openFrom) }];
   const partWith = (place: number, end: number): Part => {
     const known = kept.find((part) => part.from <= place && part.from + part.bytes.length >= end);
     if (known !== undefined) return known;
     const partFrom = isWhole ? 0 : place;
-    const length = isWhole ? size : Math.min(Math.max(chunkBytes, end - place), size - place);
+    const length = isWhole ? size : Math.min(Math.max(partBytes, end - place), size - place);
     const part = { from: partFrom, bytes: source.read(partFrom, length) };
     kept.unshift(part);
     return part;
@@ -70,6 +68,7 @@ export function runObject(run: RootRun, options: RunObjectOptions): RunObject {
       return part.bytes.subarray(place - part.from, end - part.from);
     },
     readAnew: () => void kept.splice(0),
+    passed: (bytesAtOnce) => runObject(run, { ...options, partBytes: bytesAtOnce }),
     prefetch: () => source.expect(openFrom, size - openFrom),
     close: () => undefined,
   };

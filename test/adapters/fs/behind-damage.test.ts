@@ -1,6 +1,7 @@
 import { copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { memoryLedger } from "../../../src/adapters/memory/index.ts";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
@@ -232,5 +233,10 @@ describe("a backup", () => {
         await expect(db.backup(join(folder, name))).rejects.toMatchObject({ code: "InvalidArgument" });
       await db.backup(join(folder, "other", "a.db.idx"));
       await db.backup(join(folder, "a.db.2"));
+      // Nor to one that lies there and is another one.
+      await using other = await KV.open(memoryLedger());
+      for (const name of ["a.db.idx", "a.db.idx-00.new", "a.db.7-ab"])
+        await expect(other.backup(join(folder, name))).rejects.toMatchObject({ code: "InvalidArgument" });
+      await other.backup(join(folder, "b.db.7-ab"));
     }));
 });
