@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { encodeBatchIds } from "../../../src/adapters/object/batch-ids.ts";
 import { runKey } from "../../../src/adapters/object/layout.ts";
@@ -139,4 +141,20 @@ describe("a run in a bucket", () => {
     bucket.faulty.fate = () => ({ fault: { kind: "unsent" } });
     expect(await code(() => readBatchIds(run, options))).toBe("InputOutput");
   });
+});
+
+it("that was made here is kept no longer than it takes to open it, but for its end", async () => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
+  const { run, options } = await stored(1024 * KIB);
+  const make = (): { readonly object: StoredRun; readonly bytes: WeakRef<Uint8Array> } => {
+    const made = new Uint8Array(run.size).fill(7);
+    return { object: runObject(run, { ...options, made }), bytes: new WeakRef(made) };
+  };
+  const { object, bytes } = make();
+  // What was referred to stays to the end of the turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage();
+  expect(bytes.deref()).toBeUndefined();
+  expect(object.read(run.footerPlace, 100)).toEqual(new Uint8Array(100).fill(7));
 });
