@@ -97,8 +97,8 @@ export class Flush {
       for (; i < batch.length; i++) {
         const pending = batch[i];
         const version = versions[offset + i];
-        // The first one has met them. It was the index that had to be waited for.
-        if (i > 0) ownCommits.horizons.meet(pending.counter, state);
+        ownCommits.horizons.meet(pending.counter, state);
+        // It was the index that had to be waited for.
         const verdict = i === 0 ? first : applier.apply(state, pending, pending.commit, version, places[offset + i]);
         ownCommits.settle(pending, isPromise(verdict) ? await verdict : verdict, version);
       }

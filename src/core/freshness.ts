@@ -105,16 +105,9 @@ export class Freshness {
   /** `wait` begins behind the horizon: already then may somebody who is told of news write. */
   #wait(engine: Engine, wait: () => Promise<void>): ReadWait {
     const horizon = engine.horizon();
-    const until = async (): Promise<void> => {
-      try {
-        await wait();
-        this.#parts.lifecycle.engine();
-      } catch (error) {
-        letGo(horizon);
-        throw error;
-      }
-    };
-    const waiting = { over: until(), horizon };
+    const over = wait().then(() => void this.#parts.lifecycle.engine());
+    over.catch(() => letGo(horizon));
+    const waiting = { over, horizon };
     // The request that waits may be gone by then.
     if (engine.waits !== undefined) this.#dropped.watch(waiting, horizon);
     return waiting;
