@@ -101,9 +101,9 @@ export class KVError extends Error {
   /** What happened, for programs. It stays the same, the message may change. */
   readonly code: KVErrorCode;
   /** What became of the commit: of every error that rejects a write. */
-  readonly outcome?: CommitOutcome;
+  declare readonly outcome?: CommitOutcome;
   /** Where the damage lies: of `LedgerDamaged`, as far as it is known. */
-  readonly ranges?: readonly AddressRange[];
+  declare readonly ranges?: readonly AddressRange[];
 
   constructor(code: KVErrorCode, message: string, options: KVErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });

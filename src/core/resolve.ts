@@ -101,11 +101,33 @@ export function resolve(commit: Commit, at: CommitPlace, state: StateView, first
     if ((row === undefined ? 0 : row.version) !== check.version) return { verdict: "conflict", key: check.key };
   }
   const changes: Change[] = [];
+  // Made when somebody asks for the first time: most commits only set and delete.
+  let changed: Map<EncodedKey, Row> | undefined;
+  const put = (key: EncodedKey, row: Row): void => {
+    changes.push({ key, row });
+    changed?.set(key, row);
+  };
+  const present = (key: EncodedKey): Row | undefined => {
+    changed ??= new Map(changes.map((change) => [change.key, change.row]));
+    return changed.get(key) ?? state.get(key);
+  };
   for (let i = 0; i < commit.operations.length; i++) {
     const operation = commit.operations[i];
-    if (operation.kind !== ItemKind.set && operation.kind !== ItemKind.delete)
-      return resolveMany(commit.operations, at, state, firstOrder);
-    changes.push({ key: operation.key, row: plainRow(operation, at, firstOrder + i) });
+    const { kind, purge } = operation;
+    const order = firstOrder + i;
+    if (kind === ItemKind.set || kind === ItemKind.delete) {
+      put(operation.key, plainRow(operation, at, order));
+    } else if (purge !== undefined) {
+      for (const { key, version } of purge.entries) {
+        const row = present(key);
+        if (row === undefined || row.deleted || row.version !== version || row.expiresAt === 0) continue;
+        if (row.expiresAt + purge.afterMs < at.timestamp) put(key, tombstone(at, order));
+      }
+    } else {
+      const row = combinedRow(operation, at, order, present(operation.key));
+      if (row === undefined) return { verdict: "mismatch", key: operation.key };
+      put(operation.key, row);
+    }
   }
   return { verdict: "applied", changes };
 }
@@ -126,41 +148,6 @@ export function lastOfEachKey(changes: readonly Change[]): readonly Change[] {
 export function live(row: Row | undefined, time: number): Row | undefined {
   if (row === undefined || row.deleted || (row.expiresAt !== 0 && row.expiresAt <= time)) return undefined;
   return row;
-}
-
-/** With operations whose results depend on what is there. */
-function resolveMany(
-  operations: readonly Operation[],
-  at: CommitPlace,
-  state: StateView,
-  firstOrder: number,
-): Resolution {
-  const changes: Change[] = [];
-  const changed = new Map<EncodedKey, Row>();
-  const put = (key: EncodedKey, row: Row): void => {
-    changes.push({ key, row });
-    changed.set(key, row);
-  };
-  for (let i = 0; i < operations.length; i++) {
-    const operation = operations[i];
-    const order = firstOrder + i;
-    if (operation.kind === ItemKind.set || operation.kind === ItemKind.delete) {
-      put(operation.key, plainRow(operation, at, order));
-    } else if (operation.kind === ItemKind.purge) {
-      const purge = operation.purge;
-      if (purge === undefined) continue;
-      for (const { key, version } of purge.entries) {
-        const row = changed.get(key) ?? state.get(key);
-        if (row === undefined || row.deleted || row.version !== version || row.expiresAt === 0) continue;
-        if (row.expiresAt + purge.afterMs < at.timestamp) put(key, tombstone(at, order));
-      }
-    } else {
-      const row = combinedRow(operation, at, order, changed.get(operation.key) ?? state.get(operation.key));
-      if (row === undefined) return { verdict: "mismatch", key: operation.key };
-      put(operation.key, row);
-    }
-  }
-  return { verdict: "applied", changes };
 }
 
 function plainRow(operation: Operation, at: CommitPlace, order: number): Row {
