@@ -48,10 +48,12 @@ async function tryRepair(context: RepairContext, restored: Restored): Promise<Re
     }
     if (notes.damagedRuns.size > 0 || unreadable.size > 0) await rescue(state, notes, context, { upto, unreadable });
     const making = { ...context, name: ledger.name, source };
-    const damaged = (error: unknown, { version, home }: Row): void =>
-      home === undefined
-        ? notes.note("ledger", [{ from: version, to: version + 1 }])
-        : notes.noteError("snapshot", error);
+    const damaged = (error: unknown, { version, home }: Row): void => {
+      if (home !== undefined) return notes.noteError("snapshot", error);
+      // What cannot be read for the moment is not lost.
+      if (!hasCode(error, "LedgerDamaged")) throw error;
+      notes.note("ledger", [{ from: version, to: version + 1 }]);
+    };
     const built = await buildWhole(making, replica, { upto: replica.version, damaged });
     const readOn: RepairStateRequest["readOn"] = async () => {
       const since = replica.version;

@@ -92,7 +92,7 @@ export class Garbage {
     const { root } = seen.found;
     const { floor, floorAt, swept } = root;
     this.#told(seen);
-    if (swept < floor) return { floor, floorAt: floorAt ?? seen.at };
+    if (swept < floor) return { floor, floorAt: floorAt ?? (seen.at && Math.ceil(seen.at)) };
     const raised = await this.#raisedFloor(seen);
     // When it was in force, nobody knows yet who only writes it.
     return raised > floor ? { floor: raised, floorAt: undefined } : { floor, floorAt };

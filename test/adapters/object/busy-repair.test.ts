@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { runKey } from "../../../src/adapters/object/layout.ts";
 import { objectLedger } from "../../../src/adapters/object/ledger.ts";
 import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
-import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
+import type { ObjectStore, StoreRequest } from "../../../src/adapters/object/object-store.ts";
 import { RootObject } from "../../../src/adapters/object/root-object.ts";
 import type { CoreKV } from "../../../src/core/kv.ts";
 import { FaultyStore } from "../../../src/testing/faulty-store.ts";
@@ -77,6 +77,26 @@ describe("a repair of a bucket", () => {
     expect(report.dropped).toEqual([{ part: "ledger", from: version, to: version + 1 }]);
     expect(await bucket.environment.until(db.get(["k", 3]))).toBe(null);
     expect(await bucket.environment.until(db.count(["k"]))).toBe(SLOTS - 1);
+  });
+
+  test("leaves out no value that could not be read for the moment: it fails, and comes to be when it is tried again", async () => {
+    const bucket = new Bucket();
+    const { environment } = bucket;
+    const writer = await openDatabase(bucket);
+    await setKeys(bucket, writer, 0, SLOTS);
+    await environment.until(writer.set(["k", 3], "x".repeat(300_000)));
+    const before = await bucket.root();
+    await damage(bucket.store, runKey(before.nonce, before.runs[0]), 20);
+    const db = await openDatabase(bucket);
+    // Once it is looked whether it is whole, and once more for the run.
+    let reads = 0;
+    const isLarge = ({ kind, keys }: StoreRequest): boolean => kind === "get" && keys[0].includes("/staged/");
+    bucket.faulty.fate = (request) => (isLarge(request) && ++reads > 1 ? { fault: { kind: "unsent" } } : undefined);
+    await expect(environment.until(db.repair())).rejects.toMatchObject({ code: "InputOutput" });
+    expect(await bucket.root()).toEqual(before);
+    bucket.faulty.fate = () => undefined;
+    expect(await environment.until(db.repair())).toMatchObject({ dropped: [], generation: 2 });
+    expect(await environment.until(db.get(["k", 3]))).toHaveLength(300_000);
   });
 
   test.each([1, 8])("beside %i writers that never rest comes to an end, by seeds", async (writers) => {
