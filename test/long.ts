@@ -13,6 +13,7 @@ export const LONG: readonly string[] = [
   "test/simulation/bucket.test.ts",
   "test/processes/kill.test.ts",
   "test/workers/shared-instance.test.ts",
+  "test/workers/writers.test.ts",
   "test/adapters/fs/damage.test.ts",
   "test/adapters/fs/large-values.test.ts",
   "test/adapters/fs/index-cost.test.ts",

@@ -1,11 +1,10 @@
-import { expect } from "vitest";
 import { objectLedger } from "../../src/adapters/object/ledger.ts";
 import type { ObjectStore } from "../../src/adapters/object/object-store.ts";
 import type { Environment } from "../../src/core/environment.ts";
 import { type CommitOutcome, KVError } from "../../src/core/errors.ts";
-import type { CoreKV } from "../../src/core/kv.ts";
+import { CoreKV } from "../../src/core/kv.ts";
+import { assertEqual } from "../../src/testing/assert.ts";
 import { FaultyStore, seededFates, type StoreFaultRates } from "../../src/testing/faulty-store.ts";
-import { openWith } from "./database.ts";
 import { randomSource } from "./random.ts";
 
 const HOUR = 3_600_000;
@@ -41,7 +40,7 @@ export interface RaceOptions {
   readonly syncIntervalMs: number;
 }
 
-/** Writers of one bucket that all want to commit, each with faults on its way to it. */
+/** Writers of one bucket that all want to commit, each with faults on its way to it: in whatever runtime, for which it imports nothing of one. */
 export class BucketRace {
   readonly #options: RaceOptions;
   readonly #made: Made[] = [];
@@ -90,7 +89,9 @@ export class BucketRace {
 
   async #open(store: ObjectStore): Promise<CoreKV> {
     const { environment, syncIntervalMs } = this.#options;
-    const db = await openWith(environment, objectLedger(store, { graceMs: HOUR }), { syncIntervalMs });
+    const db = await new CoreKV({ syncIntervalMs }, { environment, ledgerAt: noPaths }).open(
+      objectLedger(store, { graceMs: HOUR }),
+    );
     db.on("error", (error) => this.#problems.add(error instanceof KVError ? error.code : String(error)));
     return db;
   }
@@ -141,24 +142,29 @@ export class BucketRace {
     const fresh = await this.#open(storeOf());
     const truth = await stateOf(fresh);
     await Promise.all(all.map((db) => db.sync()));
-    for (const db of all) expect(await stateOf(db)).toEqual(truth);
+    for (const db of all) assertEqual(await stateOf(db), truth, "the state of a writer");
 
     const present = new Map<string, number>();
     for await (const { key, version } of fresh.iterate(["own"])) present.set(key.join(), version as number);
     for (const { writer, number, told, version } of this.#made) {
       const found = present.get(`own,${writer},${number}`);
-      if (told === "committed") expect([writer, number, found]).toEqual([writer, number, version]);
-      if (told === "conflict" || told === "not committed")
-        expect([writer, number, found]).toEqual([writer, number, undefined]);
+      const what = `the version of commit ${number} of writer ${writer}, who was told "${told}"`;
+      if (told === "committed") assertEqual(found, version, what);
+      if (told === "conflict" || told === "not committed") assertEqual(found, undefined, what);
     }
-    expect(this.#made).toHaveLength(writers * commits);
+    assertEqual(this.#made.length, writers * commits, "commits that were made");
     // Each one was added once.
-    expect(await fresh.get(["sum"])).toBe(present.size);
+    assertEqual((await fresh.get(["sum"])) ?? 0, present.size, "the sum of all");
     const conditional = [...present.keys()].filter((key) => Number(key.split(",")[2]) % 2 === 0).length;
     const shared = await fresh.listAll<number>(["shared"]);
-    expect(shared.reduce((sum, { value }) => sum + value, 0)).toBe(conditional);
+    const counted = shared.reduce((sum, { value }) => sum + value, 0);
+    assertEqual(counted, conditional, "the sum of the shared keys");
     await fresh.close();
   }
+}
+
+function noPaths(): never {
+  throw new TypeError("a ledger is opened here, and never a path");
 }
 
 async function stateOf(db: CoreKV): Promise<unknown> {
