@@ -56,7 +56,7 @@ export class Garbage {
   /** When runs that a merge has replaced may be looked for, by the monotonic clock. */
   #runsDue: number | undefined;
   /** Since when runs are known to be named, where the store tells no time. */
-  readonly #namedSince = new Map<string, number>();
+  #namedSince: ReadonlyMap<string, number> = new Map();
   /** The latest time that was told, and when. */
   #clock: { readonly at: number; readonly monotonic: number } | undefined;
   #passedAt = -Infinity;
@@ -302,20 +302,15 @@ export class Garbage {
   #namedLongAgo(root: Root, listed: readonly ListedObject[], told: number | undefined): ReadonlySet<string> {
     const { nonce } = this.#state.site;
     const now = this.#monotonic;
-    const written = listed.flatMap(({ lastModified }) => lastModified ?? []);
-    const time = told ?? (written.length > 0 ? Math.max(...written) : undefined);
-    const old = new Set<string>();
-    for (const run of root.runs) {
-      if (!this.#namedSince.has(run.random)) this.#namedSince.set(run.random, now);
-      const object = listed.find(({ key }) => key === runKey(nonce, run));
-      const isTold = time !== undefined && object?.lastModified !== undefined;
-      const age = isTold ? (time ?? 0) - (object?.lastModified ?? 0) : now - (this.#namedSince.get(run.random) ?? now);
-      if (age > RUN_GRACE_MS) old.add(run.random);
-    }
-    for (const random of this.#namedSince.keys()) {
-      if (!root.runs.some((run) => run.random === random)) this.#namedSince.delete(random);
-    }
-    return old;
+    this.#namedSince = new Map(root.runs.map(({ random }) => [random, this.#namedSince.get(random) ?? now]));
+    const written = new Map(listed.map(({ key, lastModified }) => [key, lastModified]));
+    const time = told ?? Math.max(...listed.map(({ lastModified }) => lastModified ?? -Infinity));
+    const old = root.runs.filter((run) => {
+      const at = written.get(runKey(nonce, run));
+      const age = at === undefined ? now - (this.#namedSince.get(run.random) ?? now) : time - at;
+      return age > RUN_GRACE_MS;
+    });
+    return new Set(old.map(({ random }) => random));
   }
 
   // --- time --------------------------------------------------------------------------------------------------------
