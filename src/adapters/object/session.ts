@@ -283,9 +283,14 @@ export class ObjectSession implements LedgerSession {
 
   /** What is left of a batch whose slot cannot be read any more. Unless the runs tell that it was another's slot, it may be in the ledger. */
   async #notMet(pending: BuiltBatch): Promise<void> {
-    const batchId = await this.#state.batchIdOf(pending.slot).catch(() => undefined);
-    if (batchId === undefined || equalBytes(batchId, pending.batchId)) this.#committed = pending;
+    if ((await this.#isCovered(pending).catch(() => undefined)) !== false) this.#committed = pending;
+  }
+
+  /** Whether the slot below the checkpoint was that of this batch, as the runs tell; undefined if they do not any more. */
+  async #isCovered({ slot, batchId }: BuiltBatch): Promise<boolean | undefined> {
     this.#moved = true;
+    const covered = await this.#state.batchIdOf(slot);
+    return covered && equalBytes(covered, batchId);
   }
 
   #isUnmet(position: Position): boolean {
@@ -342,19 +347,13 @@ export class ObjectSession implements LedgerSession {
 
   /** The slot is below the floor, or of an incarnation that is over: the runs that cover it remember whose it was. */
   async #toldByRuns(batch: BuiltBatch, position: Position): Promise<AppendResult> {
-    this.#moved = true;
-    let batchId: Uint8Array | undefined;
     let cause: unknown;
-    try {
-      batchId = await this.#state.batchIdOf(batch.slot);
-    } catch (error) {
-      cause = error;
-    }
-    if (batchId === undefined) {
+    const isMine = await this.#isCovered(batch).catch((error: unknown) => void (cause = error));
+    if (isMine === undefined) {
       const message = `What became of slot ${batch.slot} of ${this.#site.name} is not known any more`;
       throw new KVError("CommitOutcomeUnknown", message, { cause, outcome: "unknown" });
     }
-    if (!equalBytes(batchId, batch.batchId)) return { status: "behind" };
+    if (!isMine) return { status: "behind" };
     this.#won(batch, undefined);
     return this.#appended(batch, position);
   }
