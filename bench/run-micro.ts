@@ -66,11 +66,7 @@ function build(): number {
     const step = finishing.next();
     longest = Math.max(longest, performance.now() - before);
     if (step.done === true) {
-      report(
-        "bytes an entry",
-        step.value.length / entries,
-        `B, of which values ${(valueBytes / entries).toFixed(1)} B`,
-      );
+      report("bytes an entry", builder.length / entries, `B, of which values ${(valueBytes / entries).toFixed(1)} B`);
       report("build, encoding the values", (entries / (performance.now() - start)) * 1000, "/s");
       break;
     }

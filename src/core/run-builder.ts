@@ -6,12 +6,10 @@ import { commonPrefix, EntryKind } from "./run-entry.ts";
 import { writeFilter } from "./run-filter.ts";
 import {
   type Crc32,
-  pieceChecksum,
   type PiecePlace,
   RUN_START,
   type Section,
   SectionId,
-  TAIL_BYTES,
   writeFooter,
   writePiece,
   writeRecord,
@@ -52,19 +50,6 @@ export interface RunCoverage {
   readonly extra?: Uint8Array;
 }
 
-export interface BuiltRun {
-  /** Of the whole run, in bytes. */
-  readonly length: number;
-  readonly entries: number;
-  readonly tombstones: number;
-  /** CRC-32 of all its bytes. */
-  readonly checksum: number;
-  /** See `StoredRun.openFrom`. */
-  readonly openFrom: number;
-  /** Of the footer alone: `Run.checksum` gives the same. */
-  readonly footerChecksum: number;
-}
-
 const BLOCK_BYTES = 4096;
 const BLOCK_BYTES_MAX = 64 * 1024;
 const INLINE_BYTES_MAX = 4096;
@@ -93,8 +78,6 @@ export class RunBuilder {
   readonly #topBlocksMax: number;
   readonly #out = new ByteWriter(CHUNK_BYTES + CHUNK_BYTES / 4);
   #handedOut = 0;
-  /** With a sign. */
-  #checksum = 0;
   /** The block in the making. */
   readonly #contents = new BlockContents();
   readonly #staged = new ByteWriter(BLOCK_BYTES);
@@ -182,8 +165,11 @@ export class RunBuilder {
     this.#lastVoid = version;
   }
 
-  /** Hands out the rest. Every `next` does a bounded piece of work, so that the caller may pause in between. */
-  *finish({ base, upto, extra = new Uint8Array(0) }: RunCoverage): Generator<undefined, BuiltRun> {
+  /**
+   * Hands out the rest, and returns where to begin to read for who opens the run (`StoredRun.openFrom`). Every `next` does a bounded piece of work, so that the
+   * caller may pause in between.
+   */
+  *finish({ base, upto, extra = new Uint8Array(0) }: RunCoverage): Generator<undefined, number> {
     if (this.#contents.count > 0) this.#endBlock();
     const blocksEnd = this.length;
     const sections: Section[] = [];
@@ -210,17 +196,8 @@ export class RunBuilder {
       },
       this.#crc32,
     );
-    const written = this.#out.view();
-    const footerChecksum = pieceChecksum(written.subarray(0, written.length - TAIL_BYTES));
     this.#handOut();
-    return {
-      length: this.#handedOut,
-      entries: this.#count,
-      tombstones: this.#tombstones,
-      checksum: this.#checksum >>> 0,
-      footerChecksum,
-      openFrom: openingPlace(sections, top),
-    };
+    return openingPlace(sections, top);
   }
 
   // --- blocks ------------------------------------------------------------------------------------------------------
@@ -362,7 +339,6 @@ export class RunBuilder {
   }
 
   #give(chunk: Uint8Array): void {
-    this.#checksum = this.#crc32(chunk, this.#checksum >>> 0) | 0;
     this.#handedOut += chunk.length;
     this.#options.sink(chunk);
   }

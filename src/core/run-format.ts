@@ -68,11 +68,6 @@ export function openPiece(bytes: Uint8Array, crc32: Crc32): Uint8Array | undefin
   return crc32(piece.subarray(4, end - 4)) === readU32(piece, end - 4) ? piece : undefined;
 }
 
-/** The checksum of a piece that `openPiece` returned. */
-export function pieceChecksum(piece: Uint8Array): number {
-  return readU32(piece, piece.length - PIECE_TAIL_BYTES);
-}
-
 /** True if this library can read the content of an opened piece. */
 export function isCodecKnown(piece: Uint8Array): boolean {
   return piece[4] === CODEC_NONE;

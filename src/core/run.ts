@@ -10,7 +10,6 @@ import { Filter } from "./run-filter.ts";
 import {
   contentOf,
   type Footer,
-  pieceChecksum,
   type PiecePlace,
   readFooter,
   readTail,
@@ -54,8 +53,6 @@ export class RunWindow {
  */
 export class Run implements ValueHome {
   readonly info: RunInfo;
-  /** The footer's: tells this run from every other one. */
-  readonly checksum: number;
   /** How many blocks the entries lie in. */
   readonly blocks: number;
   readonly #pieces: RunPieces;
@@ -79,10 +76,9 @@ export class Run implements ValueHome {
   private constructor(
     pieces: RunPieces,
     { cache, Lookups }: RunOptions,
-    { footer, checksum, top }: { readonly footer: Footer; readonly checksum: number; readonly top: IndexNode },
+    { footer, top }: { readonly footer: Footer; readonly top: IndexNode },
   ) {
     this.info = footer;
-    this.checksum = checksum;
     this.blocks = footer.blocks;
     this.#pieces = pieces;
     this.#footer = footer;
@@ -134,7 +130,7 @@ export class Run implements ValueHome {
     if (typeof footer === "number") throw pieces.unsupported(footer, RUN_FORMAT);
     const topPiece = pieces.read(footer.top);
     const top = pieces.decode(footer.top, () => new IndexNode(topPiece));
-    const run = new Run(pieces, options, { footer, checksum: pieceChecksum(footerPiece), top });
+    const run = new Run(pieces, options, { footer, top });
     const filter = run.#filterPlace;
     // Read already: where each read is a round trip, asking for it later would be one more.
     if (filter !== undefined && options.openFrom !== undefined && filter.place >= from) {

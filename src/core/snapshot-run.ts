@@ -32,10 +32,16 @@ export interface SnapshotRunOptions {
 
 const UNREADABLE = Symbol("unreadable");
 
-/** Writes a whole state as one run, values and all, deleted keys left out: what a vacuumed ledger begins with. */
+/** Writes a whole state as one run, values and all, deleted keys left out: what a vacuumed ledger begins with. Resolves with the CRC-32 of its bytes. */
 export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ readonly checksum: number }> {
   const { environment, pacer, walk, entries, version, extra, write, check } = options;
-  const builder = fileRunBuilder({ crc32: environment.crc32, sink: write, entries });
+  const { crc32 } = environment;
+  let checksum = 0;
+  const sink = (bytes: Uint8Array): void => {
+    checksum = crc32(bytes, checksum);
+    write(bytes);
+  };
+  const builder = fileRunBuilder({ crc32, sink, entries });
   let count = 0;
   let unlooked = 0;
   for (let ok = walk.next(); isPromise(ok) ? await ok : ok; ok = walk.next()) {
@@ -54,8 +60,7 @@ export async function writeSnapshotRun(options: SnapshotRunOptions): Promise<{ r
   }
   const rest = builder.finish({ base: 0, upto: version, extra });
   for (;;) {
-    const step = rest.next();
-    if (step.done === true) return step.value;
+    if (rest.next().done === true) return { checksum };
     if (pacer.dueInBackground()) await pacer.restInBackground();
     check();
   }

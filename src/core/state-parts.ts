@@ -53,6 +53,6 @@ export async function* buildParts(
     const bytes = concatenated(chunks);
     // While it is on its way, this waits, and would keep it a second time.
     chunks.length = 0;
-    yield { bytes, openFrom: step.value.openFrom, isLast };
+    yield { bytes, openFrom: step.value, isLast };
   }
 }

@@ -144,7 +144,7 @@ async function build(
   const rest = builder.finish(covered);
   for (;;) {
     const step = rest.next();
-    if (step.done === true) return { bytes: concatenated(chunks), openFrom: step.value.openFrom };
+    if (step.done === true) return { bytes: concatenated(chunks), openFrom: step.value };
     if (pacer.dueInBackground()) await pause();
   }
 }

@@ -124,9 +124,8 @@ describe("a run holds what went into it", () => {
         const random = seededRandom(keysName.length * 100 + buildName.length);
         const keys = sorted(makeKeys(random));
         const contents = keys.map((key) => anyContent(key, random));
-        const { bytes, built } = buildRun(contents, options);
-        expect(built.length).toBe(bytes.length);
-        expect(built.entries).toBe(keys.length);
+        const { bytes } = buildRun(contents, options);
+        expect(openRun(bytes).info.entries).toBe(keys.length);
         const some = keys.filter((_, i) => i % 7 === 0 || i < 3 || i > keys.length - 3);
         const asked = [...some, ...some.flatMap(neighbours)];
         for (const read of Object.values(READS))
@@ -217,10 +216,10 @@ describe("what a run says of itself", () => {
   const contents = [plain("a", 5), { ...plain("b", 9), row: new Row(9, 1, 2, 0, true, -1, 0, -1, undefined) }];
   contents.push(plain("c", 7));
   const extra = Uint8Array.of(1, 2, 3, 0xfc);
-  const { bytes, built } = buildRun(contents, { extra, voidVersions: [3, 4, 1000, 2 ** 50] });
+  const { bytes } = buildRun(contents, { extra, voidVersions: [3, 4, 1000, 2 ** 50] });
 
   test("is in its footer", () => {
-    const { info, checksum } = openRun(bytes);
+    const { info } = openRun(bytes);
     expect(info).toMatchObject({
       entries: 3,
       tombstones: 1,
@@ -231,7 +230,6 @@ describe("what a run says of itself", () => {
       highestVersion: 9,
     });
     expect([...info.extra]).toEqual([...extra]);
-    expect(checksum).toBe(built.footerChecksum);
   });
 
   test("names the void versions", () => {

@@ -4,7 +4,7 @@ import { toHex } from "../../src/core/bytes.ts";
 import { ArrivingBytes, type BytesAt } from "../../src/core/bytes-at.ts";
 import { Row } from "../../src/core/resolve.ts";
 import { Run } from "../../src/core/run.ts";
-import { type BuiltRun, RunBuilder, type RunBuilderOptions } from "../../src/core/run-builder.ts";
+import { RunBuilder, type RunBuilderOptions } from "../../src/core/run-builder.ts";
 import type { RunOptions } from "../../src/core/run-pieces.ts";
 import { PointLookups } from "../../src/core/run-lookup.ts";
 import { PointReads } from "../../src/core/run-points.ts";
@@ -29,7 +29,7 @@ export type BuildOptions = Omit<Partial<RunBuilderOptions>, "sink" | "crc32"> & 
 export function buildRun(
   contents: Iterable<Content>,
   { voidVersions = [], extra = new Uint8Array(0), ...options }: BuildOptions = {},
-): { readonly bytes: Uint8Array; readonly built: BuiltRun } {
+): { readonly bytes: Uint8Array; readonly openFrom: number } {
   const chunks: Uint8Array[] = [];
   const builder = new RunBuilder({ Lookups: PointLookups, ...options, crc32, sink: (chunk) => chunks.push(chunk) });
   for (const { key, row, value } of contents) builder.add(key, row, value);
@@ -37,7 +37,7 @@ export function buildRun(
   const finishing = builder.finish({ base: 0, upto: 2 ** 40, extra });
   for (;;) {
     const step = finishing.next();
-    if (step.done === true) return { bytes: join(chunks), built: step.value };
+    if (step.done === true) return { bytes: join(chunks), openFrom: step.value };
   }
 }
 
