@@ -178,6 +178,36 @@ describe("what the package exports", () => {
     expect(silent).toEqual([]);
   });
 
+  test("has a comment for whatever can be told to a bucket, and is told by one", () => {
+    const told: Readonly<Record<string, RegExp>> = {
+      "src/adapters/s3/store.ts": /^S3StoreOptions$/,
+      "src/adapters/s3-fetch/store.ts": /^S3(?:FetchStoreOptions|Credentials)$/,
+      "src/adapters/r2/store.ts": /^R2StoreOptions$/,
+      "src/adapters/r2/bucket.ts": /./,
+      "src/adapters/object/s3-options.ts": /^S3CommonOptions$/,
+      "src/adapters/object/store-ledger.ts": /^StoreLedgerOptions$/,
+      "src/adapters/object/ledger.ts": /./,
+      "src/adapters/object/object-store.ts": /./,
+      "src/adapters/object/probe.ts": /^Probe(?:Options|Report|Verdict)$/,
+      "src/adapters/object/memory-store.ts": /^MemoryStoreOptions$/,
+      "src/adapters/unstorage/store.ts": /./,
+      "src/unstorage/driver.ts": /^FoliokvDriverOptions$/,
+    };
+    const silent: string[] = [];
+    for (const [file, names] of Object.entries(told)) {
+      const interfaces = [...read(file).matchAll(/^export interface (\w+)[^{]*\{\n(.*?)^\}/gms)];
+      const wanted = interfaces.filter(([, name]) => names.test(name));
+      expect(wanted).not.toEqual([]);
+      for (const [, name, body] of wanted) {
+        for (const [, before, member] of body.matchAll(/(.*\n|^)  (?:readonly )?(\w+)\??[:(<]/g)) {
+          // What tells answers apart needs no words of its own.
+          if (!before.trimEnd().endsWith("*/") && member !== "status") silent.push(`${file}: ${name}.${member}`);
+        }
+      }
+    }
+    expect(silent).toEqual([]);
+  });
+
   test("has every error code in the table of remedies beside the codes", () => {
     const source = read("src/core/errors.ts");
     const union = /export type KVErrorCode =([^;]*);/.exec(source)?.[1] ?? "";

@@ -18,6 +18,7 @@ import { InvalidArgumentError, type KVError } from "../../core/errors.ts";
 export interface ObjectStore {
   /** What the store is called in messages. Never holds a secret. */
   readonly name: string;
+  /** What it is able to. */
   readonly capabilities: StoreCapabilities;
   /** Reads an object, or the part of it that lies in `range`. */
   get(key: string, range?: ByteRange): Promise<GetAnswer>;
@@ -47,11 +48,13 @@ export interface StoreCapabilities {
 
 /** A part of an object, in bytes from its beginning. What lies beyond its end is left out. */
 export interface ByteRange {
+  /** From 0. */
   readonly from: number;
   /** At least 1. */
   readonly length: number;
 }
 
+/** Which part of a list. */
 export interface ListOptions {
   /** Only keys behind this one. It need not exist. */
   readonly after?: string;
@@ -71,18 +74,21 @@ export interface Told {
 /** The store could not be asked, or did not answer well: no route, a timeout, a cut connection, half a body, 5xx, too many requests. Asking again may help. */
 export interface Unavailable extends Told {
   readonly status: "unavailable";
+  /** What happened. */
   readonly error: KVError;
 }
 
 /** Whether the write landed, or is going to, is not certain. Only reading the object decides. */
 export interface Ambiguous extends Told {
   readonly status: "ambiguous";
+  /** What kept it from being known. */
   readonly error: KVError;
 }
 
 /** The credential does not allow it (401, 403). Nothing was done. `error` is `AccessDenied`. */
 export interface Denied extends Told {
   readonly status: "denied";
+  /** `AccessDenied`. */
   readonly error: KVError;
 }
 
@@ -92,9 +98,11 @@ export interface Denied extends Told {
  */
 export interface Refused extends Told {
   readonly status: "refused";
+  /** Why, and what to do. */
   readonly error: KVError;
 }
 
+/** The object is there. */
 export interface Found extends Told {
   readonly status: "found";
   /** The object, or what lies of it in the range that was asked for. */
@@ -103,6 +111,7 @@ export interface Found extends Told {
   readonly size: number;
   /** For `replace`. Equal contents may have equal etags, also with others in between. */
   readonly etag: string;
+  /** When it was written, in ms since the epoch, by the store's clock; undefined if it does not tell. */
   readonly lastModified: number | undefined;
 }
 
@@ -116,8 +125,10 @@ export interface Beyond extends Told {
   readonly status: "beyond";
 }
 
+/** It was written. */
 export interface Created extends Told {
   readonly status: "created";
+  /** Of what was written; undefined if the store does not tell. */
   readonly etag: string | undefined;
 }
 
@@ -126,8 +137,10 @@ export interface Exists extends Told {
   readonly status: "exists";
 }
 
+/** It was written. */
 export interface Replaced extends Told {
   readonly status: "replaced";
+  /** Of what was written; undefined if the store does not tell. */
   readonly etag: string | undefined;
 }
 
@@ -141,16 +154,22 @@ export interface Conflict extends Told {
   readonly status: "conflict";
 }
 
+/** A page. */
 export interface Listed extends Told {
   readonly status: "listed";
+  /** In the order of the UTF-8 bytes of their keys. */
   readonly objects: readonly ListedObject[];
   /** There is more behind the last one. Never true when there are no objects. */
   readonly more: boolean;
 }
 
+/** What a list tells of an object. */
 export interface ListedObject {
+  /** Within the store. */
   readonly key: string;
+  /** In bytes. */
   readonly size: number;
+  /** When it was written, in ms since the epoch, by the store's clock; undefined if it does not tell. */
   readonly lastModified: number | undefined;
 }
 
@@ -159,18 +178,24 @@ export interface Deleted extends Told {
   readonly status: "deleted";
 }
 
+/** What a `get` comes to. */
 export type GetAnswer = Found | Absent | Beyond | Unavailable | Denied | Refused;
+/** What a `create` comes to. */
 export type CreateAnswer = Created | Exists | Conflict | Ambiguous | Denied | Refused;
+/** What a `replace` comes to. */
 export type ReplaceAnswer = Replaced | Changed | Conflict | Ambiguous | Denied | Refused;
+/** What a `list` comes to. */
 export type ListAnswer = Listed | Unavailable | Denied | Refused;
 /** After anything but `Deleted` some of the objects may be gone. Deleting again is harmless. */
 export type DeleteAnswer = Deleted | Unavailable | Denied | Refused;
 
 /** One request to a store, as layers around a store see it. */
 export interface StoreRequest {
+  /** Which call. */
   readonly kind: "get" | "create" | "replace" | "list" | "delete";
   /** One key, several of a `delete`, the prefix of a `list`. */
   readonly keys: readonly string[];
+  /** Of a `get` of a part. */
   readonly range?: ByteRange | undefined;
   /** What is to be written. */
   readonly bytes?: Uint8Array;

@@ -15,6 +15,7 @@ export type ProbedProperty = (typeof PROBED)[number];
 
 /** What was found out about one property. */
 export interface ProbeVerdict {
+  /** What was tried. */
   readonly property: ProbedProperty;
   /** `unclear` where the store or the network failed too often to tell. A property that holds here may still not hold under other circumstances. */
   readonly verdict: "holds" | "fails" | "unclear";
@@ -26,9 +27,11 @@ export interface ProbeVerdict {
 
 /** What was found out about a store. */
 export interface ProbeReport {
+  /** What it is called. */
   readonly store: string;
   /** True if every property holds. */
   readonly suitable: boolean;
+  /** Of each property, in the order in which they were tried. */
   readonly verdicts: readonly ProbeVerdict[];
 }
 

@@ -6,6 +6,7 @@ import { parseParallel, parseRequestTimeout } from "./store-options.ts";
 
 /** What every store over S3's HTTP interface can be told, whichever client sends the requests. */
 export interface S3CommonOptions {
+  /** The name of the bucket, which has to be there already. */
   readonly bucket: string;
   /** The folder of the database in the bucket: segments of letters, digits, `_`, `.` and `-` with `/` between them, at most 512 bytes. */
   readonly prefix: string;

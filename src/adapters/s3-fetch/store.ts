@@ -40,8 +40,11 @@ import { parseError, parseListPage } from "./list-page.ts";
 
 /** A key that requests are signed with. */
 export interface S3Credentials {
+  /** Which key it is. Not secret. */
   readonly accessKeyId: string;
+  /** What requests are signed with. Never sent. */
   readonly secretAccessKey: string;
+  /** What goes with a key that is valid for a while only. */
   readonly sessionToken?: string | undefined;
 }
 
