@@ -59,7 +59,7 @@ const WORKER_BYTES_MAX = 84_800;
 
 /** What only files ask for, and what mends a bucket: no Worker does. */
 const FILES_ONLY =
-  /core\/(?:file-work|at-end|buffer-pool|opened-runs|haste|kept-places|next-generation|passing|run-points|salvaged-state|saved-state|sorted-rows|file-run|hash-collector|checkpointer|backlog|tiers|memory-run|vacuum|backup|passed-runs|state-parts|repair|repair-state|rescue|salvage|seal-wait|next-generation|sorted-rows|row-copy|auto-vacuum|snapshot-run|run-lookup)\.js|adapters\/object\/(?:create-from|prefixed-store|repair|restore-root)\.js/;
+  /core\/(?:file-work|at-end|buffer-pool|haste|kept-places|next-generation|passing|run-points|salvaged-state|saved-state|sorted-rows|file-run|hash-collector|checkpointer|backlog|tiers|memory-run|vacuum|backup|passed-runs|state-parts|repair|repair-state|rescue|salvage|seal-wait|next-generation|sorted-rows|row-copy|auto-vacuum|snapshot-run|run-lookup)\.js|adapters\/object\/(?:create-from|prefixed-store|repair|restore-root)\.js/;
 
 const NOT_CORE = /adapters\/fs|index\.node|environment-node/;
 

@@ -6,6 +6,7 @@ import { type AddressRange, KVError } from "./errors.ts";
 import { type HeldRun, openRuns } from "./held-run.ts";
 import { openKeptOrLost } from "./lost-run.ts";
 import type { Checkpoint, CheckpointStore, LedgerSession, Position, StoredRun } from "./ledger.ts";
+import { openBase } from "./opened-runs.ts";
 import type { Pacer } from "./pacer.ts";
 import { Replica, type ReplicaBase } from "./replica.ts";
 import type { PointReads } from "./run-points.ts";
@@ -23,7 +24,7 @@ export interface EngineStateOptions {
   /** Whether the state is saved beside the ledger, and begun with. */
   readonly sideIndex: boolean;
   /** Left out where ledgers have no side index: what lies in memory stays there as it is. */
-  readonly saved: Pick<FileWork, "loadSaved" | "openBase" | "saver"> | undefined;
+  readonly saved: Pick<FileWork, "loadSaved" | "saver"> | undefined;
   /** See `RunOptions`: only runs of files have such lookups. */
   readonly Lookups: typeof PointReads | undefined;
   /** See `KVOptions.compaction` and `waitUntil`, of ledgers that keep states themselves. */
@@ -117,7 +118,7 @@ export class EngineState {
     { load }: { readonly load: boolean } = { load: true },
   ): Promise<EngineState> {
     if (session.openState !== undefined) return EngineState.#beginKept(session, session.openState(), options);
-    const base = await baseOf(session, options);
+    const base = await openBase(session, options);
     const saved = options.index ? await options.saved?.loadSaved(session, options, { load }) : undefined;
     return new EngineState(session, options, base, saved ?? {});
   }
@@ -161,7 +162,7 @@ export class EngineState {
 
   /** The ledger goes on in its next generation, at the same position and with the same state. */
   continued(position: Position): MaybePromise<void> {
-    const base = this.#options.index ? baseOf(this.source.session, this.#options) : undefined;
+    const base = this.#options.index ? openBase(this.source.session, this.#options) : undefined;
     // At once where that can be: what lies below the snapshot is not to be had from the session any more.
     return isPromise(base)
       ? base.then((opened) => this.#continueOn(opened, position))
@@ -216,13 +217,4 @@ export class EngineState {
     this.replica.release();
     this.source.retire();
   }
-}
-
-/** The snapshot that a session's ledger begins with, where it has one. */
-function baseOf(session: LedgerSession, options: EngineStateOptions): MaybePromise<ReplicaBase | undefined> {
-  const snapshot = session.openSnapshot?.();
-  if (snapshot === undefined) return undefined;
-  if (options.saved !== undefined) return options.saved.openBase(snapshot, options);
-  snapshot.run.close();
-  throw new KVError("UnsupportedTarget", `${options.name} begins with a snapshot, which this entry knows nothing of`);
 }

@@ -5,7 +5,6 @@ import { BufferPool, keepingBytes } from "./buffer-pool.ts";
 import { Haste } from "./haste.ts";
 import { KeptPlaces } from "./kept-places.ts";
 import { NextGeneration } from "./next-generation.ts";
-import { openBase } from "./opened-runs.ts";
 import { takes } from "./passing.ts";
 import { runRepair } from "./repair.ts";
 import { repairKept } from "./repair-state.ts";
@@ -32,7 +31,6 @@ export const fileWork = {
   isAtEnd,
   keepingBytes,
   loadSaved,
-  openBase,
   repair: runRepair,
   repairKept,
   saver,

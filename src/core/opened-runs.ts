@@ -2,16 +2,16 @@ import { whenLoaded } from "./bytes-at.ts";
 import type { EngineStateOptions } from "./engine-state.ts";
 import { isPromise, type MaybePromise } from "./environment.ts";
 import { HeldRun } from "./held-run.ts";
-import type { LedgerSnapshot, StoredRun } from "./ledger.ts";
+import type { LedgerSession, StoredRun } from "./ledger.ts";
 import type { ReplicaBase } from "./replica.ts";
 import type { RunOptions } from "./run-pieces.ts";
 import { Run } from "./run.ts";
 
-/** The snapshot that a file begins with. */
-export function openBase(
-  { run: stored, below }: LedgerSnapshot,
-  options: EngineStateOptions,
-): MaybePromise<ReplicaBase> {
+/** The snapshot that a session's ledger begins with, if it does. */
+export function openBase(session: LedgerSession, options: EngineStateOptions): MaybePromise<ReplicaBase | undefined> {
+  const snapshot = session.openSnapshot?.();
+  if (snapshot === undefined) return undefined;
+  const { run: stored, below } = snapshot;
   const fail = (error: unknown): never => {
     stored.close();
     throw error;
