@@ -10,8 +10,9 @@ import { listRows } from "./listing.ts";
 import type { OpenTransaction } from "./open-transaction.ts";
 import { type DeleteAllOptions, parseOptions } from "./options.ts";
 import { type CompiledQuery, compileQuery, type Query } from "./query.ts";
+import type { ReadWait } from "./freshness.ts";
 import { again, expired } from "./late-reads.ts";
-import { nowOf, type ReadContext, rowsOf, viewOf } from "./read-view.ts";
+import { nowOf, type ReadContext, type ReadView, rowsOf, viewOf } from "./read-view.ts";
 import type { StagedState } from "./staged.ts";
 
 /** `deleteAll`: a read and a write that take effect at one place in the order of calls, also where what is read has yet to arrive. */
@@ -19,6 +20,9 @@ import type { StagedState } from "./staged.ts";
 export interface DeleteContext extends ReadContext {
   readonly sender: CommitSender;
 }
+
+/** How often it is looked anew which keys were written meanwhile. */
+const PASSES_MAX = 16;
 
 const ALL = { reverse: false, limit: Infinity, order: "key", after: undefined } as const;
 
@@ -32,6 +36,8 @@ export function deleteAll(
     const engine = lifecycle.indexed();
     const { atomic } = parseOptions("deleteAll", "deleteAll", options);
     const compiled = compileQuery(query);
+    const wait = waitFor(context, engine);
+    if (wait !== undefined) return deleteAllBehind(context, engine, compiled, atomic, wait);
     const news = newsFor(context, engine);
     if (news !== undefined) return deleteAllLate(context, engine, compiled, atomic, news);
     let keys: EncodedKey[];
@@ -59,7 +65,13 @@ export function deleteAll(
   }
 }
 
-/** What there is to be followed first, as before a read. Where no place can be kept meanwhile, what is visible is deleted. */
+/** Where several requests share the instance: nobody may be made wait for a place that is kept by one who is gone. */
+function waitFor({ transactions, freshness }: DeleteContext, engine: Engine): ReadWait | undefined {
+  const isShared = engine.waits !== undefined && transactions.current === undefined && engine.refusal() === undefined;
+  return isShared ? freshness.beforeDelete(engine) : undefined;
+}
+
+/** What there is to be followed first, as before a read. */
 function newsFor({ transactions, freshness }: DeleteContext, engine: Engine): Promise<void> | undefined {
   if (transactions.current !== undefined || engine.waits !== undefined || engine.refusal() !== undefined)
     return undefined;
@@ -103,6 +115,48 @@ async function deleteAllLate(
   return count;
 }
 
+/**
+ * As `deleteAll`, where no place can be kept: of what is there once everything before it has been followed, and nothing that was called after it. What that has
+ * written since, or is about to, stays.
+ */
+async function deleteAllBehind(
+  context: DeleteContext,
+  engine: Engine,
+  query: CompiledQuery,
+  atomic: boolean,
+  { over, horizon }: ReadWait,
+): Promise<number> {
+  try {
+    await over;
+    const seen = horizon.take() ?? engine.freeze();
+    const { version } = seen;
+    const list = (): Promise<Set<EncodedKey>> => keysLate(context, engine, undefined, query);
+    const keys = await keysOf(seen, query, nowOf(context, undefined)).catch((error: unknown) =>
+      again(context, error, undefined, list),
+    );
+    const count = keys.size;
+    await forgetNewer(engine, keys, version);
+    for (const key of keys) if (engine.queue.touching(key) !== undefined) keys.delete(key);
+    if (keys.size > 0) await sendAll(context, engine, deletes(context, engine, keys, atomic));
+    return count;
+  } catch (error) {
+    throw notCommitted(expired(context, error));
+  }
+}
+
+/** Leaves out keys that were written after this version. */
+async function forgetNewer(engine: Engine, keys: Set<EncodedKey>, version: number): Promise<void> {
+  for (let upto = version, tries = 0; engine.replica.version !== upto; tries++) {
+    if (tries === PASSES_MAX) throw new KVError("Contention", "What there is to delete is written all the time");
+    upto = engine.replica.version;
+    for (const key of keys) {
+      const found = whenLoaded(() => engine.replica.get(key));
+      const row = isPromise(found) ? await found : found;
+      if (row !== undefined && row.version > version) keys.delete(key);
+    }
+  }
+}
+
 async function stageDeletesLate(
   context: DeleteContext,
   engine: Engine,
@@ -131,11 +185,20 @@ async function keysLate(
   staged: StagedState | undefined,
   query: CompiledQuery,
 ): Promise<Set<EncodedKey>> {
-  const keys = new Set<EncodedKey>();
   // Of an engine that was asked before, also if the database is closing.
   const view = staged === undefined ? engine.freeze() : viewOf(context, staged);
+  return keysOf(view, query, nowOf(context, staged));
+}
+
+/** The view is released. */
+async function keysOf(
+  view: Pick<ReadView, "rows" | "release">,
+  query: CompiledQuery,
+  now: number,
+): Promise<Set<EncodedKey>> {
+  const keys = new Set<EncodedKey>();
   try {
-    const listing = listRows(view.rows, query, { ...ALL, now: nowOf(context, staged) });
+    const listing = listRows(view.rows, query, { ...ALL, now });
     const step = (): boolean => listing.next();
     for (let ok = whenLoaded(step); isPromise(ok) ? await ok : ok; ok = whenLoaded(step)) keys.add(listing.key);
   } finally {

@@ -102,6 +102,11 @@ export class Freshness {
     return pacer.due(now) ? this.#wait(engine, () => pacer.rest()) : undefined;
   }
 
+  /** As before a read that misses nothing, own commits that are pending included. Undefined where nothing is followed unasked. */
+  beforeDelete(engine: Engine): ReadWait | undefined {
+    return this.#parts.autoSync ? this.beforeRead(engine, engine.queue.last, true) : undefined;
+  }
+
   /** `wait` begins behind the horizon: already then may somebody who is told of news write. */
   #wait(engine: Engine, wait: () => Promise<void>): ReadWait {
     const horizon = engine.horizon();
