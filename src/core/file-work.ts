@@ -6,7 +6,7 @@ import { Haste } from "./haste.ts";
 import { KeptPlaces } from "./kept-places.ts";
 import { NextGeneration } from "./next-generation.ts";
 import { takes } from "./passing.ts";
-import { runRepair } from "./repair.ts";
+import { type RepairContext, type RepairReport, runRepair } from "./repair.ts";
 import { repairKept } from "./repair-state.ts";
 import { loadSaved, saver } from "./saved-state.ts";
 import { PointReads } from "./run-points.ts";
@@ -31,8 +31,8 @@ export const fileWork = {
   isAtEnd,
   keepingBytes,
   loadSaved,
-  repair: runRepair,
-  repairKept,
+  repair: (context: RepairContext): Promise<RepairReport> =>
+    context.engine.session.repairState === undefined ? runRepair(context) : repairKept(context),
   saver,
   takes,
   vacuum: runVacuum,

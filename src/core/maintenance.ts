@@ -107,28 +107,21 @@ export class Maintenance {
     return (this.#last = { generation, author: true, purged, bytesBefore, bytesAfter: bytes() });
   }
 
-  backup(target: Ledger, { newLedgerId, ...options }: Parsed<"backup">): Promise<BackupResult> {
+  backup(target: Ledger, options: Parsed<"backup">): Promise<BackupResult> {
     return this.#inTurn(options, (control) =>
-      this.#files("backup")({ ...this.#context, ...control, target, newLedgerId }),
+      this.#files("backup")({ ...this.#context, ...options, ...control, target }),
     );
   }
 
   /** `reports`: whether somebody reads what it reports. */
   repair(options: Parsed<"repair">, { reports }: { readonly reports: boolean }): Promise<RepairReport> {
-    return this.#inTurn(options, (control) => {
-      const isKept = this.#context.engine.session.repairState !== undefined;
-      const repair = this.#files(isKept ? "repairKept" : "repair");
-      return repair({ ...this.#context, ...control, reports });
-    });
+    return this.#inTurn(options, (control) => this.#files("repair")({ ...this.#context, ...control, reports }));
   }
 
-  #files<W extends "vacuum" | "backup" | "repair" | "repairKept">(work: W): FileWork[W] {
+  #files<W extends "vacuum" | "backup" | "repair">(work: W): FileWork[W] {
     const { fileWork, ledger } = this.#context;
     if (fileWork !== undefined) return fileWork[work];
-    throw new KVError(
-      "UnsupportedTarget",
-      `${work} of ${ledger.name} is for processes: the entry for Node, Deno and Bun has it`,
-    );
+    throw new KVError("UnsupportedTarget", `${work} of ${ledger.name} is for processes: of Node, Deno or Bun`);
   }
 
   /** Resolves when nothing is under way. */

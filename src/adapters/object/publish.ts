@@ -12,7 +12,8 @@ import { drawRandom, GaveUp, replaceRoot, type SeenRoot, type StateSite } from "
 /** How often the same run is sent while it is not known whether it has arrived. */
 const SENDS_MAX = 3;
 /** What is merged is read once, so much at a time. */
-const PART_BYTES = { process: 4 * 1024 * 1024, isolated: 1024 * 1024 } as const;
+const PART_BYTES: number = 4 * 1024 * 1024;
+const ISOLATED_PART_BYTES: number = 1024 * 1024;
 /** How often a root is replaced anew because others have changed something else in it. */
 const REPLACES_MAX = 8;
 
@@ -72,8 +73,8 @@ export class Publisher {
     const { runs, epoch } = seen.found.root;
     const merged = runs.slice(first, first + count);
     const lowest = first + count === runs.length;
-    const { isolated = false } = this.#state.site.environment;
-    const options = { ...this.#state, partBytes: isolated ? PART_BYTES.isolated : PART_BYTES.process };
+    const { isolated } = this.#state.site.environment;
+    const options = { ...this.#state, partBytes: isolated === true ? ISOLATED_PART_BYTES : PART_BYTES };
     const ids = await this.#idsOf(merged);
     const stored = merged.map((run) => runObject(run, options));
     const built = await request.buildMerged(stored, { lowest, ...(progress && { progress }) });

@@ -15,6 +15,8 @@ export interface Remains {
   readonly runs: ListedRun[];
   /** A repair has begun it, and a root has named it. */
   isBegun: boolean;
+  /** A copy is being written to it, or was not finished, unless somebody has written a slot. */
+  isUnfinished: boolean;
 }
 
 /**
@@ -43,8 +45,6 @@ export async function hasRemains(store: ObjectStore, { isWhole }: { readonly isW
  */
 export async function newestRemains(store: ObjectStore): Promise<readonly Remains[]> {
   const found = new Map<string, Remains>();
-  const begun = new Set<string>();
-  const unfinished = new Set<string>();
   for (let after = "", more = true; more;) {
     const answer = await store.list("", { after });
     if (answer.status !== "listed") throw answer.error;
@@ -52,23 +52,31 @@ export async function newestRemains(store: ObjectStore): Promise<readonly Remain
       after = key;
       const nonce = nonceOf(key);
       if (nonce === undefined) continue;
-      if (key === begunKey(nonce)) begun.add(nonce);
-      if (key === unfinishedKey(nonce)) unfinished.add(nonce);
-      const remains = found.get(nonce) ?? { nonce, slots: new Set(), highest: 0, runs: [], isBegun: false };
-      const slot = parseSlotKey(nonce, key);
+      const remains: Remains = found.get(nonce) ?? {
+        nonce,
+        slots: new Set(),
+        highest: 0,
+        runs: [],
+        isBegun: false,
+        isUnfinished: false,
+      };
+      found.set(nonce, remains);
+      if (key === begunKey(nonce)) remains.isBegun = true;
+      if (key === unfinishedKey(nonce)) remains.isUnfinished = true;
+      const slot = parseSlotKey(nonce, key) ?? 0;
       const run = parseRunKey(nonce, key);
-      if (slot !== undefined && slot > 0) {
+      if (slot > 0) {
         remains.slots.add(slot);
         remains.highest = Math.max(remains.highest, slot);
       }
       if (run !== undefined) remains.runs.push({ ...run, bytes: size });
-      if (run !== undefined || slot !== undefined) found.set(nonce, remains);
     }
     ({ more } = answer);
   }
-  for (const remains of found.values()) remains.isBegun = begun.has(remains.nonce);
   const top = ({ highest, runs }: Remains): number => Math.max(highest, ...runs.map(({ to }) => to));
   const hasBeen = ({ highest, isBegun }: Remains): number => (highest > 0 || isBegun ? 1 : 0);
-  for (const nonce of unfinished) if (found.get(nonce)?.highest === 0) found.delete(nonce);
-  return [...found.values()].sort((a, b) => hasBeen(b) - hasBeen(a) || top(b) - top(a));
+  const came = [...found.values()].filter(
+    ({ highest, runs, isUnfinished }) => highest > 0 || (runs.length > 0 && !isUnfinished),
+  );
+  return came.sort((a, b) => hasBeen(b) - hasBeen(a) || top(b) - top(a));
 }
