@@ -1,6 +1,6 @@
 import type { Engine } from "./engine.ts";
 import type { Environment } from "./environment.ts";
-import { hasCode } from "./errors.ts";
+import { KVError } from "./errors.ts";
 import type { LedgerSession } from "./ledger.ts";
 
 const MIB = 1024 * 1024;
@@ -31,12 +31,14 @@ export class AutoVacuum {
     problem: (error: unknown) => void,
   ): void {
     if (engine.refusal() !== undefined || !this.isDue(engine.session)) return;
-    db.vacuum().catch((error: unknown) => {
-      const cause = hasCode(error, "VacuumRefused") ? "VacuumRefused" : String(error);
+    const failed = (error: unknown): void => {
+      // Not the message: it names a sibling, each time another one.
+      const cause = error instanceof KVError ? error.code : String(error);
       // Once per cause; that the database closes meanwhile is none.
       if (db.isOpen() && cause !== this.#lastError) problem(error);
       this.#lastError = cause;
-    });
+    };
+    db.vacuum().then(() => (this.#lastError = undefined), failed);
   }
 
   isDue(session: LedgerSession): boolean {

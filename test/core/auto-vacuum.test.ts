@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { AutoVacuum } from "../../src/core/auto-vacuum.ts";
+import type { Engine } from "../../src/core/engine.ts";
+import { KVError } from "../../src/core/errors.ts";
 import type { LedgerSession } from "../../src/core/ledger.ts";
 import { KV } from "../../src/index.node.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
@@ -59,6 +61,24 @@ describe("an automatic vacuum", () => {
         expect(auto.isDue(sessionOf(60 * MIB, 0))).toBe(true);
       }
     }
+  });
+
+  it("that fails is told of once, whatever the file is called that it could not make, and again behind one that succeeds", async () => {
+    const clock = { ms: 0 };
+    const auto = atTime(clock);
+    const engine = { refusal: () => undefined, session: sessionOf(60 * MIB, 0) } as unknown as Engine;
+    const told: unknown[] = [];
+    const full = (): Promise<never> =>
+      Promise.reject(new KVError("NoSpace", `ENOSPC: no space left on device, open 'a.db.2-${clock.ms}'`));
+    for (const vacuum of [full, full, () => Promise.resolve(), full]) {
+      clock.ms += HOUR;
+      auto.vacuumIfDue({ isOpen: () => true, vacuum }, engine, (error) => told.push([clock.ms / HOUR, error]));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(told).toMatchObject([
+      [1, { code: "NoSpace" }],
+      [4, { code: "NoSpace" }],
+    ]);
   });
 
   it("never is for a ledger that does not shrink", () => {
