@@ -1,4 +1,5 @@
 import type { BufferPool } from "./buffer-pool.ts";
+import type { LedgerOpenOptions } from "./ledger.ts";
 
 /**
  * One bounded cache for everything that is read on demand: blocks and pages of all runs, and values. Each user has a space of its own, so
@@ -128,6 +129,27 @@ export class BlockCache {
     this.#hand = slot.newer;
     slot.space.drop(slot);
   }
+}
+
+/** Lets a session keep bytes in the cache, in buffers that are used again where there are any, and know nothing else of it. */
+export function keepingBytes(cache: BlockCache): Required<Pick<LedgerOpenOptions, "cache">> {
+  return {
+    cache: (dropped) => {
+      const space = cache.space<Uint8Array>({
+        dropped: (bytes) => {
+          dropped(bytes);
+          cache.buffers?.recycle(bytes);
+        },
+      });
+      return {
+        get: (key) => space.get(key),
+        set: (key, bytes, size) => space.set(key, bytes, size),
+        admits: (key, size) => space.admits(key, size),
+        buffer: (length) => cache.buffers?.take(length) ?? new Uint8Array(length),
+        clear: () => space.clear(),
+      };
+    },
+  };
 }
 
 /** The part of a cache that belongs to one user. Keys are integers from 0. */

@@ -1,5 +1,4 @@
-import { type BlockCache, BUFFER_BYTES } from "./block-cache.ts";
-import type { LedgerOpenOptions } from "./ledger.ts";
+import { BUFFER_BYTES } from "./block-cache.ts";
 
 const SLAB_BUFFERS = 32;
 
@@ -29,25 +28,4 @@ export class BufferPool {
   recycle({ buffer, byteOffset }: Uint8Array): void {
     if (this.#slabs.has(buffer)) this.#buffers.push(new Uint8Array(buffer, byteOffset, BUFFER_BYTES));
   }
-}
-
-/** Lets a session keep bytes in the cache, in buffers that are used again, and know nothing else of it. */
-export function keepingBytes(cache: BlockCache): Required<Pick<LedgerOpenOptions, "cache">> {
-  return {
-    cache: (dropped) => {
-      const space = cache.space<Uint8Array>({
-        dropped: (bytes) => {
-          dropped(bytes);
-          cache.buffers?.recycle(bytes);
-        },
-      });
-      return {
-        get: (key) => space.get(key),
-        set: (key, bytes, size) => space.set(key, bytes, size),
-        admits: (key, size) => space.admits(key, size),
-        buffer: (length) => cache.buffers?.take(length) ?? new Uint8Array(length),
-        clear: () => space.clear(),
-      };
-    },
-  };
 }

@@ -1,7 +1,7 @@
 import { isAtEnd } from "./at-end.ts";
 import { AutoVacuum } from "./auto-vacuum.ts";
 import { runBackup } from "./backup.ts";
-import { BufferPool, keepingBytes } from "./buffer-pool.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import { Haste } from "./haste.ts";
 import { KeptPlaces } from "./kept-places.ts";
 import { NextGeneration } from "./next-generation.ts";
@@ -29,7 +29,6 @@ export const fileWork = {
   SealWait,
   backup: runBackup,
   isAtEnd,
-  keepingBytes,
   loadSaved,
   repair: (context: RepairContext): Promise<RepairReport> =>
     context.engine.session.repairState === undefined ? runRepair(context) : repairKept(context),

@@ -1,4 +1,4 @@
-import type { BlockCache } from "./block-cache.ts";
+import { type BlockCache, keepingBytes } from "./block-cache.ts";
 import type { CommitSender } from "./commit-sender.ts";
 import type { EngineListener, EngineOptions } from "./engine-context.ts";
 import { Engine } from "./engine.ts";
@@ -40,7 +40,7 @@ export async function openLedger(
 ): Promise<Opened> {
   const { environment, cache, pacer, lifecycle, sender } = context;
   const { allowNetworkFileSystem } = parsed;
-  const session = await ledger.open({ ...parsed, environment, ...context.fileWork?.keepingBytes(cache) });
+  const session = await ledger.open({ ...parsed, environment, ...keepingBytes(cache) });
   let engine: Engine | undefined;
   try {
     const listener = listenerOf(context, () => engine as Engine);

@@ -1,4 +1,5 @@
 import type { Met } from "./applier.ts";
+import { keepingBytes } from "./block-cache.ts";
 import { isPlain } from "./commit.ts";
 import type { EngineContext } from "./engine-context.ts";
 import { EngineState } from "./engine-state.ts";
@@ -160,7 +161,7 @@ export class Reopening {
       readOnly: context.options.readOnly,
       allowNetworkFileSystem: context.options.allowNetworkFileSystem,
       environment,
-      ...context.options.fileWork?.keepingBytes(context.options.cache),
+      ...keepingBytes(context.options.cache),
     });
     const session = await context.own(opening);
     const sameLedger = session.identity?.ledgerId === old.source.session.identity?.ledgerId;

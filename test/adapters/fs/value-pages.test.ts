@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { FileHandle } from "../../../src/adapters/fs/file.ts";
 import { ValuePages } from "../../../src/adapters/fs/value-pages.ts";
-import { BlockCache } from "../../../src/core/block-cache.ts";
-import { BufferPool, keepingBytes } from "../../../src/core/buffer-pool.ts";
+import { BlockCache, keepingBytes } from "../../../src/core/block-cache.ts";
+import { BufferPool } from "../../../src/core/buffer-pool.ts";
 import { Draw } from "../../support/random.ts";
 
 const SIZE = 200_000;

@@ -6,6 +6,7 @@ import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
 import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
 import { KVError } from "../../../src/core/errors.ts";
 import { KV } from "../../../src/index.node.ts";
+import { KV as EdgeKV } from "../../../src/index.ts";
 import { Bucket, failure } from "../../support/bucket.ts";
 import { openDatabase, setKeys } from "../../support/bucket-database.ts";
 
@@ -99,6 +100,24 @@ describe("a database in a bucket", () => {
     expect(await db.get(["k", 500])).toEqual({ i: 500 });
     expect(await db.count([])).toBe(1000);
     expect(store.counts().requests).toEqual({ ...before, create: before.create + 1 });
+  });
+
+  test.each([
+    ["with files", KV],
+    ["without files", EdgeKV],
+  ])("reads no slot again that it has in memory, in the entry %s", async (_, Entry) => {
+    const store = countingStore(memoryStore({ now: Date.now }));
+    await using db = await Entry.open(objectLedger(store), still);
+    const { requests: before } = store.counts();
+    const some = db.atomic();
+    for (let i = 0; i < 100; i++) some.set(["text", i], "t".repeat(100));
+    await some.commit();
+    for (let i = 0; i < 100; i++) expect(await db.get(["text", i])).toHaveLength(100);
+    expect(store.counts().requests.get - before.get).toBe(0);
+    for (let i = 0; i < 16; i++) await db.set(["one", i], { name: "text" });
+    // That of the root, for the checkpoint.
+    expect(store.counts().requests.get - before.get).toBe(1);
+    expect(store.counts().requests.replace).toBe(before.replace + 1);
   });
 
   test("answers a conflict only when nothing can have changed it, by one request", async () => {
