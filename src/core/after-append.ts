@@ -52,6 +52,8 @@ export class AfterAppend {
     } catch (cause) {
       ownCommits.giveUp(`Reading ${context.ledger.name} failed before the commit was found: ${String(cause)}`, cause);
       context.queue.rejectWaiting(asKVError(cause));
+      // Nobody is to be told that all is well.
+      if (!round.invalidated) return;
     }
     context.listener.flushed(round);
   }
@@ -66,6 +68,7 @@ export class AfterAppend {
       await this.#parts.follower.follow(false, round);
     } catch (error) {
       queue.rejectWaiting(asKVError(error));
+      if (!round.invalidated) return;
     }
     listener.flushed(round);
   }

@@ -207,7 +207,6 @@ export class EngineLoop {
     const requests = this.#rounds.splice(0);
     this.#served = requests;
     this.#context.counts.rounds++;
-    const { state } = this.#context;
     const round: FollowState = { invalidated: false, haste: commonHaste(requests) };
     try {
       await this.#parts.follower.follow(
@@ -217,7 +216,7 @@ export class EngineLoop {
       for (const request of requests) request.resolve(round);
     } catch (error) {
       // It has begun anew, and come to an end before what cannot be read.
-      if (round.invalidated && this.#context.state !== state) this.#context.listener.flushed(round);
+      if (round.invalidated) this.#context.listener.flushed(round);
       for (const request of requests) request.reject(error);
     }
     this.#served = [];
@@ -296,6 +295,7 @@ export class EngineLoop {
         cause,
       );
       context.queue.rejectWaiting(asKVError(cause));
+      if (!round.invalidated) return;
     }
     context.listener.flushed(round);
   }

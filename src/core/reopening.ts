@@ -68,12 +68,12 @@ export class Reopening {
     const { ownCommits } = this.#parts;
     const reopened = context.session.reopen(context.state.position);
     const result = isPromise(reopened) ? await context.own(reopened) : reopened;
-    round.invalidated = true;
     if (result.status === "continued" && context.damage.length === 0 && !context.state.hasLost) {
       const continued = context.state.continued(result.position);
       if (isPromise(continued)) await context.own(continued);
       context.sealWait?.over();
       this.#isMoved = false;
+      round.invalidated = true;
       ownCommits.tryAgain(round.error);
       return;
     }
@@ -82,6 +82,7 @@ export class Reopening {
     else ownCommits.giveUp(`${context.ledger.name} was replaced by something else`);
     await this.#reload();
     this.#isMoved = false;
+    round.invalidated = true;
   }
 
   // --- a saved index that is damaged -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-import { readU32 } from "../../core/bytes.ts";
+import { equalBytes, readU32 } from "../../core/bytes.ts";
 import { checksumWithin } from "../../core/crc32.ts";
 import type { CommitRecord, PassedCommit } from "../../core/ledger.ts";
 import { findMask, indexOfMarker, isMarkerAt, MARKER, xorMask } from "../../core/mask.ts";
@@ -204,14 +204,25 @@ export function readPayload(bytes: Uint8Array, at: number, header: FrameHeader, 
   return frame.subarray(from + HEADER_BYTES, from + trailer);
 }
 
+/** True for headers of the same frame: a writer numbers its commits. */
+export function isSameFrame(a: FrameHeader, b: FrameHeader): boolean {
+  const isSameCommit = equalBytes(a.writer, b.writer) && a.counter === b.counter && a.timestamp === b.timestamp;
+  return isSameCommit && a.kind === b.kind && a.payloadBytes === b.payloadBytes && a.mask === b.mask;
+}
+
 /** Undoes the mask on bytes that begin `offset` bytes into a frame. Not for its end bytes, which are stored as they are. */
 export function unmask(bytes: Uint8Array, offset: number, mask: number): void {
   xorMask(bytes, 0, bytes.length, offset, mask);
 }
 
-/** The checksum field of a frame's header as it is stored: enough to tell whether a frame is still the one that was read. */
-export function headerFingerprint(bytes: Uint8Array, at: number): number {
-  return readU32(bytes, at + HEADER_CHECKSUM_AT);
+/** The checksum of the frame that ends at `end`, as it is stored: enough to tell whether a frame is still the one that was read, and all of it there. */
+export function fingerprint(bytes: Uint8Array, end: number): number {
+  return readU32(bytes, end - TRAILER_BYTES);
+}
+
+/** True if these are the last bytes of the frame with that fingerprint. */
+export function isTrailerOf(bytes: Uint8Array, frame: number): boolean {
+  return bytes.length === TRAILER_BYTES && bytes[4] === FRAME_END && fingerprint(bytes, TRAILER_BYTES) === frame;
 }
 
 /** Masks a frame in which the marker occurs. */

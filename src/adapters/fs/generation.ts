@@ -3,7 +3,7 @@ import type { Environment } from "../../core/environment.ts";
 import { KVError } from "../../core/errors.ts";
 import { indexOfMarker, MARKER } from "../../core/mask.ts";
 import { type ReadableFile, readAt } from "./file.ts";
-import { FrameKind, frameBytes, headerFingerprint, readHeader, readPayload, writeFrame } from "./frame.ts";
+import { FrameKind, frameBytes, fingerprint, readHeader, readPayload, writeFrame } from "./frame.ts";
 import { decodeGenerationHeader, encodeGenerationHeader, FORMAT, type GenerationHeader, ID_BYTES } from "./payloads.ts";
 import { agreesWithMarker, judge, markerBytesAtEnd } from "./verdict.ts";
 
@@ -21,8 +21,8 @@ export interface Generation {
   readonly startedAt: number;
   /** Offset behind which frames are looked for. */
   readonly start: number;
-  /** The header frame that serves: its offset and what identifies it. */
-  readonly headerFrame: { readonly offset: number; readonly fingerprint: number };
+  /** The header frame that serves: where it ends and what identifies it. */
+  readonly headerFrame: { readonly end: number; readonly fingerprint: number };
   /** Where the second copy of the header should be; empty if the copy that serves is the second. */
   readonly copyFrom: number;
   readonly copyTo: number;
@@ -67,7 +67,7 @@ export function readBeginning(file: ReadableFile, name: string, crc32: Environme
         delta: header.base - header.framesAt,
         startedAt: timestamp,
         start,
-        headerFrame: { offset: at, fingerprint: headerFingerprint(bytes, at) },
+        headerFrame: { end: at + length, fingerprint: fingerprint(bytes, at + length) },
         copyFrom: at + length,
         copyTo: isSecondCopy ? at + length : at + 2 * length,
         damagedCopy: isSecondCopy ? { from: at - length, to: at } : undefined,

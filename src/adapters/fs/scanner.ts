@@ -3,11 +3,11 @@ import { indexOfMarker, MARKER } from "../../core/mask.ts";
 import type { PassedCommit } from "../../core/ledger.ts";
 import { type ReadableFile, readAt } from "./file.ts";
 import {
+  fingerprint as fingerprintOf,
   FRAME_BYTES_MAX,
   type FrameHeader,
   frameBytes,
   HEADER_BYTES,
-  headerFingerprint,
   passCommit,
   readHeader,
   readPayload,
@@ -30,11 +30,10 @@ export type Scanned =
   /** Nothing yet, or not all of it. */
   | { readonly found: "nothing" };
 
-/** Commits that were passed: where the last one begins, what identifies it, and where it ends. */
+/** Commits that were passed: where the last one ends, and what identifies it. */
 export interface Passed {
-  readonly last: number;
-  readonly fingerprint: number;
   readonly end: number;
+  readonly fingerprint: number;
 }
 
 interface Judged {
@@ -104,7 +103,6 @@ export class Scanner {
   ): Passed | undefined {
     const commit = this.#passing;
     const crc32 = this.#crc32;
-    let last = -1;
     let end = offset;
     let fingerprint = 0;
     while (end - offset < bytes && this.#reaches(end)) {
@@ -118,11 +116,10 @@ export class Scanner {
       commit.version = end + delta;
       commit.place = payloadPlace(commit.version, 0);
       if (!take(commit)) break;
-      fingerprint = headerFingerprint(this.#window, at);
-      last = end;
+      fingerprint = fingerprintOf(this.#window, at + length);
       end += length;
     }
-    return last < 0 ? undefined : { last, fingerprint, end };
+    return end === offset ? undefined : { end, fingerprint };
   }
 
   /** False if nothing of what lies there is in the window, and there is nothing more to be read. */
@@ -149,14 +146,15 @@ export class Scanner {
     const at = this.#locate(offset, Math.min(HEADER_BYTES, size - offset), size);
     const header = readHeader(this.#window, at, this.#crc32);
     if (header === undefined) return undefined;
-    const fingerprint = headerFingerprint(this.#window, at);
     const length = frameBytes(header.payloadBytes);
     // The length is trusted, for the header's checksum held; still nothing larger than a frame is ever allocated.
     if (length > FRAME_BYTES_MAX || offset + length > size) return undefined;
     // Where the window is another one now, it may be shorter than asked for, if the file was cut.
     const from = this.#locate(offset, length, size);
     const payload = readPayload(this.#window, from, header, this.#crc32);
-    return payload === undefined ? undefined : { found: "frame", header, payload, end: offset + length, fingerprint };
+    if (payload === undefined) return undefined;
+    const fingerprint = fingerprintOf(this.#window, from + length);
+    return { found: "frame", header, payload, end: offset + length, fingerprint };
   }
 
   #judge(offset: number, size: number): Judged {

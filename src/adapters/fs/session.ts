@@ -21,7 +21,7 @@ import { BatchWriter, type WrittenBatch } from "./batch-writer.ts";
 import { Durability, FailedSyncs } from "./durability.ts";
 import { fromSystem } from "./errors.ts";
 import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
-import { FRAME_BYTES_MAX, FrameKind, HEADER_BYTES, headerFingerprint, PAYLOAD_BYTES_MAX } from "./frame.ts";
+import { fingerprint, FRAME_BYTES_MAX, FrameKind, isTrailerOf, PAYLOAD_BYTES_MAX, TRAILER_BYTES } from "./frame.ts";
 import { type Generation, readBeginning } from "./generation.ts";
 import type { OpenFile } from "./open-file.ts";
 import { OpenFiles, payloadPlace } from "./open-files.ts";
@@ -53,9 +53,9 @@ export interface SessionOptions {
   readonly restored?: Restored | undefined;
 }
 
-/** A frame that was read or written: its offset, and what tells it from another one there. */
+/** A frame that was read or written: where it ends, and what tells it from another one there. */
 interface KnownFrame {
-  readonly offset: number;
+  readonly end: number;
   readonly fingerprint: number;
 }
 
@@ -83,8 +83,8 @@ export class FileSession implements LedgerSession {
   /** The present file; for a read-only session on a blank one, it has no generation yet. */
   #blank: FileHandle | undefined;
   readonly #batches: BatchWriter;
-  /** The frame that was read or written last, the header at first: its offset and what identifies it. */
-  #lastFrame: KnownFrame = { offset: -1, fingerprint: 0 };
+  /** The frame that was read or written last, the header at first. */
+  #lastFrame: KnownFrame = { end: 0, fingerprint: 0 };
   /** The one that was looked at last, while own frames were written behind it without a look. */
   #lookedAt: KnownFrame | undefined;
   /** monotonic() of that look. */
@@ -210,7 +210,7 @@ export class FileSession implements LedgerSession {
           if (passed !== undefined) {
             hasPassed = true;
             offset = passed.end;
-            this.#lastFrame = { offset: passed.last, fingerprint: passed.fingerprint };
+            this.#lastFrame = passed;
             if (offset - begin >= budget.bytes)
               return result(commits, this.#passed(offset + generation.delta), "more", notices);
           }
@@ -296,7 +296,7 @@ export class FileSession implements LedgerSession {
       return "unknown";
     }
     // A header further on is void: the first whole one has won.
-    this.#lastFrame = { offset, fingerprint };
+    this.#lastFrame = { end, fingerprint };
     return "taken";
   }
 
@@ -399,6 +399,8 @@ export class FileSession implements LedgerSession {
   // --- identity ----------------------------------------------------------------------------------------------------
 
   #lookAtPath(current: { readonly device: bigint; readonly inode: bigint }): PathState {
+    // Also where it cannot be told where the path leads: then it is looked at again before anything is written.
+    this.#suspect = true;
     const status = this.#options.calls.stat(this.#options.path);
     this.#missing = status === undefined;
     const same = status !== undefined && status.device === current.device && status.inode === current.inode;
@@ -474,8 +476,13 @@ export class FileSession implements LedgerSession {
     const current = this.#current as OpenFile;
     if (this.#suspect) {
       // Known to be gone or replaced: look again rather than write to what nobody will read.
-      const state = this.#lookAtPath(current);
-      if (state !== "same" && !this.#sealAhead(current, this.#lastFrame.offset, current.file.status().size)) {
+      let state: PathState;
+      try {
+        state = this.#lookAtPath(current);
+      } catch (error) {
+        throw fromSystem(error, `${path} cannot be written`, "not committed");
+      }
+      if (state !== "same" && !this.#sealAhead(current, this.#lastFrame.end, current.file.status().size)) {
         throw new KVError("LedgerMissing", `${path} is gone, or something else is in its place`, {
           outcome: "not committed",
         });
@@ -498,8 +505,7 @@ export class FileSession implements LedgerSession {
     if (status.size !== begin + bytes.length) return { status: "read-on" };
     if (!this.#isUntouchedBeforeWrite(file)) return { status: "read-on" };
     this.#endSize = status.size;
-    const last = starts[starts.length - 1];
-    this.#lastFrame = { offset: begin + last, fingerprint: headerFingerprint(bytes, last) };
+    this.#lastFrame = { end: status.size, fingerprint: fingerprint(bytes, bytes.length) };
     // Of the size that they have in the end: one that grows has room for many more.
     const versions = new Array<number>(starts.length);
     const places = new Array<number>(starts.length);
@@ -676,9 +682,9 @@ function windowFor(available: number, budgetBytes: number): number {
   return Math.max(WINDOW_BYTES_MIN, Math.min(available, budgetBytes, 1024 * 1024));
 }
 
-function isThere({ offset, fingerprint }: KnownFrame, file: FileHandle): boolean {
-  const header = readAt(file, offset, HEADER_BYTES);
-  return header.length === HEADER_BYTES && headerFingerprint(header, 0) === fingerprint;
+/** All of it: others may have written behind what a cut has left of it. */
+function isThere({ end, fingerprint }: KnownFrame, file: FileHandle): boolean {
+  return isTrailerOf(readAt(file, end - TRAILER_BYTES, TRAILER_BYTES), fingerprint);
 }
 
 function missing(path: string): KVError {

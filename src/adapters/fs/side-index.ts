@@ -11,10 +11,11 @@ import type {
 } from "../../core/ledger.ts";
 import { fromSystem } from "./errors.ts";
 import { closeLarge, type FileHandle, type FileSystemCalls, type ReadableFile, readAt } from "./file.ts";
-import { HEADER_BYTES } from "./frame.ts";
+import { HEADER_BYTES, isSameFrame, readHeader } from "./frame.ts";
 import type { OpenFile } from "./open-file.ts";
 import { readRun } from "./run-file.ts";
 import { ID_BYTES } from "./payloads.ts";
+import { Scanner } from "./scanner.ts";
 import type { ReplacingCalls, WritableFile } from "./replacing.ts";
 import type { Seals } from "./seals.ts";
 
@@ -29,6 +30,8 @@ const MANIFEST_FORMAT = 1;
 /** What a manifest of as many drops as it has numbers for has at most, and more: what is longer is none. */
 const MANIFEST_BYTES_MAX = 2 * 1024 * 1024;
 const DROPS_MAX = 0xffff;
+/** What is read at once of the last commit that is covered. */
+const WINDOW_BYTES = 4096;
 /** Another process may publish a new list, and unlink what the old one names, while this one opens it. */
 const TRIES = 8;
 /** What was written to so recently, and is named by no manifest, belongs to a save under way, by all appearances. */
@@ -103,7 +106,7 @@ export class SideIndex implements CheckpointStore {
 
   #load(): Checkpoint | CheckpointAbsence {
     for (let tries = 0; ; tries++) {
-      const manifest = this.#readManifest();
+      const manifest = this.#readManifest((each) => this.#isLastWhole(each));
       if (typeof manifest === "string") return manifest;
       for (const [nonce, address] of manifest.drops) this.#host.seals.learnDrop(nonce, address);
       const runs = this.#openAll(manifest.runs);
@@ -310,7 +313,7 @@ export class SideIndex implements CheckpointStore {
     return typeof manifest === "string" ? [] : manifest.runs.map((run) => run.name);
   }
 
-  #readManifest(): Manifest | CheckpointAbsence {
+  #readManifest(isOurs = (each: Manifest): boolean => this.#isLastThere(each)): Manifest | CheckpointAbsence {
     const { calls, environment, open } = this.#host;
     const { file, generation } = open;
     const bytes = readWhole(calls, this.#path, MANIFEST_BYTES_MAX);
@@ -320,8 +323,22 @@ export class SideIndex implements CheckpointStore {
     const { ledgerId, nonce } = generation.header;
     if (manifest.ledgerId !== ledgerId || manifest.nonce !== nonce) return "stale";
     if (manifest.upTo - generation.delta > file.status().size) return "cut";
-    const header = readAt(file, manifest.version - generation.delta, HEADER_BYTES);
-    return equalBytes(header, manifest.lastHeader) ? manifest : "stale";
+    return isOurs(manifest) ? manifest : "stale";
+  }
+
+  #isLastThere({ version, lastHeader }: Manifest): boolean {
+    const { file, generation } = this.#host.open;
+    return equalBytes(readAt(file, version - generation.delta, HEADER_BYTES), lastHeader);
+  }
+
+  /** The same, and all of it: the ledger may have been cut within it, and others have written behind what was left. */
+  #isLastWhole({ version, upTo, lastHeader }: Manifest): boolean {
+    const { environment, open } = this.#host;
+    const { file, generation } = open;
+    const known = readHeader(lastHeader, 0, environment.crc32);
+    const scanner = new Scanner(file, upTo - generation.delta, WINDOW_BYTES, environment.crc32);
+    const scanned = scanner.scan(version - generation.delta);
+    return known !== undefined && scanned.found === "frame" && isSameFrame(scanned.header, known);
   }
 
   /** What a manifest names may be anything. */

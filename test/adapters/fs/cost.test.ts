@@ -58,14 +58,14 @@ describe("a write costs", () => {
       expect(cost).toEqual({ appends: 50, fstats: 50, bytesAppended: expect.any(Number) as number });
     }));
 
-  it("a reading of the last frame's header too, if none was looked at for a millisecond", () =>
+  it("a reading of the last frame's end too, if none was looked at for a millisecond", () =>
     onCounted(async ({ calls, clock, open }) => {
       await using db = await open();
       await db.set(item(0), "value");
       clock.monotonic++;
       const once = { appends: 1, fstats: 1, bytesAppended: expect.any(Number) as number };
       // And of the one that was looked at before it.
-      expect(await calls.of(() => db.set(item(1), "value"))).toEqual({ ...once, reads: 2, bytesRead: 96 });
+      expect(await calls.of(() => db.set(item(1), "value"))).toEqual({ ...once, reads: 2, bytesRead: 10 });
       expect(await calls.of(() => db.set(item(2), "value"))).toEqual(once);
     }));
 
@@ -86,7 +86,7 @@ describe("a write costs", () => {
       expect(await calls.of(sets)).toEqual(once);
       expect(await calls.of(() => fill(db, 0, 1000))).toEqual(once);
       // A function begins by following to the end: that the last frame is still there is part of it.
-      const following = { ...once, fstats: 2, reads: 1, bytesRead: 48 };
+      const following = { ...once, fstats: 2, reads: 1, bytesRead: 5 };
       expect(await calls.of(() => db.transaction((tx) => tx.sum(["sum"], 1)))).toEqual(following);
     }));
 
@@ -103,12 +103,12 @@ describe("a write costs", () => {
 });
 
 describe("a poll that finds nothing new costs", () => {
-  it("a look at the path, one at the size, and the reading of the last frame's header", () =>
+  it("a look at the path, one at the size, and the reading of the last frame's end", () =>
     onCounted(async ({ calls, open }) => {
       await using db = await open();
       await db.set(["a"], 1);
       await db.sync();
-      expect(await calls.of(() => db.sync())).toEqual({ stats: 1, fstats: 1, reads: 1, bytesRead: 48 });
+      expect(await calls.of(() => db.sync())).toEqual({ stats: 1, fstats: 1, reads: 1, bytesRead: 5 });
     }));
 
   it("one look at the path, and that reading, where the interval makes it, and is over at once", () =>
@@ -129,7 +129,7 @@ describe("a poll that finds nothing new costs", () => {
       const poll = due;
       due = undefined;
       const cost = await counting.of(async () => poll?.());
-      expect(cost).toEqual({ stats: 1, reads: 1, bytesRead: 48 });
+      expect(cost).toEqual({ stats: 1, reads: 1, bytesRead: 5 });
       // Counted, told of, and the next one is due: without a promise that somebody would have had to wait for.
       expect([db.stats().counts.rounds, results, typeof due]).toEqual([rounds + 1, ["ready"], "function"]);
     }));
@@ -144,7 +144,8 @@ describe("opening costs", () => {
         await withIndex(large, 3 * SAVED);
         const many = await openingCost(large);
         for (const each of [few, many]) {
-          expect(each.reads).toBeLessThanOrEqual(3);
+          // The last commit that the index covers, which is large here, takes two.
+          expect(each.reads).toBeLessThanOrEqual(4);
           expect(each.bytesRead).toBeLessThanOrEqual(68 * KIB);
           expect(each.indexBytesRead).toBeLessThanOrEqual(220 * KIB);
         }

@@ -1,9 +1,12 @@
 import {
   appendFileSync,
   copyFileSync,
+  mkdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   unlinkSync,
   writeFileSync,
@@ -11,7 +14,7 @@ import {
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { nodeFileSystem } from "../../../src/adapters/fs/file-node.ts";
-import { FrameKind, frameBytes, HEADER_BYTES, MARKER, writeFrame } from "../../../src/adapters/fs/frame.ts";
+import { FrameKind, frameBytes, writeFrame } from "../../../src/adapters/fs/frame.ts";
 import { createFsLedger } from "../../../src/adapters/fs/ledger.ts";
 import type { LedgerSession, ReadResult } from "../../../src/core/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
@@ -56,8 +59,7 @@ describe("a look that finds nothing", () => {
     "a file that is shorter": (path) => truncateSync(path, statSync(path).size - 1),
     "another last frame": (path) => {
       const bytes = readFileSync(path);
-      const last = bytes.lastIndexOf(MARKER);
-      bytes[last + HEADER_BYTES - 3] ^= 1;
+      bytes[bytes.length - 3] ^= 1;
       writeFileSync(path, bytes);
     },
     "another file of the same bytes in its place": (path) => {
@@ -190,6 +192,88 @@ describe("a file's path", () => {
       await expect(reading()).rejects.toMatchObject({ code: "LedgerMissing" });
       await expect(reading()).rejects.toMatchObject({ code: "LedgerMissing" });
       await session.close();
+    }));
+});
+
+describe("a path that leads to something else than a file", () => {
+  const PLACED: Readonly<Record<string, readonly [put: (path: string) => void, code: string]>> = {
+    "a folder": [mkdirSync, "NotALedger"],
+    itself: [(path) => symlinkSync(path, path), "InputOutput"],
+  };
+
+  it.each(Object.entries(PLACED))("keeps everybody from writing where it leads to %s", (_, [put, code]) =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1 });
+      await using db = await KV.open(path, { syncIntervalMs: 1_000_000 });
+      const results: string[] = [];
+      db.on("sync", ({ result }) => results.push(result));
+      renameSync(path, `${path}-away`);
+      put(path);
+      const { size } = statSync(`${path}-away`);
+      await expect(db.sync()).rejects.toMatchObject({ code });
+      // The first write follows anew, and so does the function.
+      for (let i = 0; i < 2; i++) await expect(db.set(["b"], i)).rejects.toMatchObject({ outcome: "not committed" });
+      await expect(db.transaction((tx) => tx.set(["b"], 2))).rejects.toMatchObject({ code });
+      await expect(db.set(["b"], 3)).rejects.toMatchObject({ code, outcome: "not committed" });
+      expect(statSync(`${path}-away`).size).toBe(size);
+      expect(await db.get(["a"])).toBe(1);
+      // Nothing of it was read anew.
+      expect(results).toEqual(["error"]);
+      rmSync(path, { recursive: true });
+      renameSync(`${path}-away`, path);
+      await db.set(["b"], 4);
+      await db.sync();
+      expect(results.at(-1)).not.toBe("error");
+    }),
+  );
+});
+
+describe("a batch that cannot be followed", () => {
+  it("is told of by no sync event: not all is well", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await using db = await KV.open(path, { syncIntervalMs: 1_000_000 });
+      const results: string[] = [];
+      db.on("sync", ({ result }) => results.push(result));
+      await db.set(["a"], 1);
+      unlinkSync(path);
+      await expect(db.set(["a"], 2)).rejects.toMatchObject({ outcome: "unknown" });
+      expect(results).toEqual(["success"]);
+      await expect(db.sync()).rejects.toMatchObject({ code: "LedgerMissing" });
+      expect(results).toEqual(["success", "error"]);
+    }));
+});
+
+describe("a file that is cut within the last frame", () => {
+  it("and written to by others is read anew: behind the stump there is no damage", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1, b: "x".repeat(1000) });
+      await using db = await KV.open(path, still);
+      await using writing = await KV.open(path, still);
+      truncateSync(path, statSync(path).size - 10);
+      await write(path, { c: "y".repeat(100) });
+      await db.sync();
+      expect(await db.listKeys([])).toEqual([["a"], ["c"]]);
+      expect(db.stats().damage).toEqual([]);
+      await expect(writing.set(["d"], 1)).rejects.toMatchObject({ outcome: "unknown" });
+      await writing.sync();
+      expect(await writing.listKeys([])).toEqual([["a"], ["c"], ["d"]]);
+      expect(writing.stats().damage).toEqual([]);
+    }));
+
+  it("and written to by others has no saved index that covers that frame", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      const entries = Array.from({ length: 300 }, (_, i) => [`k${i}`, "x".repeat(100)] as const);
+      await write(path, Object.fromEntries(entries));
+      truncateSync(path, statSync(path).size - 10);
+      await write(path, { c: "y".repeat(100) });
+      await using db = await KV.open(path, still);
+      expect(await db.count([])).toBe(300);
+      expect(await db.has(["k299"])).toBe(false);
+      expect(db.stats().damage).toEqual([]);
     }));
 });
 
