@@ -47,7 +47,10 @@ import { SingleAttempt } from "./single-attempt.ts";
 
 /** Where the bucket is, and who asks: a client of yours, or what a new one is made of. */
 export interface S3StoreOptions extends S3CommonOptions {
-  /** A client of yours. Whatever its settings for retries, a call makes one request. Closing it is up to you. */
+  /**
+   * A client of yours. Whatever its settings for retries, a call makes one request. On a store other than AWS `requestChecksumCalculation` and
+   * `responseChecksumValidation` should be `"WHEN_REQUIRED"`, as they are without a client. Closing it is up to you.
+   */
   readonly client?: S3Client | undefined;
   /** The address of a store other than AWS, such as `https://<account>.r2.cloudflarestorage.com`. */
   readonly endpoint?: string | undefined;

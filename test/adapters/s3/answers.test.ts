@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { S3Client } from "@aws-sdk/client-s3";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ObjectStore } from "../../../src/adapters/object/object-store.ts";
@@ -167,10 +168,39 @@ describe.each(Object.keys(clients))("%s", (name) => {
       expect(server.requests).toHaveLength(2);
     });
 
+    test("without an etag are refused: it is no store of this kind that answers", async () => {
+      server.answer(200, {}, bytes);
+      expect(await store.get("key")).toMatchObject({ status: "refused", error: { code: "InputOutput" } });
+    });
+
     test("of a list that is none are unavailable", async () => {
       server.answer(200, {}, "<ListBucketResult><IsTruncated>false</IsTrunc");
       expect((await store.list("")).status).toBe("unavailable");
     });
+  });
+
+  test.each([
+    [301, ""],
+    [307, "TemporaryRedirect"],
+    [400, "AuthorizationHeaderMalformed"],
+    [400, "IllegalLocationConstraintException"],
+  ])("an answer from the wrong place, %s %s, names the right region, and is not followed", async (status, code) => {
+    await using elsewhere = await new ScriptedServer().listen();
+    elsewhere.answer(200, { etag: '"tag"' }, bytes);
+    const location = `${elsewhere.endpoint}/bucket/folder/key`;
+    server.fail(status, code, { "x-amz-bucket-region": "eu-north-1", location });
+    for (const answer of [
+      await store.create("key", bytes),
+      await store.replace("key", bytes, '"old"'),
+      await store.get("key"),
+      await store.list(""),
+      await store.delete(["key"]),
+    ]) {
+      expect(answer).toMatchObject({ status: "refused", error: { code: "InvalidOption" } });
+      expect((answer as { error: Error }).error.message).toContain("eu-north-1");
+    }
+    expect(server.requests).toHaveLength(5);
+    expect(elsewhere.requests).toEqual([]);
   });
 
   describe("without an answer", () => {
@@ -236,6 +266,27 @@ describe.each(Object.keys(clients))("%s", (name) => {
       ]);
     });
 
+    test("is signed with its body, and wants nothing compressed", async () => {
+      await store.create("key", bytes);
+      await store.get("key");
+      const hash = createHash("sha256").update(bytes).digest("hex");
+      expect(server.requests[0].headers["x-amz-content-sha256"]).toBe(hash);
+      for (const { headers } of server.requests) expect(headers["accept-encoding"] ?? "identity").toBe("identity");
+    });
+
+    // A client of one's own has the settings that it has.
+    if (!name.includes("client"))
+      test("has no checksum that a store may not know, and asks for none", async () => {
+        await store.create("key", bytes);
+        await store.replace("key", bytes, '"old"');
+        await store.get("key");
+        await store.delete(["key"]);
+        for (const { url, headers } of server.requests) {
+          expect(Object.keys(headers).filter((name) => /checksum|trailer|^content-encoding$/.test(name))).toEqual([]);
+          expect(url).not.toContain("checksum");
+        }
+      });
+
     test("has no condition for a store that knows none", async () => {
       const plain = make(server.endpoint, { conditionalWrites: false });
       await plain.create("key", bytes);
@@ -247,6 +298,32 @@ describe.each(Object.keys(clients))("%s", (name) => {
       }
     });
   });
+});
+
+test("s3Store makes one request, whatever the strategy of a client thinks of that", async () => {
+  await using server = await new ScriptedServer().listen();
+  let asked = 0;
+  const token = { getRetryCount: () => asked, getRetryDelay: () => 0 };
+  const retryStrategy = {
+    acquireInitialRetryToken: async () => token,
+    refreshRetryTokenForRetry: async () => {
+      if (++asked > 5) throw new Error("enough");
+      return token;
+    },
+    recordSuccess: () => undefined,
+  };
+  const client = new S3Client({ ...base, endpoint: server.endpoint, forcePathStyle: true, retryStrategy });
+  server.fail(503, "SlowDown");
+  expect(await s3Store({ bucket: base.bucket, prefix: base.prefix, client }).create("key", bytes)).toMatchObject({
+    status: "ambiguous",
+  });
+  expect(server.requests).toHaveLength(1);
+});
+
+test("s3FetchStore takes no half of a body for all of it, though whoever sends its requests does", async () => {
+  const response = (): Response => new Response(bytes, { headers: { etag: '"tag"', "content-length": "6" } });
+  const store = s3FetchStore({ ...base, endpoint: "http://127.0.0.1:1", fetch: async () => response() });
+  expect((await store.get("key")).status).toBe("unavailable");
 });
 
 test("s3Store signs with the store's time once it has been told that its own is wrong", async () => {
