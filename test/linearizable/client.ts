@@ -58,12 +58,23 @@ export class Client {
   #one(): Promise<void> {
     const { readOnly, isAlone } = this.#options;
     const lot = this.#random.between(1, 100);
-    if (readOnly || lot <= 40) return this.#read();
+    if (readOnly || lot <= 34) return this.#read();
+    if (lot <= 40) return this.#pipelined();
     if (lot <= 55) return this.#set();
     if (lot <= 60) return this.#delete();
     if (lot <= 78) return this.#atomic();
     if (lot <= 85 && isAlone) return this.#staged();
     return this.#transaction();
+  }
+
+  /** Calls of which none waits for the one before. */
+  async #pipelined(): Promise<void> {
+    const calls: Promise<void>[] = [];
+    for (let i = this.#random.between(3, 8); i > 0; i--) {
+      const lot = this.#random.between(1, 10);
+      calls.push(lot <= 4 ? this.#set() : lot <= 5 ? this.#delete() : this.#read());
+    }
+    await Promise.all(calls);
   }
 
   async #set(): Promise<void> {

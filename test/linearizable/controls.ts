@@ -19,6 +19,10 @@ export const controls: readonly Control[] = [
     spoil: (history) => history.wentBack(),
   },
   {
+    name: "a read finds what its instance was told to write after it was asked to read",
+    spoil: (history) => history.readAhead(),
+  },
+  {
     name: "a listing finds half of a commit",
     spoil: (history) => history.older(({ observations }) => sharesVersion(observations), 2),
   },
@@ -194,6 +198,30 @@ export class History {
         const wasSeen = before.some(({ observations }) => observations.some(({ version }) => version === seen.version));
         if (older !== undefined && wasSeen) return this.#showing(each, seen, older);
       }
+    }
+    return undefined;
+  }
+
+  /** Shows to a read of one key what its instance has set after the call and before the answer, and nobody since. */
+  readAhead(): Line[] | undefined {
+    for (const [at, each] of this.#calls.entries()) {
+      const [seen] = each.observations;
+      const until = each.returned?.at ?? 0;
+      if (each.call.kind !== "read" || each.observations.length !== 1 || seen.version === null) continue;
+      const later = this.#calls
+        .slice(at + 1)
+        .find(
+          ({ call, returned }) =>
+            call.instance === each.call.instance &&
+            call.at < until &&
+            call.kind === "set" &&
+            call.keys[0] === seen.key &&
+            returned?.outcome === "committed",
+        );
+      const [change] = later?.call.changes ?? [];
+      const version = later?.returned?.version;
+      if (change !== undefined && version !== undefined)
+        return this.#showing(each, seen, { key: seen.key, value: change.value, version });
     }
     return undefined;
   }

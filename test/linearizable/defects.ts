@@ -37,6 +37,7 @@ export const ownDefects: readonly LiveDefect[] = [
 
 const ON_FILE = [
   "a commit is acknowledged before it is followed",
+  "a read that waits sees what was called later",
   "transactions check nothing",
   "what was written behind a seal is taken for committed",
 ];

@@ -91,6 +91,8 @@ type operation struct {
 	previous int64
 	// A read sees no state before that version.
 	atLeast int64
+	// Nor one from that version on, if there is one: its instance was told to write it after it was asked to read.
+	before int64
 }
 
 type history struct {

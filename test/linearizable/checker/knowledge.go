@@ -90,6 +90,7 @@ func bind(operations []*operation) string {
 	for _, o := range operations {
 		if o.outcome == "read" && o.kind == "read" {
 			o.atLeast = seenBefore(o, byInstance[o.instance], commits)
+			o.before = calledBehind(o, byInstance[o.instance])
 		}
 	}
 	for _, o := range operations {
@@ -134,6 +135,17 @@ func seenBefore(read *operation, session, commits []*operation) int64 {
 	return newest
 }
 
+// calledBehind: the first commit that the instance was told to make after it was asked to read, however long the read has taken; 0 if there is none.
+func calledBehind(read *operation, session []*operation) int64 {
+	first := int64(0)
+	for _, o := range session {
+		if o.order > read.order && o.outcome == "committed" && o.version != 0 && (first == 0 || o.version < first) {
+			first = o.version
+		}
+	}
+	return first
+}
+
 func (o *operation) follows() bool {
 	return o.strong || o.kind == "transaction" || o.outcome == "committed" || o.outcome == "conflict"
 }
@@ -147,8 +159,8 @@ func acknowledgedBefore(commits []*operation, at int64) int64 {
 	return commits[after-1].version
 }
 
-// narrow: a read comes behind the newest commit that it has seen, and before the next one of a key of which it has seen an older state. One that may be stale
-// may come before it is called.
+// narrow: a read comes behind the newest commit that it has seen, and before the next one of a key of which it has seen an older state, or that its instance was
+// told to make later. One that may be stale may come before it is called.
 func (o *operation) narrow(commits []*operation) {
 	newest := max(o.atLeast, o.seen())
 	if o.kind == "read" && !o.strong {
@@ -157,18 +169,25 @@ func (o *operation) narrow(commits []*operation) {
 	if at := search(commits, newest); newest != 0 && at < len(commits) {
 		o.call = max(o.call, commits[at].call)
 	}
+	if at := search(commits, o.before); o.before != 0 && at < len(commits) {
+		o.comesBefore(commits[at])
+	}
 	for _, r := range o.reads {
 		if r.Version == nil || *r.Version == 0 {
 			continue
 		}
 		for at := search(commits, *r.Version+1); at < len(commits); at++ {
 			if commits[at].touches(r.Key) {
-				o.end = min(o.end, commits[at].end)
-				commits[at].call = max(commits[at].call, o.call+1)
+				o.comesBefore(commits[at])
 				break
 			}
 		}
 	}
+}
+
+func (o *operation) comesBefore(commit *operation) {
+	o.end = min(o.end, commit.end)
+	commit.call = max(commit.call, o.call+1)
 }
 
 // search: the first commit with at least that version.

@@ -41,7 +41,7 @@ var model = (&porcupine.NondeterministicModel{
 func step(s state, o *operation) []state {
 	switch o.outcome {
 	case "read":
-		if s.version >= o.atLeast && s.shows(o.reads) {
+		if s.version >= o.atLeast && (o.before == 0 || s.version < o.before) && s.shows(o.reads) {
 			return []state{s}
 		}
 	case "conflict":
@@ -142,6 +142,9 @@ func (o *operation) String() string {
 	}
 	if o.atLeast != 0 {
 		parts = append(parts, fmt.Sprintf("at least %d", o.atLeast))
+	}
+	if o.before != 0 {
+		parts = append(parts, fmt.Sprintf("before %d", o.before))
 	}
 	return fmt.Sprintf("%s -> %s %d", strings.Join(parts, ", "), o.outcome, o.version)
 }
