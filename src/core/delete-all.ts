@@ -124,11 +124,11 @@ async function deleteAllBehind(
   engine: Engine,
   query: CompiledQuery,
   atomic: boolean,
-  { over, horizon }: ReadWait,
+  wait: ReadWait,
 ): Promise<number> {
   try {
-    await over;
-    const seen = horizon.take() ?? engine.freeze();
+    await wait.over;
+    const seen = wait.horizon.take() ?? engine.freeze();
     const { version } = seen;
     const list = (): Promise<Set<EncodedKey>> => keysLate(context, engine, undefined, query);
     const keys = await keysOf(seen, query, nowOf(context, undefined)).catch((error: unknown) =>

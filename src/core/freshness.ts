@@ -25,7 +25,7 @@ export interface FreshnessParts {
   readonly polled: (engine: Engine) => void;
 }
 
-/** What a read waits for. */
+/** What a read waits for. It is held until the horizon is taken from: who lets go of it is taken for gone. */
 export interface ReadWait {
   readonly over: Promise<void>;
   /** Taken from when that is over, at the moment at which the read looks. */

@@ -54,7 +54,6 @@ function keyed<T>(context: ReadContext, key: Key, options: ReadOptions | undefin
   }
 }
 
-/** `wait` is what those hold who wait: it must not be let go of before that is over. */
 async function keyedAfter<T>(
   context: ReadContext,
   wait: ReadWait,

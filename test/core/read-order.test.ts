@@ -1,4 +1,6 @@
 import { renameSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { fsLedger } from "../../src/adapters/fs/index.ts";
 import { memoryLedger } from "../../src/adapters/memory/index.ts";
@@ -372,5 +374,41 @@ describe("where requests share an instance", () => {
     for (const drop of dropped) drop();
     expect(held.count).toBe(0);
     await serve(() => db.close());
+  });
+
+  test("whoever waits is not taken for gone by a collector of garbage", async () => {
+    setFlagsFromString("--expose-gc");
+    const collectGarbage = runInNewContext("gc") as () => void;
+    const go = signal();
+    const requests = new Requests();
+    const { ledger, held } = watched(objectLedger(requests.bound(memoryStore())), (session) => ({
+      append: async (commits, position) => {
+        await go.given;
+        return session.append(commits, position);
+      },
+    }));
+    const db = new CoreKV({}, { environment: requests.environment, ledgerAt: () => memoryLedger() });
+    const request = requests.begin(async () => {
+      await db.open(ledger);
+      const calls = [first(db), ...Object.values(reads).map(([read]) => read(db)), db.deleteAll(["k"]), later(db)];
+      return await Promise.all(calls);
+    });
+    for (let i = 0; i < 20; i++) {
+      await macrotask();
+      collectGarbage();
+    }
+    go.give();
+    const found = await request.response;
+    expect(found.slice(1, -1)).toEqual([...Object.values(reads).map(([, expected]) => expected), 1]);
+    const closing = requests.begin(async () => {
+      const left = await db.listKeys(["k"], strong);
+      await db.close();
+      return left;
+    });
+    expect(await closing.response).toEqual([
+      ["k", "b"],
+      ["k", "c"],
+    ]);
+    expect(held.count).toBe(0);
   });
 });
