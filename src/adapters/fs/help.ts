@@ -23,6 +23,8 @@ export interface HelpHost {
   readonly file: ReadableFile;
   /** Makes it durable. */
   readonly sync: () => Promise<void>;
+  /** False if something else was written over it since its seal was read. */
+  readonly isUntouched: () => boolean;
   readonly generation: Generation;
   readonly seal: Seal;
   /** Address of the seal. */
@@ -39,6 +41,7 @@ export async function help(host: HelpHost): Promise<void> {
   let sibling: WritableFile | undefined;
   try {
     await host.sync();
+    if (!host.isUntouched()) return;
     sibling = host.replacing.openWritable(path);
     if (sibling === undefined) return assertReplaced(host, path);
     checkHeader(host, sibling, path);
@@ -50,7 +53,7 @@ export async function help(host: HelpHost): Promise<void> {
     // renaming and left some of what was appended behind it.
     if (size > length && !isAt(host, path, sibling)) return assertReplaced(host, path);
     // What the path leads to may no longer be what was sealed: somebody has put something else there, or taken it away, and means it.
-    if (!isAt(host, host.realPath, host.file)) return;
+    if (!isAt(host, host.realPath, host.file) || !host.isUntouched()) return;
     if (!host.replacing.rename(path, host.realPath)) assertReplaced(host, path);
   } catch (error) {
     throw fromSystem(error, `${path} could not be put in the place of ${host.realPath}`);

@@ -286,6 +286,7 @@ export class FileSession implements LedgerSession {
     } else if (header.kind === FrameKind.seal) {
       if (seals.seal(payload, offset + generation.delta)) {
         this.#behindSeal = end;
+        this.#lastFrame = { end, fingerprint };
         this.#succession.sealMet(payload, this.#current as OpenFile);
         return "sealed";
       }

@@ -134,7 +134,10 @@ export class Succession {
     const release = current.hold();
     try {
       const sync = (): Promise<void> => this.#host.sync(current);
-      await help({ calls, replacing, environment, realPath, directory, file, sync, generation, seal, sealedAt });
+      // Whoever has moved on meanwhile has left the file in order.
+      const isUntouched = (): boolean => this.#host.current() !== current || this.#host.isUntouched();
+      const host = { calls, replacing, environment, realPath, directory, file, sync, isUntouched };
+      await help({ ...host, generation, seal, sealedAt });
     } catch (error) {
       const { code, message, ranges } = fromSystem(error, realPath);
       if (code === "LedgerDamaged") this.#lost = seal.siblingNonce;

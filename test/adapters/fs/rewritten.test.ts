@@ -6,6 +6,7 @@ import { fsLedger } from "../../../src/adapters/fs/ledger.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { inFolder } from "../../support/folder.ts";
+import { nextGeneration, openSession } from "../../support/generations.ts";
 
 /** An older copy is written over the ledger's file itself, as `cp` does, while somebody has it open. */
 
@@ -100,5 +101,28 @@ describe("a vacuum of what an older copy was written over", () => {
       expect(readdirSync(folder)).toEqual(["a.db"]);
       expect(await db.vacuum()).toMatchObject({ generation: 2, author: true });
       expect(await db.listKeys([])).toEqual([["before"]]);
+    }));
+});
+
+describe("a sealed file that an older copy was written over", () => {
+  it("is not replaced any more by what the seal names, and is gone on with", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1 });
+      const copy = readFileSync(path);
+      const next = await nextGeneration(path);
+      const session = await openSession(path);
+      next.seal();
+      const { status, next: sealedAt } = await session.read(session.start, { bytes: 1 << 20, verify: true });
+      expect(status).toBe("sealed");
+      writeFileSync(path, copy);
+      await session.help?.();
+      expect(readFileSync(path).equals(copy)).toBe(true);
+      expect((await session.read(sealedAt, { bytes: 1 << 20, verify: false })).status).toBe("moved");
+      expect(await session.reopen(sealedAt)).toMatchObject({ status: "replaced" });
+      await session.close();
+      await using db = await KV.open(path, still);
+      expect(await db.get(["a"])).toBe(1);
+      expect(await db.vacuum()).toMatchObject({ generation: 2, author: true });
     }));
 });
