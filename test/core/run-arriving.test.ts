@@ -136,6 +136,25 @@ test("where requests may be gone, nobody waits for what another one loads", asyn
   expect(loads).toHaveLength(3);
 });
 
+test("where requests may be gone, what was asked for ahead is waited for by one of them, and asked for again by the others", async () => {
+  const requests = new Requests();
+  const loads: ((bytes: Uint8Array) => void)[] = [];
+  const arriving = new ArrivingBytes(() => new Promise((resolve) => loads.push(resolve)), { isolated: true });
+  const read = async (): Promise<Uint8Array> => whenLoaded(() => arriving.read(3, 4));
+  const gone = requests.begin(async () => {
+    arriving.expect(3, 4);
+    return read();
+  });
+  await macrotask();
+  expect(loads).toHaveLength(1);
+  const stays = requests.begin(read);
+  await macrotask();
+  gone.end();
+  expect(loads).toHaveLength(2);
+  loads[1](Uint8Array.of(7));
+  expect(await stays.response).toEqual(Uint8Array.of(7));
+});
+
 /** So many rows, each of which has to arrive before a cursor moves to it, and the end likewise. */
 class OrderedRows implements Layer {
   readonly #count: number;

@@ -309,6 +309,39 @@ test("a read follows though the request that followed before has died on the way
   expect(await isolate.serve((db) => db.get(["a"], { consistency: "strong" }))).toBe(1);
 });
 
+test("commits wait for no checkpoint that another request was at, however late that is", async () => {
+  const isolate = new Isolate();
+  for (let i = 0; i < 16; i++) await isolate.serve((db) => db.set(["k", i], i));
+  const parked = signal();
+  let first = true;
+  isolate.onStage = (create) => {
+    if (!first) return create();
+    first = false;
+    parked.give();
+    return new Promise(() => undefined);
+  };
+  // The one that made it due was answered, and so gone, before it came to that.
+  const dying = isolate.request((db) => db.set(["k", 16], 16));
+  await parked.given;
+  dying.end();
+  // From the 32nd slot behind it on, commits wait for a checkpoint of their own.
+  for (let i = 17; i < 70; i++) await isolate.serve((db) => db.set(["k", i], i));
+  expect(await isolate.serve((db) => db.count([]))).toBe(70);
+});
+
+test("a read looks into the bucket first where the last look is older than the interval, and no sooner", async () => {
+  for (const syncIntervalMs of [2 ** 31 - 1, 1]) {
+    const isolate = new Isolate({ syncIntervalMs });
+    await isolate.serve((db) => db.set(["a"], 0));
+    const other = await isolate.instance().open(objectLedger(isolate.bucket));
+    await other.set(["a"], 1);
+    await other.close();
+    const read = (): Promise<unknown> => isolate.serve((db) => db.get(["a"]));
+    if (syncIntervalMs === 1) await expect.poll(read).toBe(1);
+    else expect(await read()).toBe(0);
+  }
+});
+
 test("a read waits for nothing that the read of another request has asked for", async () => {
   const before = new Isolate();
   const large = new Uint8Array(10_000).fill(7);
