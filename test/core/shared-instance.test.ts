@@ -337,7 +337,7 @@ test("a read looks into the bucket first where the last look is older than the i
     await other.set(["a"], 1);
     await other.close();
     const read = (): Promise<unknown> => isolate.serve((db) => db.get(["a"]));
-    if (syncIntervalMs === 1) await expect.poll(read).toBe(1);
+    if (syncIntervalMs === 1) await expect.poll(read, { timeout: 30_000 }).toBe(1);
     else expect(await read()).toBe(0);
   }
 });
