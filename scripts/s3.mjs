@@ -1,10 +1,10 @@
 /**
  * `npm run test:s3`: the tests of everything that speaks S3, against real servers.
  *
- * With S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET (S3_REGION, if it matters) against that one. Without, against each known
- * server (s3/servers.mjs) that is on the path or was installed here, started on a free port over a temporary folder. `--install versitygw,gofakes3`
- * installs those before, if need be; one that is not there at its pinned version then is a failure, and so it is if none is found at all. Leaves its
- * numbers in .cache/s3.json; the last line is the count.
+ * With S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET (S3_REGION, if it matters; S3_QUOTED_ETAGS=false for Ceph RGW) against that
+ * one. Without, against each known server (s3/servers.mjs) that is on the path or was installed here, started on a free port over a temporary folder.
+ * `--install versitygw,gofakes3` installs those before, if need be; one that is not there at its pinned version then is a failure, and so it is if none
+ * is found at all. Leaves its numbers in .cache/s3.json; the last line is the count.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";

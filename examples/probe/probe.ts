@@ -1,7 +1,7 @@
 /**
  * Asks a bucket whether several writers may share it: `node examples/probe/probe.ts`, with S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and
- * S3_BUCKET (S3_REGION, if it matters; PROBE_KEYS and PROBE_RACERS, to ask more or less). Writes below `foliokv-probe/` and cleans up. Ends with 0 if
- * the store is suitable, with 1 if it is not, with 2 if it could not be asked.
+ * S3_BUCKET (S3_REGION, if it matters; S3_QUOTED_ETAGS=false for Ceph RGW; PROBE_KEYS and PROBE_RACERS, to ask more or less). Writes below
+ * `foliokv-probe/` and cleans up. Ends with 0 if the store is suitable, with 1 if it is not, with 2 if it could not be asked.
  */
 import { randomUUID } from "node:crypto";
 import { environment, InvalidArgumentError } from "foliokv";
@@ -22,7 +22,8 @@ async function ask(): Promise<ProbeReport> {
   const [endpoint, accessKeyId, secretAccessKey, bucket] = NEEDED.map((name) => process.env[name] ?? "");
   const { S3_REGION: region = "us-east-1", PROBE_KEYS: keys = 20, PROBE_RACERS: racers = 50 } = process.env;
   const credentials = { accessKeyId, secretAccessKey };
-  const options = { bucket, prefix: "foliokv-probe", endpoint, region, credentials };
+  const quotedEtags = process.env.S3_QUOTED_ETAGS !== "false";
+  const options = { bucket, prefix: "foliokv-probe", endpoint, region, credentials, quotedEtags };
   // Each of them has connections of its own.
   const [store, ...connections] = [s3Store(options), s3Store(options), s3FetchStore(options)];
 

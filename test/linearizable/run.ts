@@ -81,8 +81,8 @@ function placeOf({ profile, folder, server, defect = [] }: RunOptions): Place {
     const sources = [...(profile.small ? small : []), ...defect];
     return { targetOf: () => target, open: () => KV.open(path), sources };
   }
-  const { bucket, endpoint, region, credentials, tellsTime } = server;
-  const store = { bucket, prefix: freshPrefix(), endpoint, region, credentials, tellsTime };
+  const { bucket, endpoint, region, credentials, tellsTime, quotedEtags } = server;
+  const store = { bucket, prefix: freshPrefix(), endpoint, region, credentials, tellsTime, quotedEtags };
   const faults = profile.faults;
   return {
     targetOf: (random) => ({ store, client: random.pick(["sdk", "fetch"] as const), faults }),

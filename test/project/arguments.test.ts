@@ -24,7 +24,15 @@ const binding = { get: null, head: () => null, put: () => null };
 const store = memoryStore();
 const ofStore = { bucket: [], prefix: [], requestTimeoutMs: [], parallel: [] };
 const common = { ...ofStore, writers: [], graceMs: [] };
-const overS3 = { conditionalWrites: [], tellsTime: [], endpoint: [], region: [], credentials: [], forcePathStyle: [] };
+const overS3 = {
+  conditionalWrites: [],
+  quotedEtags: [],
+  tellsTime: [],
+  endpoint: [],
+  region: [],
+  credentials: [],
+  forcePathStyle: [],
+};
 
 interface Case {
   /** The function, called with one argument. */

@@ -9,15 +9,18 @@ export interface S3Server extends AsyncDisposable {
   readonly bucket: string;
   /** Its answers have a date. */
   readonly tellsTime: boolean;
+  /** It knows an etag in quotes. */
+  readonly quotedEtags: boolean;
   readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
 }
 
 /**
- * The server that S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET name (S3_REGION too, if it has several), or, without them,
+ * The server that S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET name (S3_REGION too, if it has several; S3_QUOTED_ETAGS=false, if it wants etags without quotes), or, without them,
  * Miniflare's S3 endpoint of R2, started for the purpose.
  */
 export async function s3Server(): Promise<S3Server> {
-  const { S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_BUCKET, S3_REGION, S3_SERVER } = process.env;
+  const { S3_ENDPOINT, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_BUCKET, S3_REGION, S3_SERVER, S3_QUOTED_ETAGS } =
+    process.env;
   if (S3_ENDPOINT === undefined) return await miniflareServer();
   if (S3_ACCESS_KEY_ID === undefined || S3_SECRET_ACCESS_KEY === undefined || S3_BUCKET === undefined) {
     throw new Error("S3_ENDPOINT goes with S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY and S3_BUCKET");
@@ -28,6 +31,7 @@ export async function s3Server(): Promise<S3Server> {
     region: S3_REGION ?? "us-east-1",
     bucket: S3_BUCKET,
     tellsTime: true,
+    quotedEtags: S3_QUOTED_ETAGS !== "false",
     credentials: { accessKeyId: S3_ACCESS_KEY_ID, secretAccessKey: S3_SECRET_ACCESS_KEY },
     [Symbol.asyncDispose]: async () => undefined,
   };
@@ -48,6 +52,7 @@ async function miniflareServer(): Promise<S3Server> {
     region: "auto",
     bucket: "bucket",
     tellsTime: false,
+    quotedEtags: true,
     credentials,
     [Symbol.asyncDispose]: () => miniflare.dispose(),
   };

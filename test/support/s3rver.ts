@@ -27,6 +27,7 @@ export async function startS3rver(): Promise<S3Server> {
     region: "us-east-1",
     bucket: "bucket",
     tellsTime: true,
+    quotedEtags: true,
     credentials: { accessKeyId: "S3RVER", secretAccessKey: "S3RVER" },
     [Symbol.asyncDispose]: async () => {
       if (child.exitCode === null && child.kill("SIGKILL")) await once(child, "exit");

@@ -19,6 +19,11 @@ export interface S3CommonOptions {
    * true.
    */
   readonly conditionalWrites?: boolean | undefined;
+  /**
+   * False for a store that compares the `ETag` of a condition with its own without the quotes in which it gives it, as Ceph RGW does: then it is sent so.
+   * Default true.
+   */
+  readonly quotedEtags?: boolean | undefined;
   /** False for a store whose answers have no `Date`, or where it is the one of a proxy in between. Default true. */
   readonly tellsTime?: boolean | undefined;
 }
@@ -28,15 +33,25 @@ export interface S3Settings {
   readonly prefix: string;
   readonly requestTimeoutMs: number;
   readonly conditionalWrites: boolean;
+  readonly quotedEtags: boolean;
   readonly capabilities: StoreCapabilities;
 }
 
 /** Their names, for `knownOptions`. */
-export const S3_OPTIONS = ["bucket", "prefix", "requestTimeoutMs", "parallel", "conditionalWrites", "tellsTime"];
+export const S3_OPTIONS = [
+  "bucket",
+  "prefix",
+  "requestTimeoutMs",
+  "parallel",
+  "conditionalWrites",
+  "quotedEtags",
+  "tellsTime",
+];
 
 /** Checks the options that all have in common. `context` is the call, for messages. Throws `InvalidOption`. */
 export function parseS3Options(options: Readonly<Record<string, unknown>>, context: string): S3Settings {
-  const { bucket, prefix, requestTimeoutMs, parallel, conditionalWrites = true, tellsTime = true } = options;
+  const { bucket, prefix, requestTimeoutMs, parallel } = options;
+  const { conditionalWrites = true, quotedEtags = true, tellsTime = true } = options;
   // Clients tidy paths up: a bucket called ".." would be what lies above it.
   if (typeof bucket !== "string" || !/^[A-Za-z0-9._-]{1,255}$/.test(bucket) || /^\.\.?$/.test(bucket)) {
     throw wrongOption(context, "bucket", "the name of a bucket", bucket);
@@ -47,6 +62,7 @@ export function parseS3Options(options: Readonly<Record<string, unknown>>, conte
     prefix: parsePrefix(prefix, context),
     requestTimeoutMs: parseRequestTimeout(requestTimeoutMs, context),
     conditionalWrites: canCompare,
+    quotedEtags: parseBoolean(quotedEtags, "quotedEtags", context),
     // One key a delete: the request for several wants a checksum that not every store agrees on, and deletes cost nothing.
     capabilities: {
       create: canCompare,
@@ -56,6 +72,11 @@ export function parseS3Options(options: Readonly<Record<string, unknown>>, conte
       deleteKeysMax: 1,
     },
   };
+}
+
+/** An etag as it is told to the store in a condition. */
+export function conditionEtag(etag: string, { quotedEtags }: S3Settings): string {
+  return quotedEtags ? etag : etag.replaceAll('"', "");
 }
 
 /** Where a bucket is, as every client is told it. */

@@ -29,6 +29,7 @@ import {
 } from "../object/object-store.ts";
 import {
   checkCredentials,
+  conditionEtag,
   parseS3Address,
   parseS3Options,
   S3_OPTIONS,
@@ -146,7 +147,7 @@ class S3FetchStore implements ObjectStore {
   }
 
   async replace(key: string, bytes: Uint8Array, etag: string): Promise<ReplaceAnswer> {
-    const { outcome } = await this.#put(key, bytes, { "if-match": etag });
+    const { outcome } = await this.#put(key, bytes, { "if-match": conditionEtag(etag, this.#settings) });
     return replaceAnswer(outcome, this.#asked(`replace ${key}`));
   }
 

@@ -36,6 +36,7 @@ import {
 } from "../object/object-store.ts";
 import {
   checkCredentials,
+  conditionEtag,
   parseS3Address,
   parseS3Options,
   S3_OPTIONS,
@@ -160,7 +161,7 @@ class S3Store implements ObjectStore {
   }
 
   async replace(key: string, bytes: Uint8Array, etag: string): Promise<ReplaceAnswer> {
-    const condition = this.#settings.conditionalWrites ? { IfMatch: etag } : {};
+    const condition = this.#settings.conditionalWrites ? { IfMatch: conditionEtag(etag, this.#settings) } : {};
     const { outcome } = await this.#send(this.#put(key, bytes, condition), bytes.length);
     return replaceAnswer(outcome, this.#asked(`replace ${key}`));
   }

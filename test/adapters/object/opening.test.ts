@@ -147,6 +147,41 @@ describe("opening", () => {
     expect(await failure(bucket.open({ store: lying }))).toBe("StoreUnsuitable");
   });
 
+  // As real ones do: what races for one object is mostly decided well.
+  test.each(["looks first and writes then when it creates", "compares first and writes then when it replaces"])(
+    "refuses a store that %s, also where few of the objects show it",
+    async (name) => {
+      const { make } = lyingStores.find((each) => each.name === name) as (typeof lyingStores)[number];
+      const outcomes: string[] = [];
+      for (let n = 0; n < 20; n++) {
+        const bucket = new Bucket();
+        const { counting, environment } = bucket;
+        const lying = make(counting, environment);
+        const lies = new Map<string, boolean>();
+        const storeOf = (key: string): ObjectStore => {
+          if (!lies.has(key)) lies.set(key, environment.random() < 0.4);
+          return lies.get(key) === true ? lying : counting;
+        };
+        const store: ObjectStore = {
+          ...counting,
+          create: (key, bytes) => storeOf(key).create(key, bytes),
+          replace: (key, bytes, etag) => storeOf(key).replace(key, bytes, etag),
+        };
+        outcomes.push(await failure(bucket.open({ store })));
+      }
+      expect(new Set(outcomes)).toEqual(new Set(["StoreUnsuitable"]));
+    },
+  );
+
+  test("refuses a store that does not know the etags which it gives, as one does that wants them without quotes", async () => {
+    const bucket = new Bucket();
+    const store: ObjectStore = {
+      ...bucket.counting,
+      replace: (key, bytes, etag) => bucket.counting.replace(key, bytes, `"${etag}"`),
+    };
+    expect(await failure(bucket.open({ store }))).toBe("StoreUnsuitable");
+  });
+
   test("refuses a store that declares not to create for several writers, and takes it for one, or for reading", async () => {
     const bucket = new Bucket();
     const weak = { ...bucket.counting, capabilities: { ...bucket.counting.capabilities, create: false } };

@@ -12,10 +12,10 @@ describe(`the store of s3FetchStore, on ${server.name}`, () => {
     test,
     environment: nodeEnvironment,
     create: async () => {
-      const { bucket, endpoint, region, credentials, tellsTime } = server;
+      const { bucket, endpoint, region, credentials, tellsTime, quotedEtags } = server;
       const prefix = freshPrefix();
       const make = (folder: string) =>
-        s3FetchStore({ bucket, prefix: folder, endpoint, region, credentials, tellsTime });
+        s3FetchStore({ bucket, prefix: folder, endpoint, region, credentials, tellsTime, quotedEtags });
       return {
         store: make(prefix),
         other: make(prefix),

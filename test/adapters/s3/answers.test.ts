@@ -17,6 +17,7 @@ const bytes = Uint8Array.of(1, 2, 3);
 interface Extra {
   readonly requestTimeoutMs?: number;
   readonly conditionalWrites?: boolean;
+  readonly quotedEtags?: boolean;
   readonly tellsTime?: boolean;
 }
 
@@ -286,6 +287,17 @@ describe.each(Object.keys(clients))("%s", (name) => {
           expect(url).not.toContain("checksum");
         }
       });
+
+    test("has an etag without quotes for a store that wants none", async () => {
+      const plain = make(server.endpoint, { quotedEtags: false });
+      await plain.replace("key", bytes, '"old"');
+      await plain.create("key", bytes);
+
+      expect(server.requests.map(({ headers }) => [headers["if-match"], headers["if-none-match"]])).toEqual([
+        ["old", undefined],
+        [undefined, "*"],
+      ]);
+    });
 
     test("has no condition for a store that knows none", async () => {
       const plain = make(server.endpoint, { conditionalWrites: false });

@@ -13,10 +13,10 @@ describe(`the ledger of s3Ledger, on ${server.name}`, () => {
     test: test.concurrent,
     environment: nodeEnvironment,
     create: async () => {
-      const { bucket, endpoint, region, credentials, tellsTime } = server;
+      const { bucket, endpoint, region, credentials, tellsTime, quotedEtags } = server;
       const prefix = freshPrefix();
       return {
-        ledger: () => s3Ledger({ bucket, prefix, endpoint, region, credentials, tellsTime }),
+        ledger: () => s3Ledger({ bucket, prefix, endpoint, region, credentials, tellsTime, quotedEtags }),
         dispose: async () => undefined,
       };
     },
