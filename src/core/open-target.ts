@@ -17,7 +17,10 @@ export interface Platform {
   readonly environment: Environment;
   /** Makes a ledger of a path. Throws `UnsupportedTarget` where there is no file adapter. */
   readonly ledgerAt: (path: string | FileUrl, options: { readonly durability?: "relaxed" | "strict" }) => Ledger;
-  /** What ledgers in files ask for besides. Without it `vacuum`, `backup` and `repair` of such ledgers reject with `UnsupportedTarget`. */
+  /**
+   * What ledgers in files ask for besides, and processes: without it `vacuum`, `backup` and `repair` of such ledgers reject with `UnsupportedTarget`, and a
+   * `deleteAll` that has to wait keeps no place in the order of calls.
+   */
   readonly fileWork?: FileWork;
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { objectLedger } from "../../src/adapters/object/ledger.ts";
 import type { Entry } from "../../src/core/entry.ts";
+import { fileWork } from "../../src/core/file-work.ts";
 import { CoreKV } from "../../src/core/kv.ts";
 import type { Ledger } from "../../src/core/ledger.ts";
 import type { KVOptions } from "../../src/core/options.ts";
@@ -221,6 +222,7 @@ class BucketRun {
     const platform = {
       environment: process.environment,
       ledgerAt: () => ledger,
+      fileWork,
     };
     const db = new CoreKV(options.kv, platform);
     const { readOnly } = options;
