@@ -12,6 +12,9 @@ import type { Round } from "./round.ts";
 import type { SyncTeller } from "./sync-teller.ts";
 import type { Watches } from "./watch.ts";
 
+/** So long a read waits for a look into a bucket, however short the interval is: longer than an answer takes. */
+const LOOK_MS = 1000;
+
 export interface FreshnessParts {
   readonly environment: Environment;
   readonly pacer: Pacer;
@@ -133,10 +136,11 @@ export class Freshness {
     const { syncIntervalMs } = this.#parts;
     // A ledger that cannot be followed can still be read; the poll and `sync` say what is wrong.
     const followed = this.followUntold(engine, { verify: false }).catch(() => undefined);
-    return engine.session.hasNews === undefined ? this.#atMost(syncIntervalMs, followed) : followed;
+    // With its answer the request ends, and the look too: where no read waited for one, none would ever come to an end.
+    return engine.session.hasNews === undefined ? this.#atMost(Math.max(syncIntervalMs, LOOK_MS), followed) : followed;
   }
 
-  /** No read waits longer than that for news: an append that gets no answer may be in the way. */
+  /** No read waits longer than that: an append that gets no answer may be in the way. */
   async #atMost(ms: number, promise: Promise<void>): Promise<void> {
     let timer: Timer | undefined;
     const { environment } = this.#parts;

@@ -9,7 +9,7 @@ export interface KVOptions {
    * Without it an instance sees other writers' commits when it writes and on `sync()`.
    */
   readonly autoSync?: boolean | undefined;
-  /** ms between two polls of the ledger. Default 1000. */
+  /** ms between two polls of the ledger; in a Worker, where nothing polls, the age of a look from which on a read looks first. Default 1000. */
   readonly syncIntervalMs?: number | undefined;
   /** Keep no index: `set`, `delete` and `scan` work and cost no memory, keyed reads are `IndexDisabled`. Default false. */
   readonly disableIndex?: boolean | undefined;
