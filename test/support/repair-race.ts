@@ -72,11 +72,14 @@ export class RepairRace {
   #begunAt = -Infinity;
   #number = 0;
   readonly #trace: boolean;
+  /** Hours go by, in which slots that nobody needs are deleted: then a damaged run is lost. */
+  readonly #isLong: boolean;
 
   constructor(seed: number, trace = false) {
     this.#time = new SimulatedTime(seed);
     this.#random = randomSource(seed * 31 + 7);
     this.#trace = trace;
+    this.#isLong = this.#chance(0.4);
     const store = memoryStore(this.#chance(0.7) ? { now: this.#time.now } : {});
     this.#bucket = {
       ...store,
@@ -106,9 +109,9 @@ export class RepairRace {
     const count = 2 + this.#below(3);
     for (let i = 0; i < count; i++) await this.#start();
     const working = this.#processes.map((process) => this.#work(process));
-    const end = this.#time.now() + (3 + this.#below(15)) * MINUTE;
+    const end = this.#time.now() + (3 + this.#below(15)) * this.#scale * MINUTE;
     while (this.#time.now() < end) {
-      await this.#pause(this.#random() * 20_000);
+      await this.#pause(this.#random() * 20_000 * this.#scale);
       await this.#disturb(working);
     }
     this.#isCalm = true;
@@ -158,7 +161,7 @@ export class RepairRace {
       const repairing = { nonce: this.#root?.nonce };
       this.#repairing.add(repairing);
       try {
-        await process.db.open(objectLedger(reach), options);
+        await process.db.open(objectLedger(reach, this.#isLong ? { graceMs: HOUR } : {}), options);
         this.#processes.push(process);
         this.#note(`${name} is open`);
         return process;
@@ -190,7 +193,7 @@ export class RepairRace {
         Promise.all(Array.from({ length: some }, (_, i) => this.#commit(process, `${number}-${i}`))),
         this.#whenGone(process),
       ]);
-      await this.#pause(this.#random() * 8000);
+      await this.#pause(this.#random() * 8000 * this.#scale);
     }
   }
 
@@ -276,7 +279,7 @@ export class RepairRace {
   }
 
   #harmOf(nonce: string): Harm {
-    const known = this.#harms.get(nonce) ?? (this.#chance(0.6) ? "runs" : "slots");
+    const known = this.#harms.get(nonce) ?? (!this.#isLong && this.#chance(0.6) ? "runs" : "slots");
     this.#harms.set(nonce, known);
     return known;
   }
@@ -381,6 +384,10 @@ export class RepairRace {
 
   #note(text: string): void {
     if (this.#trace) console.log(`${this.#time.now() - 1_700_000_000_000} ${text}`);
+  }
+
+  get #scale(): number {
+    return this.#isLong ? 40 : 1;
   }
 
   #pause(ms: number): Promise<void> {

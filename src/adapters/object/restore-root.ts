@@ -6,7 +6,15 @@ import { BATCH_IDS_MAX, batchIdsBytes, decodeBatchIds } from "./batch-ids.ts";
 import { NAME_RANDOM_BYTES, ROOT_KEY, runKey, SLOT_VERSIONS } from "./layout.ts";
 import type { CreateAnswer, ObjectStore, ReplaceAnswer } from "./object-store.ts";
 import { type ListedRun, newestRemains, type Remains } from "./remains.ts";
-import { emptyRoot, encodeRoot, type Root, type RootRun, type RootVerdict, WRITE_ID_BYTES } from "./root.ts";
+import {
+  decodeRoot,
+  emptyRoot,
+  encodeRoot,
+  type Root,
+  type RootRun,
+  type RootVerdict,
+  WRITE_ID_BYTES,
+} from "./root.ts";
 import { RootObject } from "./root-object.ts";
 import { readSlot } from "./slot-reader.ts";
 
@@ -35,25 +43,40 @@ export async function restoreRoot(
   environment: Environment,
   verdict: RootVerdict,
 ): Promise<{ readonly copy: string | undefined } | undefined> {
+  // Before anything is listed: what is made of that may take the place of this root, and of no later one. Others may have gone on from theirs, and even repaired it.
+  const damaged = await store.get(ROOT_KEY);
+  if (damaged.status !== "found" && damaged.status !== "absent") {
+    throw damaged.status === "beyond" ? new MalformedBytes("a root") : damaged.error;
+  }
+  if (damaged.status === "found" && isWhole(damaged.bytes, environment, store.name)) return { copy: undefined };
   const remains = await newestRemains(store);
   const [newest] = remains;
   if (newest === undefined) return undefined;
   const id = (bytes: number): string => toHex(environment.randomBytes(bytes));
   const root = await rootOf(remains, { store, environment, ledgerId: id(2 * NAME_RANDOM_BYTES), verdict });
-  const damaged = await store.get(ROOT_KEY);
   // Whoever has come first, the next who reads the root finds out.
   if (damaged.status === "absent") {
     const created = await new RootObject(store, environment).create(root);
     if (created.status === "failed") throw created.error;
     return { copy: undefined };
   }
-  if (damaged.status !== "found") throw damaged.status === "beyond" ? new MalformedBytes("a root") : damaged.error;
   const copy = `${ROOT_KEY}.damaged-${id(NAME_RANDOM_BYTES)}`;
   await sent(() => store.create(copy, damaged.bytes), `${copy} of ${store.name}`);
   const encoded = encodeRoot({ root, writeId: environment.randomBytes(WRITE_ID_BYTES) }, environment.crc32);
   // It names what it replaces, so that sending it again changes nothing else.
   await sent(() => store.replace(ROOT_KEY, encoded, damaged.etag), `The root of ${store.name}`);
   return { copy: `${copy} of ${store.name}` };
+}
+
+/** True if somebody has made it anew meanwhile. */
+function isWhole(bytes: Uint8Array, { crc32 }: Environment, name: string): boolean {
+  try {
+    decodeRoot(bytes, crc32, name);
+    return true;
+  } catch (error) {
+    if (!hasCode(error, "LedgerDamaged") && !hasCode(error, "NotALedger")) throw error;
+    return false;
+  }
 }
 
 /** Sends a write that nobody else makes, or that only one of all can make, until it is certain that it was made. Throws what keeps it from that. */

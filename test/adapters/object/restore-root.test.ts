@@ -258,6 +258,27 @@ describe.each([
     await isWhole(bucket, first, 20);
   });
 
+  test("stays that of who has made it anew, and has gone on with it, while another one looked for what is left", async () => {
+    const bucket = new Bucket();
+    await setKeys(bucket, await openDatabase(bucket), 0, 20);
+    await bucket.store.delete([slotKey((await bucket.root()).nonce, 18)]);
+    await lose(bucket);
+    let isProbed = false;
+    const gate = bucket.faulty.gate(({ kind, keys: [key] }) => {
+      isProbed ||= kind === "delete" && key.startsWith("probe-");
+      return isProbed && kind === "list" && key === "";
+    }, "before");
+    const late = opening(bucket, { repair: true });
+    await bucket.environment.until(gate.arrived);
+    const first = await opening(bucket, { repair: true });
+    await setKeys(bucket, first, 17, 25);
+    const { nonce, ledgerId } = await bucket.root();
+    gate.open();
+    const second = await late;
+    expect(await bucket.root()).toMatchObject({ nonce, ledgerId });
+    await isWhole(bucket, second, 25);
+  });
+
   test("stays as it is for who may only read", async () => {
     const bucket = new Bucket();
     await setKeys(bucket, await openDatabase(bucket), 0, 20);
