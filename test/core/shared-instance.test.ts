@@ -309,7 +309,8 @@ test("a read follows though the request that followed before has died on the way
   expect(await isolate.serve((db) => db.get(["a"], { consistency: "strong" }))).toBe(1);
 });
 
-test("commits wait for no checkpoint that another request was at, however late that is", async () => {
+/** An isolate of which a request has ended in the midst of a checkpoint, after 17 commits. */
+async function amidCheckpoint(): Promise<Isolate> {
   const isolate = new Isolate();
   for (let i = 0; i < 16; i++) await isolate.serve((db) => db.set(["k", i], i));
   const parked = signal();
@@ -324,9 +325,21 @@ test("commits wait for no checkpoint that another request was at, however late t
   const dying = isolate.request((db) => db.set(["k", 16], 16));
   await parked.given;
   dying.end();
+  return isolate;
+}
+
+test("commits wait for no checkpoint that another request was at, however late that is", async () => {
+  const isolate = await amidCheckpoint();
   // From the 32nd slot behind it on, commits wait for a checkpoint of their own.
   for (let i = 17; i < 70; i++) await isolate.serve((db) => db.set(["k", i], i));
   expect(await isolate.serve((db) => db.count([]))).toBe(70);
+});
+
+test("close waits for no checkpoint that another request was at", async () => {
+  const isolate = await amidCheckpoint();
+  await isolate.serve((db) => db.close());
+  expect(isolate.db.isOpen()).toBe(false);
+  expect(await isolate.stored("none")).toBe(null);
 });
 
 test("a read looks into the bucket first where the last look is older than the interval, and no sooner", async () => {
