@@ -1,5 +1,5 @@
 import type { EncodedKey } from "./key.ts";
-import { hashKey, type SomeHashes } from "./run-hash.ts";
+import { runHash, type SomeHashes } from "./run-hash.ts";
 
 /** What a location may have at most. */
 export const LOCATION_BITS_MAX = 33;
@@ -66,7 +66,7 @@ export class HashCollector {
     const location = (block * this.#offsets) % LOCATIONS;
     const last = location + offsets[count - 1];
     while (this.#partitionBits < PARTITION_BITS.last && (this.#isCrowded || last >= this.#locationsEnd)) this.#divide();
-    for (let i = 0; i < count; i++) this.#put(hashKey(keys[i]), location + offsets[i]);
+    for (let i = 0; i < count; i++) this.#put(runHash(keys[i]), location + offsets[i]);
   }
 
   get #isCrowded(): boolean {

@@ -1,3 +1,5 @@
+import { sortedPlaces } from "./sort-keys.ts";
+
 /**
  * Encoded keys in order, each with a number: a B-tree whose leaves are linked. It is changed in place and knows nothing of versions; who
  * reads an old version skips what is not part of it. Keys are added and never removed. A cursor notices that the tree was changed and finds
@@ -57,8 +59,17 @@ export class KeyOrder {
     this.#root = { leaf: false, keys: ["", right.keys[0]], children: [root, right] };
   }
 
-  /** Adds keys that are not there, in ascending order, numbered alike. */
+  /** Adds keys that are not there, in any order, and their numbers. */
   addAll(keys: readonly string[], ids: readonly number[]): void {
+    if (keys.every((key, i) => i === 0 || keys[i - 1] < key)) return this.#addAscending(keys, ids);
+    const places = Array.from(sortedPlaces(keys));
+    this.#addAscending(
+      places.map((place) => keys[place]),
+      places.map((place) => ids[place]),
+    );
+  }
+
+  #addAscending(keys: readonly string[], ids: readonly number[]): void {
     if (keys.length * MERGE_FRACTION < this.#count || keys.length < NODE_MAX) {
       for (let i = 0; i < keys.length; i++) this.add(keys[i], ids[i]);
       return;

@@ -31,7 +31,7 @@ export class KeyTable {
     return this.#segments.reduce((sum, slots) => (slots === NOTHING ? sum : sum + slots.byteLength), 0);
   }
 
-  /** The number of a key, or -1. `hash` is `hashKey(key)`. */
+  /** The number of a key, or -1. `hash` is `hashKey` of it, from a seed of this table's own, so that keys chosen to collide in one do not collide in all. */
   find(key: EncodedKey, hash: number): number {
     const slots = this.#segments[hash >>> (32 - SEGMENT_BITS)];
     const mask = slots.length - 1;
@@ -69,16 +69,4 @@ function grown(slots: Int32Array, slotsMin: number): Int32Array {
     if (slots[at + 1] !== 0) place(larger, slots[at], slots[at + 1]);
   }
   return larger;
-}
-
-/**
- * A hash of 32 bits whose high and low bits both depend on all characters (FNV-1a, then the finaliser of MurmurHash3). `seed` differs from
- * table to table, so that keys chosen to collide in one do not collide in all.
- */
-export function hashKey(key: EncodedKey, seed: number): number {
-  let hash = seed;
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return hash ^ (hash >>> 16);
 }

@@ -226,17 +226,13 @@ function keepHistory(value: unknown): KeepHistory | undefined {
   return name === "commits" && Number.isSafeInteger(amount) ? { commits: amount } : undefined;
 }
 
-const onProgress: OptionSpec<((progress: VacuumProgress) => void) | undefined> = {
-  rule: (value) => (typeof value === "function" ? (value as (progress: VacuumProgress) => void) : undefined),
+const callback = <A>(): OptionSpec<((argument: A) => void) | undefined> => ({
+  rule: (value) => (typeof value === "function" ? (value as (argument: A) => void) : undefined),
   says: "a function",
   fallback: undefined,
-};
+});
 
-const waitUntil: OptionSpec<((promise: Promise<unknown>) => void) | undefined> = {
-  rule: (value) => (typeof value === "function" ? (value as (promise: Promise<unknown>) => void) : undefined),
-  says: "a function",
-  fallback: undefined,
-};
+const onProgress = callback<VacuumProgress>();
 
 const positive = (value: number): boolean => value > 0 && value < Infinity;
 const count = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
@@ -256,7 +252,7 @@ const SPECS = {
     autoVacuum: boolean(false),
     compaction: boolean(false),
     pinnedBytesMax: number(Infinity, "a number of bytes from 0", (v) => v >= 0),
-    waitUntil,
+    waitUntil: callback<Promise<unknown>>(),
     purgeAfterMs: number(24 * 60 * 60 * 1000, "a finite number of milliseconds from 0", (v) => v >= 0 && v < Infinity),
   },
   open: {

@@ -1,11 +1,11 @@
 import { ItemKind, type Operation } from "./commit.ts";
 import type { EncodedKey } from "./key.ts";
 import { KeyOrder } from "./key-order.ts";
-import { hashKey, KeyTable } from "./key-table.ts";
+import { KeyTable } from "./key-table.ts";
 import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { CommitPlace, Row } from "./resolve.ts";
-import { sortedPlaces } from "./sort-keys.ts";
 import { RowSlab, SLAB_ENTRY_BYTES } from "./row-slab.ts";
+import { hashKey } from "./run-hash.ts";
 import type { SortedRows } from "./sorted-rows.ts";
 import { VisibleCursor } from "./visible-cursor.ts";
 
@@ -187,16 +187,10 @@ export class Overlay implements OrderedView<Row> {
   sortSome(): boolean {
     if (this.#unordered.length === 0) return false;
     const ids = this.#unordered.splice(0, PORTION);
-    const keys = ids.map((id) => this.#slab.key(id));
-    if (keys.every((key, i) => i === 0 || keys[i - 1] < key)) {
-      this.#order.addAll(keys, ids);
-    } else {
-      const places = Array.from(sortedPlaces(keys));
-      this.#order.addAll(
-        places.map((place) => keys[place]),
-        places.map((place) => ids[place]),
-      );
-    }
+    this.#order.addAll(
+      ids.map((id) => this.#slab.key(id)),
+      ids,
+    );
     return true;
   }
 

@@ -18,7 +18,7 @@ import {
   SectionId,
   TAIL_BYTES,
 } from "./run-format.ts";
-import { hashKey } from "./run-hash.ts";
+import { runHash } from "./run-hash.ts";
 import { IndexNode, LEAF_BLOCKS } from "./run-index.ts";
 import { type RunOptions, RunPieces } from "./run-pieces.ts";
 import type { PointReads } from "./run-points.ts";
@@ -157,7 +157,7 @@ export class Run implements ValueHome {
     if (info.entries === 0 || key < info.smallestKey || key > info.largestKey) return undefined;
     const lookups = this.#lookups;
     if (this.#filterPlace !== undefined || lookups !== undefined) {
-      const hash = hashKey(key);
+      const hash = runHash(key);
       if (this.#filterPlace !== undefined && !this.#mayHave(this.#filterPlace, key, hash)) return undefined;
       const found = lookups === undefined ? null : lookups.get(key, hash);
       if (found !== null) return found;

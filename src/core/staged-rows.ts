@@ -2,7 +2,6 @@ import type { EncodedKey } from "./key.ts";
 import { KeyOrder } from "./key-order.ts";
 import type { OrderedCursor, OrderedView } from "./ordered-view.ts";
 import type { Row } from "./resolve.ts";
-import { sortedPlaces } from "./sort-keys.ts";
 import { VisibleCursor } from "./visible-cursor.ts";
 
 /** A row that was replaced, which a frozen state may see. */
@@ -82,12 +81,11 @@ export class StagedRows implements OrderedView<Row> {
   #cursorAt(state: number): OrderedCursor<Row> {
     const keys = this.#unordered;
     if (keys.length > 0) {
-      const places = Array.from(sortedPlaces(keys));
       const first = this.#rows.length - keys.length;
       this.#unordered = [];
       this.#order.addAll(
-        places.map((place) => keys[place]),
-        places.map((place) => first + place),
+        keys,
+        keys.map((_, place) => first + place),
       );
     }
     return new VisibleCursor(

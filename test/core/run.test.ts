@@ -3,7 +3,7 @@ import { BlockCache } from "../../src/core/block-cache.ts";
 import { BufferPool } from "../../src/core/buffer-pool.ts";
 import { toBinaryString } from "../../src/core/bytes.ts";
 import { encodeKey } from "../../src/core/key.ts";
-import { hashKey } from "../../src/core/run-hash.ts";
+import { runHash } from "../../src/core/run-hash.ts";
 import { Row } from "../../src/core/resolve.ts";
 import type { Run } from "../../src/core/run.ts";
 import { encodeValue } from "../../src/core/value.ts";
@@ -178,7 +178,7 @@ describe("a run holds what went into it", () => {
 
   test("keys whose hashes are all the same", () => {
     const alike = sorted(keysOfOneHash());
-    expect(new Set(alike.map(hashKey)).size).toBe(1);
+    expect(new Set(alike.map(runHash)).size).toBe(1);
     const others = Array.from({ length: 700 }, (_, i) => encodeKey([i]));
     // As many as a lookup gives out, one more, and all.
     for (const count of [2, 8, 9, alike.length]) {
@@ -200,7 +200,7 @@ function keysOfOneHash(): string[] {
     const pieces = new Map<number, string>();
     for (;;) {
       const piece = toBinaryString(randomBytes(random, 5));
-      const hash = hashKey(keys[0] + piece);
+      const hash = runHash(keys[0] + piece);
       const other = pieces.get(hash);
       if (other !== undefined && other !== piece) {
         keys = keys.flatMap((key) => [key + piece, key + other]);
