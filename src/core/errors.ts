@@ -9,16 +9,16 @@
  * | `Closed` | the instance was closed | use another instance |
  * | `ReadOnly` | a write on an instance opened with `readOnly` | open it for writing |
  * | `UnsupportedTarget` | `open(string)` in a bundle without the file adapter; a repair of a bucket in a Worker | pass a ledger; repair it from a process |
- * | `LedgerMissing` | the ledger does not exist (any more), and is not created here | restore it, or open with `createIfMissing` |
+ * | `LedgerMissing` | the ledger, or its bucket, does not exist (any more), and is not created here | restore it, or open with `createIfMissing` |
  * | `LedgerDamaged` | bytes of the ledger failed their checksum; the message gives the addresses | read what is whole, then repair |
  * | `LedgerSealed` | a vacuum has ended this generation and nobody has finished it; not committed | retry later |
  * | `VacuumRefused` | the file cannot be replaced where it lies (hard links, a mount point, a sticky directory, no right to create a file beside it) | move it, or go without vacuums |
  * | `TargetExists` | there is something already where a backup was to be written; nothing was done to it | choose another path |
  * | `NotALedger` | the file is something else; nothing was written to it | check the path |
  * | `UnsupportedFormat` | written by a newer version of the library | update the library |
- * | `AccessDenied` | the operating system refuses access | check permissions |
+ * | `AccessDenied` | the operating system refuses access; a bucket refuses the credential, or there is none | check permissions; look at `cause` |
  * | `NoSpace` | no room (disk full, quota, file size limit); see `outcome` | make room, then retry what was not committed |
- * | `InputOutput` | the operating system reported another failure; see `outcome` | look at `cause` |
+ * | `InputOutput` | another failure of the operating system, or a store that does not answer as it should; see `outcome` | look at `cause`; a store may answer later |
  * | `NetworkFileSystem` | the file lies on a network or FUSE file system, where appends are not atomic | move it, or insist with `allowNetworkFileSystem` |
  * | `CommitOutcomeUnknown` | whether the commit is in the ledger cannot be known | read before you write again |
  * | `CommitTooLarge` | the commit exceeds what one frame can hold; not committed | split it |
