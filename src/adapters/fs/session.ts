@@ -539,6 +539,8 @@ export class FileSession implements LedgerSession {
     if (seal === undefined) return { status: "replaced", ownCommits: "unknown" };
     let file: FileHandle;
     try {
+      // To open a pipe would wait for ever for somebody who writes to it.
+      if (calls.stat(path)?.kind === "other") throw new KVError("NotALedger", `${path} is no regular file`);
       file = calls.open(path, { write: !readOnly, create: false });
     } catch (error) {
       throw fromSystem(error, `${path} cannot be opened again`);

@@ -398,6 +398,8 @@ function telling<T>(realPath: string, write: () => T): T {
 
 function openOrNothing(calls: FileSystemCalls, path: string): FileHandle | undefined {
   try {
+    // To open a pipe would wait for ever for somebody who writes to it.
+    if (calls.stat(path)?.kind !== "file") return undefined;
     return calls.open(path, { write: false, create: false });
   } catch {
     // Gone, or not ours to read: without it the index is of no use, and that is all that follows.

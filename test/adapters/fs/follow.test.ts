@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
   copyFileSync,
@@ -227,6 +228,35 @@ describe("a path that leads to something else than a file", () => {
       expect(results.at(-1)).not.toBe("error");
     }),
   );
+});
+
+describe.skipIf(process.platform === "win32")("a pipe", () => {
+  const makePipe = (path: string): unknown => execFileSync("mkfifo", [path]);
+
+  it("in the place of a sealed file is no ledger, and nobody waits for what is written to it", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1 });
+      const next = await nextGeneration(path);
+      const session = await openSession(path, { readOnly: true });
+      next.seal();
+      const sealed = await session.read(session.start, verified);
+      renameSync(path, `${path}-away`);
+      makePipe(path);
+      expect((await session.read(sealed.next, verified)).status).toBe("moved");
+      const reopening = async (): Promise<unknown> => session.reopen(sealed.next);
+      await expect(reopening()).rejects.toMatchObject({ code: "NotALedger" });
+      await session.close();
+    }));
+
+  it("in the place of a saved index is none", () =>
+    inFolder(async (folder) => {
+      const path = join(folder, "a.db");
+      await write(path, { a: 1 });
+      makePipe(`${path}.idx`);
+      await using db = await KV.open(path, { ...still, readOnly: true });
+      expect(await db.get(["a"])).toBe(1);
+    }));
 });
 
 describe("a batch that cannot be followed", () => {
