@@ -65,6 +65,8 @@ export class RepairRace {
   /** By incarnation: the last slot that was taken over. */
   readonly #lastSlots = new Map<string, number>();
   readonly #harms = new Map<string, Harm>();
+  /** By incarnation that was left: versions that the report says could not be kept. */
+  readonly #reported = new Map<string, readonly { readonly from: number; readonly to: number }[]>();
   #root: Root | undefined;
   #isCalm = false;
   /** Nothing rots in the middle of that: what it has read it builds from. */
@@ -246,6 +248,8 @@ export class RepairRace {
     try {
       const report = await db.repair();
       this.counts.repairs++;
+      const left = report.copy?.slice(0, 32) ?? "";
+      if (this.#lastSlots.has(left)) this.#reported.set(left, report.dropped);
       this.#note(`${name} has repaired: ${JSON.stringify(report)}`);
     } catch (error) {
       this.#allow(name, error);
@@ -347,8 +351,12 @@ export class RepairRace {
     if ((sum ?? 0) !== there.size) this.found.push(`the sum is ${sum}, of ${there.size}`);
     for (const { key, version } of this.#told) {
       if (there.get(key) === version) continue;
-      if (this.#isLeftOut(version)) this.counts.left++;
-      else
+      const left = this.#leftOut(version);
+      const reported = this.#reported.get(left ?? "");
+      if (left !== undefined) this.counts.left++;
+      if (reported?.some(({ from, to }) => from <= version && version < to) === false)
+        this.found.push(`${key} of version ${version} was left out, and no report says so`);
+      if (left === undefined)
         this.found.push(
           `${key} of version ${version} (slot ${Math.floor(version / SLOT_VERSIONS)}) is ${there.get(key)}`,
         );
@@ -368,10 +376,10 @@ export class RepairRace {
     }
   }
 
-  /** A repair has left it out: it lay behind what that took over, and before what it began. */
-  #isLeftOut(version: number): boolean {
+  /** The incarnation that a repair has left it behind in: it lay behind what that took over, and before what it began. */
+  #leftOut(version: number): string | undefined {
     const slot = Math.floor(version / SLOT_VERSIONS);
-    return [...this.#lastSlots.values()].some((last) => slot > last && slot < last + SLOTS_APART);
+    return [...this.#lastSlots].find(([, last]) => slot > last && slot < last + SLOTS_APART)?.[0];
   }
 
   // --- the rest ------------------------------------------------------------------------------------------------------

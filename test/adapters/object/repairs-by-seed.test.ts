@@ -1,8 +1,7 @@
 import { expect, test } from "vitest";
 import { RepairRace } from "../../support/repair-race.ts";
 
-/** Some of the first, and one in which somebody made a root anew over that of another one who had done so before. */
-const SEEDS = [11, 12, 13, 14, 15, 17, 18, 139];
+const SEEDS = [11, 12, 13, 14, 15, 17, 18, 24];
 
 test("repairs beside writers, vacuums, deaths and faults leave out nothing that was acknowledged but what they say, by seeds", async () => {
   const counts = { told: 0, harmed: 0, repairs: 0, restored: 0, left: 0 };
