@@ -348,6 +348,7 @@ export class Client {
       after: options.key === undefined ? undefined : this.#lastWrite.get(encodeKey(options.key)),
       number: ++this.#numbers,
     };
+    const { rebuilds } = this.db.stats().counts;
     process.environment.now();
     const call = this.#call(what);
     let result: T;
@@ -361,13 +362,15 @@ export class Client {
     this.log.pending.delete(call);
     if (!this.isOpen) return result;
     const to = this.version();
+    // What it had to read was gone, and it was made again when the state had been built anew.
+    const isMadeAgain = this.db.stats().counts.rebuilds > rebuilds;
     const readings = process.clockReadings.slice(window.readings);
     const clock = clockOf(readings);
     this.world.note(process.name, () => `${what} answers, between versions ${window.from} and ${to}`);
     this.#later(what, (model) => {
       const own = window.after?.outcome === "committed" ? (window.after.version ?? 0) : 0;
       const from = Math.max(window.from, own, this.#journal.newestOf(window.acknowledged, model));
-      const until = options.late === true ? to : Math.min(to, this.#versionBefore(window.number, model));
+      const until = options.late === true || isMadeAgain ? to : Math.min(to, this.#versionBefore(window.number, model));
       if (from > until) return `read at version ${until}, though ${from} was to be seen`;
       if (model.versionsBetween(from, until).some((version) => check(result, model, version, clock))) return undefined;
       return `fits no version from ${from} to ${until}: ${JSON.stringify(result, (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value)).slice(0, 300)}`;
