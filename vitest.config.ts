@@ -27,7 +27,7 @@ export default defineConfig({
       { find: /^foliokv$/, replacement: source("index.node.ts") },
       { find: /^foliokv\/fs$/, replacement: source("adapters/fs/index.ts") },
       { find: /^foliokv\/memory$/, replacement: source("adapters/memory/index.ts") },
-      { find: /^foliokv\/object$/, replacement: source("adapters/object/index.ts") },
+      { find: /^foliokv\/object$/, replacement: source("object/index.ts") },
       { find: /^foliokv\/s3$/, replacement: source("adapters/s3/index.ts") },
       { find: /^foliokv\/s3-fetch$/, replacement: source("adapters/s3-fetch/index.ts") },
       { find: /^foliokv\/r2$/, replacement: source("adapters/r2/index.ts") },

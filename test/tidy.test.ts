@@ -158,6 +158,7 @@ describe("what the package exports", () => {
     "src/adapters/fs/index.ts",
     "src/adapters/memory/index.ts",
     "src/adapters/object/index.ts",
+    "src/object/index.ts",
     "src/adapters/s3/index.ts",
     "src/adapters/s3-fetch/index.ts",
     "src/adapters/r2/index.ts",

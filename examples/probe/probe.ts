@@ -4,7 +4,7 @@
  * `foliokv-probe/` and cleans up. Ends with 0 if the store is suitable, with 1 if it is not, with 2 if it could not be asked.
  */
 import { randomUUID } from "node:crypto";
-import { environment, InvalidArgumentError } from "foliokv";
+import { InvalidArgumentError } from "foliokv";
 import { type ProbeReport, probeStore } from "foliokv/object";
 import { s3Store } from "foliokv/s3";
 import { s3FetchStore } from "foliokv/s3-fetch";
@@ -32,7 +32,7 @@ async function ask(): Promise<ProbeReport> {
   const answer = await store.create(first, new Uint8Array(1));
   if ("error" in answer) cannotAsk(answer.error.message);
   await store.delete([first]);
-  return await probeStore(store, { environment, connections, keys: Number(keys), racers: Number(racers) });
+  return await probeStore(store, { connections, keys: Number(keys), racers: Number(racers) });
 }
 
 const report = await ask().catch((error: unknown) => {

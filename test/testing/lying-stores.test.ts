@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { memoryStore } from "../../src/adapters/object/memory-store.ts";
-import { probeStore } from "../../src/adapters/object/probe-store.ts";
+import { probeStore } from "../../src/object/index.ts";
 import { nodeEnvironment } from "../../src/platform/environment-node.ts";
 import { lyingStores } from "../../src/testing/lying-stores.ts";
 import { objectStoreCases, objectStoreConformance } from "../../src/testing/object-store-conformance.ts";

@@ -3,22 +3,20 @@ import { InvalidArgumentError } from "../../core/errors.ts";
 import { knownOptions, wrongOption } from "../../core/given-options.ts";
 import { assertStore } from "./assert-store.ts";
 import type { ObjectStore } from "./object-store.ts";
-import { judge, probe, type ProbeOptions, type ProbeReport } from "./probe.ts";
+import { judge, probe, type ProbeOptions, type ProbeReport, type Probing } from "./probe.ts";
 
 const CONTEXT = "probeStore";
 /** What is used of the environment. */
 const CALLS = ["random", "randomBytes", "setTimer"] as const satisfies readonly (keyof Environment)[];
 
-/**
- * Finds out whether a store does what an object ledger with several writers rests on: one winner of racing creates and of racing replaces, no
- * stale replace, no stale read, parts as asked for, and a clear answer for what is not there. What fails on the way is tried again some times. Writes below
- * `probe-<random>/`, and deletes it in the end, as far as it may. With the defaults that takes some 2,400 requests. Rejects for nothing that the store does.
- *
- * @throws InvalidArgumentError `InvalidArgument` for a store that is none, `InvalidOption`.
- */
-export async function probeStore(store: ObjectStore, options: ProbeOptions): Promise<ProbeReport> {
+/** `probeStore` where the runtime offers this environment. */
+export async function probeStoreIn(
+  environment: Environment,
+  store: ObjectStore,
+  options?: ProbeOptions,
+): Promise<ProbeReport> {
   assertStore(store, CONTEXT);
-  return probe(store, parse(options));
+  return probe(store, parse(options, environment));
 }
 
 /**
@@ -34,9 +32,9 @@ export function requireSuitable(report: ProbeReport): void {
   judge(report);
 }
 
-function parse(given: unknown): ProbeOptions {
+function parse(given: unknown, runtime: Environment): Probing {
   const names = ["environment", "connections", "racers", "keys"];
-  const { environment, connections = [], racers, keys } = knownOptions(given, names, CONTEXT);
+  const { environment = runtime, connections = [], racers, keys } = knownOptions(given, names, CONTEXT);
   const asked = Object(environment) as Partial<Environment>;
   if (CALLS.some((name) => typeof asked[name] !== "function")) {
     throw wrongOption(CONTEXT, "environment", "the environment that foliokv exports", environment);

@@ -37,8 +37,8 @@ export interface ProbeReport {
 
 /** How a store is asked. */
 export interface ProbeOptions {
-  /** Clock, chance and timers: the `environment` of `foliokv`. */
-  readonly environment: Environment;
+  /** Clock, chance and timers, for tests. Default: those of the runtime. */
+  readonly environment?: Environment | undefined;
   /** The same folder over connections of their own, as those of other clients. Where there are none, all requests go to the one store. */
   readonly connections?: readonly ObjectStore[] | undefined;
   /** How many write one object at the same time: a whole number from 2 on. Default 50. */
@@ -47,10 +47,15 @@ export interface ProbeOptions {
   readonly keys?: number | undefined;
 }
 
+/** Options that were looked at. */
+export interface Probing extends ProbeOptions {
+  readonly environment: Environment;
+}
+
 /** `probeStore`, without a look at its arguments. `goesOn`: whether what was found out leaves anything to ask for. */
 export async function probe(
   store: ObjectStore,
-  options: ProbeOptions,
+  options: Probing,
   goesOn: (verdict: ProbeVerdict) => boolean = () => true,
 ): Promise<ProbeReport> {
   const asking = new Probe(store, options);
@@ -79,7 +84,7 @@ export function judge({ store, suitable, verdicts }: ProbeReport): void {
 }
 
 /** Throws what `requireSuitable` throws of a store; as soon as it is known that nobody can tell. */
-export async function requireProbed(store: ObjectStore, options: ProbeOptions): Promise<void> {
+export async function requireProbed(store: ObjectStore, options: Probing): Promise<void> {
   judge(await probe(store, options, ({ verdict }) => verdict !== "unclear"));
 }
 
@@ -115,7 +120,7 @@ class Probe {
   /** What the store is good for is known, or that nobody can tell: whatever else is not clear is not tried again. */
   #isOver = false;
 
-  constructor(store: ObjectStore, { environment, connections = [], racers = 50, keys = 20 }: ProbeOptions) {
+  constructor(store: ObjectStore, { environment, connections = [], racers = 50, keys = 20 }: Probing) {
     this.#environment = environment;
     this.#stores = [store, ...connections].map((each) =>
       retryReads(each, { environment, triesMax: TRIES_MAX, waitMs: WAIT_MS }),

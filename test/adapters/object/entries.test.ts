@@ -4,7 +4,6 @@ import { r2Ledger } from "foliokv/r2";
 import { s3Ledger } from "foliokv/s3";
 import { s3FetchLedger } from "foliokv/s3-fetch";
 import { afterAll, describe, expect, test } from "vitest";
-import { nodeEnvironment as environment } from "../../../src/platform/environment-node.ts";
 import { freshPrefix, s3Server } from "../../support/s3-server.ts";
 
 const server = await s3Server();
@@ -24,7 +23,7 @@ describe("the entries of the package", () => {
 
   test("carry a store of one's own", async () => {
     const store = memoryStore();
-    expect(await probeStore(store, { environment })).toMatchObject({ suitable: true });
+    expect(await probeStore(store)).toMatchObject({ suitable: true });
     await using db = await KV.open(objectLedger(store, { prefix: "db" }));
     await db.set(["a"], 1);
     expect(await db.get(["a"])).toBe(1);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { countingStore } from "../../../src/adapters/object/counting-store.ts";
 import { memoryStore } from "../../../src/adapters/object/memory-store.ts";
 import { PROBED } from "../../../src/adapters/object/probe.ts";
-import { probeStore, requireSuitable } from "../../../src/adapters/object/probe-store.ts";
+import { probeStore, requireSuitable } from "../../../src/object/index.ts";
 import { hasCode } from "../../../src/core/errors.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { FaultyStore, seededFates } from "../../../src/testing/faulty-store.ts";

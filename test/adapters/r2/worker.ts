@@ -1,5 +1,5 @@
 /** A Worker that runs one case of the conformance suite, or one probe, on its binding: what vitest cannot do inside workerd. */
-import { probeStore } from "../../../src/adapters/object/probe-store.ts";
+import { probeStore } from "../../../src/object/index.ts";
 import { r2Store, type R2BucketBinding } from "../../../src/adapters/r2/index.ts";
 import { webEnvironment } from "../../../src/platform/environment.ts";
 import { runObjectStoreCase } from "../../../src/testing/object-store-conformance.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { probeStore } from "../../../src/adapters/object/probe-store.ts";
+import { probeStore } from "../../../src/object/index.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { s3Connections } from "../../support/s3-connections.ts";
 import { s3Server } from "../../support/s3-server.ts";

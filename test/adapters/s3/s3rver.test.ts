@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { objectLedger } from "../../../src/adapters/object/ledger.ts";
-import { requireSuitable } from "../../../src/adapters/object/probe-store.ts";
-import { probeStore } from "../../../src/adapters/object/probe-store.ts";
+import { probeStore, requireSuitable } from "../../../src/object/index.ts";
 import { KV } from "../../../src/index.node.ts";
 import { nodeEnvironment } from "../../../src/platform/environment-node.ts";
 import { s3Connections } from "../../support/s3-connections.ts";

@@ -1,0 +1,2 @@
+export * from "../adapters/object/index.ts";
+export { probeStore } from "./probe-store.ts";
