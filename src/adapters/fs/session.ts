@@ -20,9 +20,10 @@ import type {
 import { BatchWriter, type WrittenBatch } from "./batch-writer.ts";
 import { Durability, FailedSyncs } from "./durability.ts";
 import { fromSystem } from "./errors.ts";
-import { type FileHandle, type FileSystemCalls, readAt } from "./file.ts";
-import { fingerprint, FRAME_BYTES_MAX, FrameKind, isTrailerOf, PAYLOAD_BYTES_MAX, TRAILER_BYTES } from "./frame.ts";
+import type { FileHandle, FileSystemCalls } from "./file.ts";
+import { fingerprint, FRAME_BYTES_MAX, FrameKind, PAYLOAD_BYTES_MAX } from "./frame.ts";
 import { type Generation, readBeginning } from "./generation.ts";
+import { LastFrame } from "./last-frame.ts";
 import type { OpenFile } from "./open-file.ts";
 import { OpenFiles, payloadPlace } from "./open-files.ts";
 import { Notifier } from "./notify.ts";
@@ -53,12 +54,6 @@ export interface SessionOptions {
   readonly restored?: Restored | undefined;
 }
 
-/** A frame that was read or written: where it ends, and what tells it from another one there. */
-interface KnownFrame {
-  readonly end: number;
-  readonly fingerprint: number;
-}
-
 /** Where the path leads, compared with the file that is open. */
 type PathState = "same" | "other" | "missing";
 
@@ -66,9 +61,6 @@ type PathState = "same" | "other" | "missing";
 const WINDOW_BYTES_MIN = 4096;
 /** A last piece that is no longer than this is read again at every look. */
 const PIECE_SEARCHED_ALWAYS_BYTES = 64 * 1024;
-/** So long after a look at the last frame, writes behind it take it for unchanged. */
-const LOOK_MS = 1;
-
 /**
  * A ledger file, opened. Positions and versions are logical addresses: offset in the file plus the generation's delta.
  *
@@ -83,12 +75,7 @@ export class FileSession implements LedgerSession {
   /** The present file; for a read-only session on a blank one, it has no generation yet. */
   #blank: FileHandle | undefined;
   readonly #batches: BatchWriter;
-  /** The frame that was read or written last, the header at first. */
-  #lastFrame: KnownFrame = { end: 0, fingerprint: 0 };
-  /** The one that was looked at last, while own frames were written behind it without a look. */
-  #lookedAt: KnownFrame | undefined;
-  /** monotonic() of that look. */
-  #lastLook = -Infinity;
+  readonly #lastFrame: LastFrame;
   /** Size of the file when its end was last read. */
   #endSize = -1;
   /** Where the piece begins that was the last one then, and may still be in the writing. */
@@ -115,6 +102,7 @@ export class FileSession implements LedgerSession {
     this.#options = options;
     const { environment, strict, path, calls, directory, cache } = options;
     this.#crc32 = environment.crc32;
+    this.#lastFrame = new LastFrame(() => environment.monotonic());
     this.#files = new OpenFiles(path, cache);
     this.#batches = new BatchWriter(path, environment.crc32);
     const syncDirectory = (): Promise<void> => calls.syncDirectory(directory);
@@ -124,7 +112,7 @@ export class FileSession implements LedgerSession {
       seals: () => this.#seals as Seals,
       readTo: () => this.#readTo,
       isClosed: () => this.#closed,
-      isUntouched: () => this.#isUntouched((this.#current as OpenFile).file),
+      isUntouched: () => this.#lastFrame.isUntouched((this.#current as OpenFile).file),
       sync: (open) => this.#durability.sync(open),
     });
     if (generation === undefined) this.#blank = file;
@@ -188,8 +176,7 @@ export class FileSession implements LedgerSession {
     }
     // At every look, not at polls alone: frames of another ledger copied into this file must not be taken for what comes next, nor for the last
     // frame by the next look.
-    const isUntouched =
-      budget.verify || this.#lookedAt === undefined ? this.#isUntouched(file) : isThere(this.#lastFrame, file);
+    const isUntouched = budget.verify ? this.#lastFrame.isUntouched(file) : this.#lastFrame.isUntouchedAtRead(file);
     if (size < offset || !isUntouched) return { commits: [], next: from, status: "moved" };
     const scanner = new Scanner(file, size, windowFor(size - offset, budget.bytes), this.#crc32);
     const commits: LedgerCommit[] = [];
@@ -210,7 +197,7 @@ export class FileSession implements LedgerSession {
           if (passed !== undefined) {
             hasPassed = true;
             offset = passed.end;
-            this.#lastFrame = passed;
+            this.#lastFrame.pass(passed);
             if (offset - begin >= budget.bytes)
               return result(commits, this.#passed(offset + generation.delta), "more", notices);
           }
@@ -286,7 +273,7 @@ export class FileSession implements LedgerSession {
     } else if (header.kind === FrameKind.seal) {
       if (seals.seal(payload, offset + generation.delta)) {
         this.#behindSeal = end;
-        this.#lastFrame = { end, fingerprint };
+        this.#lastFrame.pass({ end, fingerprint });
         this.#succession.sealMet(payload, this.#current as OpenFile);
         return "sealed";
       }
@@ -297,7 +284,7 @@ export class FileSession implements LedgerSession {
       return "unknown";
     }
     // A header further on is void: the first whole one has won.
-    this.#lastFrame = { end, fingerprint };
+    this.#lastFrame.pass({ end, fingerprint });
     return "taken";
   }
 
@@ -355,7 +342,7 @@ export class FileSession implements LedgerSession {
       if (this.#lookAtPath(current) !== "same") return false;
       const size = this.#sizeAtPath;
       // A piece that may be in the writing is for a read to judge.
-      if (size !== position - current.generation.delta || !this.#isUntouched(current.file)) return false;
+      if (size !== position - current.generation.delta || !this.#lastFrame.isUntouched(current.file)) return false;
       this.#reads++;
       this.#endSize = size;
       this.#endOffset = size;
@@ -389,9 +376,7 @@ export class FileSession implements LedgerSession {
     this.#durability.enter(this.#files.enter(file, generation));
     this.#seals = new Seals(generation.header);
     this.#behindSeal = -1;
-    this.#lastFrame = generation.headerFrame;
-    this.#lookedAt = undefined;
-    this.#lastLook = -Infinity;
+    this.#lastFrame.enter(generation.headerFrame);
     this.#endSize = -1;
     this.#endOffset = -1;
     this.#readTo = generation.start + generation.delta;
@@ -409,30 +394,6 @@ export class FileSession implements LedgerSession {
     this.#suspect = !same;
     this.#sizeAtPath = same ? status.size : -1;
     return same ? "same" : status === undefined ? "missing" : "other";
-  }
-
-  /** False if something else was written over what was read of the file, as by who copies another one into it. */
-  #isUntouched(file: FileHandle): boolean {
-    if (this.#lookedAt !== undefined && !isThere(this.#lookedAt, file)) return false;
-    if (!isThere(this.#lastFrame, file)) return false;
-    this.#lookedAt = undefined;
-    this.#lastLook = this.#options.environment.monotonic();
-    return true;
-  }
-
-  /**
-   * The same for who has just written, and found the file as long as it should be, which others may have made it. Whoever writes often looks now and
-   * then, and keeps in mind what was looked at last.
-   */
-  #isUntouchedBeforeWrite(file: FileHandle): boolean {
-    try {
-      if (this.#options.environment.monotonic() - this.#lastLook >= LOOK_MS) return this.#isUntouched(file);
-      this.#lookedAt ??= this.#lastFrame;
-      return true;
-    } catch {
-      // It was written. Reading on meets the same failure, or finds it.
-      return false;
-    }
   }
 
   /** True if a winning seal lies between `offset` and the end: then the file was left in order. */
@@ -504,9 +465,9 @@ export class FileSession implements LedgerSession {
     if (status === undefined || status.links === 0) return { status: "read-on" };
     const begin = position - generation.delta;
     if (status.size !== begin + bytes.length) return { status: "read-on" };
-    if (!this.#isUntouchedBeforeWrite(file)) return { status: "read-on" };
+    if (!this.#lastFrame.isUntouchedBeforeWrite(file)) return { status: "read-on" };
     this.#endSize = status.size;
-    this.#lastFrame = { end: status.size, fingerprint: fingerprint(bytes, bytes.length) };
+    this.#lastFrame.pass({ end: status.size, fingerprint: fingerprint(bytes, bytes.length) });
     // Of the size that they have in the end: one that grows has room for many more.
     const versions = new Array<number>(starts.length);
     const places = new Array<number>(starts.length);
@@ -587,7 +548,7 @@ export class FileSession implements LedgerSession {
     const seals = this.#seals;
     if (current === undefined || seals === undefined || replacing === undefined) return undefined;
     const sync = (): Promise<void> => this.#durability.syncWhole(current);
-    const isUntouched = (): boolean => this.#current === current && this.#isUntouched(current.file);
+    const isUntouched = (): boolean => this.#current === current && this.#lastFrame.isUntouched(current.file);
     const host = { calls, replacing, environment, realPath, directory, name, open: current, seals, sync, isUntouched };
     return new SideIndex(host);
   }
@@ -683,11 +644,6 @@ function result(
 /** A little for a little: whoever follows one commit does not read a megabyte. */
 function windowFor(available: number, budgetBytes: number): number {
   return Math.max(WINDOW_BYTES_MIN, Math.min(available, budgetBytes, 1024 * 1024));
-}
-
-/** All of it: others may have written behind what a cut has left of it. */
-function isThere({ end, fingerprint }: KnownFrame, file: FileHandle): boolean {
-  return isTrailerOf(readAt(file, end - TRAILER_BYTES, TRAILER_BYTES), fingerprint);
 }
 
 function missing(path: string): KVError {
