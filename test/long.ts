@@ -4,6 +4,7 @@ export const LONG: readonly string[] = [
   "test/simulation/defects.test.ts",
   "test/adapters/s3/ledger.test.ts",
   "test/adapters/object/fairness.test.ts",
+  "test/adapters/object/passing-failures.test.ts",
   "test/processes/vacuum.test.ts",
   "test/adapters/s3-fetch/ledger.test.ts",
   "test/simulation/simulation.test.ts",

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { runSimulation } from "./program.ts";
 
 /** Those that look for something rare have to find nothing where there is nothing, in so many. */
-const LEANING_SEEDS = 30;
+const LEANING_SEEDS = 20;
 
 /** Tests that each of the defects is found within so many seeds, and nothing where there is none. `options`: of the program, for all of them. */
 export function testDefects<L extends object>(
