@@ -19,8 +19,9 @@ const FAULTS: readonly StoreFault[] = [
   { kind: "late", givesUpMs: 1000, landsMs: 1500 },
 ];
 
-/** The races of a probe ask for the same again and again: of these requests only some fail. */
-const PROBED_ALIKE = { from: 40, behind: 40 } as const;
+/** The races of a probe ask for the same again and again: of the requests before the last ones every fifth fails, with each kind of failure others. */
+const LAST = 25;
+const STEP = FAULTS.length;
 
 type Prepare = (bucket: Bucket) => Promise<unknown>;
 
@@ -51,15 +52,11 @@ function altered(store: ObjectStore, kinds: readonly ("create" | "replace" | "de
 }
 
 describe.each(PREPARED)("opening where there is %s", (_, prepare) => {
-  test.each(FAULTS.map((fault) => [fault.kind, fault] as const))(
+  test.each(FAULTS.map((fault, first) => [fault.kind, fault, first] as const))(
     "whichever request is %s, it comes to be, or the failure is told",
-    async (_kind, fault) => {
+    async (_kind, fault, first) => {
       const told = new Map<string, number>();
-      for (
-        let at = 0, requests = Infinity;
-        at < requests;
-        at += at > PROBED_ALIKE.from && at < requests - PROBED_ALIKE.behind ? 7 : 1
-      ) {
+      for (let at = first, requests = Infinity; at < requests; at += at < requests - LAST ? STEP : 1) {
         const bucket = new Bucket();
         await prepare(bucket);
         let seen = 0;
