@@ -80,7 +80,7 @@ export function judge({ store, suitable, verdicts }: ProbeReport): void {
   const [{ property, details, error }] = verdicts.filter(({ verdict }) => verdict !== "holds");
   const why = error?.message ?? details[0];
   const message = `Whether ${store} is for several writers could not be found out: ${property} (${why})`;
-  throw new KVError(error?.code ?? "StoreInconsistent", message, { cause: error });
+  throw new KVError(error?.code ?? "InputOutput", message, { cause: error });
 }
 
 /** Throws what `requireSuitable` throws of a store; as soon as it is known that nobody can tell. */
@@ -264,6 +264,8 @@ class Probe {
     }
     // Who is told that something is there may be in its own way, where somebody below has sent it twice.
     const possible = winners.length > 0 ? winners : before?.status === "found" ? [...contents, before.bytes] : contents;
+    // Where nobody is known to have replaced it, and nobody knows what was there, it may be that.
+    const isJudged = winners.length > 0 || before === undefined || before.status === "found";
     if (winners.length === 0) {
       const failed = answers.find((answer) => "error" in answer || answer.status === "conflict");
       this.#note({ status: "ambiguous", ...failed }, `nobody was told "${won}"`);
@@ -272,7 +274,7 @@ class Probe {
     for (const store of this.#stores) {
       const answer = await store.get(key);
       if (answer.status === "found") {
-        const isPossible = possible.some((bytes) => equalBytes(bytes, answer.bytes));
+        const isPossible = !isJudged || possible.some((bytes) => equalBytes(bytes, answer.bytes));
         if (!isPossible) this.#fail(`what is read is not the bytes of who was told "${won}"`);
         // One that was sent twice is in its own way: but then something was written.
         if (answer.etag === etag && answers.every(({ status }) => status === "changed")) this.#failEtag(etag);

@@ -91,6 +91,22 @@ describe("a probe", () => {
     expect(await failure(bucket.open())).toBe("nothing");
   });
 
+  test("judges no replace of which nobody knows whether it took place, over bytes that nobody could read", async () => {
+    const bucket = new Bucket();
+    let first: string | undefined;
+    let gets = 0;
+    let hasReplaced = false;
+    bucket.faulty.fate = ({ kind, keys: [key] }) => {
+      if (key?.endsWith("/replace") !== true || key !== (first ??= key)) return undefined;
+      if (kind === "replace") hasReplaced = true;
+      if (kind === "replace") return { fault: { kind: "unsent" } };
+      // Its etag can be read, what it holds not before somebody has tried to replace it.
+      return kind === "get" && ++gets > 1 && !hasReplaced ? { fault: { kind: "overloaded" } } : undefined;
+    };
+    expect(await failure(bucket.open())).toBe("nothing");
+    expect({ hasReplaced, isAsked: gets > 2 }).toEqual({ hasReplaced: true, isAsked: true });
+  });
+
   test.each([[["create", "replace", "delete"] as const], [["replace"] as const], [["delete"] as const]])(
     "says of a credential that may not %s that it may not, and nothing of the store",
     async (kinds) => {
