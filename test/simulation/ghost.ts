@@ -28,7 +28,8 @@ export class Ghost implements Party {
   #tokens = 0;
   /** A file that is known to be a ledger. */
   #ledger: Inode | undefined;
-  #underWay: Write[] = [];
+  /** A file that a vacuum has replaced may still be in the middle of one. */
+  readonly #underWay = new Map<Inode, Write[]>();
 
   constructor(world: World, system: System, journal: Journal) {
     this.#world = world;
@@ -83,24 +84,30 @@ export class Ghost implements Party {
     const slow = this.#random.chance(slowWrite);
     this.#world.note(this.name, () => `writes ${batch.length} at ${inode.size(undefined)}${slow ? ", slowly" : ""}`);
     inode.append(this, batch, slow);
-    this.#underWay = writes;
-    if (inode.transit === undefined) this.writeOver();
+    this.#underWay.set(inode, writes);
+    if (inode.transit === undefined) this.writeOver(inode);
     this.#system.changed(posix.basename(path));
   }
 
-  writeOver(): void {
-    for (const write of this.#underWay.splice(0)) {
+  writeOver(inode: Inode): void {
+    for (const write of this.#takeUnderWay(inode)) {
       write.outcome ??= "committed";
       this.#journal.logs.find((log) => log.process === this.#author)?.writes.push(write);
       this.#journal.acknowledge(write.version ?? 0, this.#world.now);
     }
   }
 
+  #takeUnderWay(inode: Inode): readonly Write[] {
+    const writes = this.#underWay.get(inode) ?? [];
+    this.#underWay.delete(inode);
+    return writes;
+  }
+
   /** Dies in the middle of its write. */
   die(inode: Inode): void {
     if (inode.transit?.author !== this) return;
     this.#world.note(this.name, () => `dies with ${inode.transit?.visible} visible`);
-    for (const write of this.#underWay.splice(0)) {
+    for (const write of this.#takeUnderWay(inode)) {
       // Whether a frame became whole is for the reader to say.
       write.version = undefined;
       this.#journal.logs.find((log) => log.process === this.#author)?.writes.push(write);

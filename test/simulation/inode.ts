@@ -3,8 +3,8 @@ import type { Random } from "./random.ts";
 /** Whoever writes: a process under test, or the ghost. */
 export interface Party {
   readonly name: string;
-  /** The write call in which it was is over. */
-  writeOver(): void;
+  /** The write call in which it was, to this file, is over. */
+  writeOver(inode: Inode): void;
 }
 
 /** A write that is still going on: what lies behind `visible` is seen by its author alone. */
@@ -115,7 +115,7 @@ export class Inode {
   finish(): void {
     const author = this.#transit?.author;
     this.#transit = undefined;
-    author?.writeOver();
+    author?.writeOver(this);
   }
 
   /** The author of the write under way is gone: what became visible stays. */
