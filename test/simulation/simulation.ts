@@ -477,10 +477,15 @@ class Run {
       ended === clients.length &&
       clients.every(({ log: { pending }, process }) => pending.size === 0 || !process.isAlive);
     if (!(await world.runUntil(over, PATIENCE_MS))) this.#reportHanging("at the end");
-    for (const client of this.#living()) {
-      const open = [...(this.#system.open.get(client.process) ?? [])].map(({ path }) => path);
-      if (client.isClosed && open.length > 0) world.fail(`${client.log.name}: open after close: ${open.join(", ")}`);
-    }
+    const left = (): string[] =>
+      this.#living()
+        .filter(({ isClosed }) => isClosed)
+        .flatMap(({ log, process }) =>
+          [...(this.#system.open.get(process) ?? [])].map(({ path }) => `${log.name}: open after close: ${path}`),
+        );
+    // What is being made durable stays open until that is done.
+    await world.runUntil(() => left().length === 0, SYNC_MS_MAX * 10);
+    for (const message of left()) world.fail(message);
   }
 
   async #endAll(clients: readonly Client[]): Promise<void> {
